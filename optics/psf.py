@@ -1,0 +1,201 @@
+"""From a `Psf` to pictures: the image of one point, in photons per pixel, for one photon detected."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.lax import Precision
+from jax.typing import ArrayLike
+
+from optics import fourier
+from optics.grids import DiskNodes, pixel_centres_um
+from optics.masks import check_wavelength
+from optics.pupil import make_pupil, radial_nodes, transmission
+from optics.scalar import scalar_fields, scalar_power
+from optics.types import Microscope, OpticsError, PhaseMask, Psf
+from optics.vectorial import dipole_fields, dipole_power
+
+_FIELDS = {"vectorial": dipole_fields, "scalar": scalar_fields}
+_POWER = {"vectorial": dipole_power, "scalar": scalar_power}
+_MARGIN_PX = 2  # camera pixels computed beyond the stamp, so that blur and pixel integration see its surroundings
+
+
+def make_psf(
+    microscope: Microscope,
+    *,
+    mask: PhaseMask | None = None,
+    zernike_um: ArrayLike | None = None,
+    blur_um: float | None = None,
+    kind: str = "vectorial",
+    image_px: int = 41,
+    pupil_px: int | None = None,
+    ring_px: int | None = None,
+    pixel: str = "integrated",
+    z_range_um: tuple[float, float] | None = None,
+) -> Psf:
+    """Build a `Psf`, choosing the samplings that the optics need and checking each argument.
+
+    `image_px` is the side of the stamp in camera pixels. `z_range_um` are the emitter depths to be
+    imaged: with the stamp they decide `pupil_px` unless it is given. `ring_px` defaults to 6 where
+    NA > n_sample. Raises `OpticsError` naming the argument.
+
+    >>> from optics import make_microscope
+    >>> scope = make_microscope(na=1.4, n_immersion=1.515, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
+    >>> psf_image(make_psf(scope, image_px=31), jnp.array([0.0, 0.0, 0.2])).shape
+    (31, 31)
+    """
+    if kind not in _FIELDS:
+        raise OpticsError(f"kind = {kind!r} must be one of {sorted(_FIELDS)}")
+    if pixel not in ("integrated", "centre"):
+        raise OpticsError(f"pixel = {pixel!r} must be 'integrated' or 'centre'")
+    if not (isinstance(image_px, int | np.integer) and image_px >= 3):
+        raise OpticsError(f"image_px = {image_px!r} must be a whole number of at least 3 pixels")
+    if blur_um is not None and not (np.isfinite(blur_um) and 0 <= blur_um < 5):
+        raise OpticsError(f"blur_um = {blur_um!r} must be a sigma in um between 0 and 5")
+    check_wavelength(mask, microscope.wavelength_um)
+    na, n_sample = float(microscope.na), float(microscope.n_sample)
+    if ring_px is None:
+        ring_px = 6 if na > n_sample else 0
+    if pupil_px is None:
+        pupil_px = pupil_samples(microscope, int(image_px), z_range_um)
+    if pupil_px < 8 or ring_px < 0:
+        raise OpticsError(f"pupil_px = {pupil_px} must be at least 8 and ring_px = {ring_px} not negative")
+    # camera pixels alias the intensity, whose band reaches 2 NA / wavelength: integrate on a finer grid
+    fine = math.ceil(2.5 * float(microscope.pixel_um) * 2 * na / float(microscope.wavelength_um))
+    return Psf(
+        microscope=microscope,
+        mask=mask,
+        zernike_um=None if zernike_um is None else jnp.asarray(zernike_um, dtype=float),
+        blur_um=None if blur_um is None else jnp.asarray(blur_um, dtype=float),
+        kind=kind,  # pyright: ignore[reportArgumentType]
+        image_px=int(image_px),
+        pupil_px=int(pupil_px),
+        ring_px=int(ring_px),
+        pixel=pixel,  # pyright: ignore[reportArgumentType]
+        oversampling=max(2, fine) if pixel == "integrated" else 1,
+    )
+
+
+def pupil_samples(microscope: Microscope, image_px: int, z_range_um: tuple[float, float] | None = None) -> int:
+    """Pupil samples a side for an error near 1e-4: half the phase that the rim sees, and a reserve.
+
+    The phase span is that of the stamp's corner-to-centre distance and of defocus over `z_range_um`
+    (default: 1 um either side of the focus). Measured in `benchmarks/accuracy.py`.
+    """
+    na, n_s, n_i = float(microscope.na), float(microscope.n_sample), float(microscope.n_immersion)
+    k0 = 2 * math.pi / float(microscope.wavelength_um)
+    focus = float(microscope.focus_um)
+    low, high = z_range_um if z_range_um is not None else (focus - 1.0, focus + 1.0)
+    half_um = image_px * float(microscope.pixel_um) / 2
+    rho = np.linspace(0, 0.98 * min(1.0, n_s / na), 200)
+    slope_s = na**2 * rho / np.sqrt(n_s**2 - (na * rho) ** 2)  # -d(n cos theta)/d rho
+    slope_i = na**2 * rho / np.sqrt(n_i**2 - (na * rho) ** 2)
+    defocus = max(np.abs(z * slope_s - focus * slope_i).mean() for z in (low, high))
+    return 2 * math.ceil((20 + 0.45 * k0 * (na * half_um + 0.5 * defocus)) / 2)
+
+
+def depth_um(scope: Microscope, z_um: jax.Array) -> jax.Array:
+    """The depth that the optics use: z, but not above the coverslip where the layers differ in index.
+
+    With `where` rather than `maximum`, so that the derivative at z = 0 is 1.
+    """
+    matched = (scope.n_sample == scope.n_coverslip) & (scope.n_sample == scope.n_immersion)
+    return jnp.where((z_um < 0) & ~matched, 0.0, z_um)
+
+
+def intensity_at(
+    psf: Psf, xyz_um: jax.Array, x_um: jax.Array, y_um: jax.Array, nodes: DiskNodes | None = None
+) -> jax.Array:
+    """Photon density (1/um**2) at any symmetric grid of points of the image plane, for one photon.
+
+    `xyz_um` (3,) relative to the stamp's centre; `x_um` (L,), `y_um` (K,) symmetric about 0; returns
+    (K, L). No pixel and no blur. `nodes` replaces the pupil quadrature (to imitate a peer's grid).
+    """
+    scope = psf.microscope
+    pupil = make_pupil(psf, nodes)
+    fixed = _FIELDS[psf.kind](scope, pupil) * (pupil.phasor * pupil.weight)
+    x, y, z = xyz_um[0], xyz_um[1], depth_um(scope, xyz_um[2])
+    phase = pupil.kz_sample_rad_um.real * z - pupil.kx_rad_um * x - pupil.ky_rad_um * y
+    decay = jnp.exp(-pupil.kz_sample_rad_um.imag * z)
+    moving = jax.lax.complex(decay * jnp.cos(phase), decay * jnp.sin(phase))
+    light = fourier.intensity(fixed * moving, pupil.kx_rad_um, pupil.ky_rad_um[:, 0], x_um, y_um)
+    # Parseval: the integral of |E|**2 over the plane is (2 pi)**2 times that over the pupil
+    return light / ((2 * jnp.pi) ** 2 * _POWER[psf.kind](scope, z))
+
+
+def psf_image(psf: Psf, xyz_um: jax.Array, nodes: DiskNodes | None = None) -> jax.Array:
+    """Image of one point at `xyz_um` (3,), for one detected photon: (image_px, image_px) photons per pixel.
+
+    x and y from the stamp's centre, z from the coverslip, in um. A density over the infinite image plane:
+    it sums to 1 less what an iris or a mask's transmission takes and what falls outside the stamp.
+    Batch with `jax.vmap`. Model: vectorial, free dipole, see `optics/vectorial.py`.
+
+    >>> from optics import make_microscope
+    >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
+    >>> image = psf_image(make_psf(scope, image_px=61), jnp.array([0.0, 0.0, 0.0]))
+    >>> bool(0.95 < image.sum() < 1)
+    True
+    """
+    pixel = psf.microscope.pixel_um
+    if psf.pixel == "centre" and psf.blur_um is None:
+        x = pixel_centres_um(psf.image_px, pixel)
+        return intensity_at(psf, xyz_um, x, x, nodes) * pixel**2
+    fine_px = psf.oversampling * (psf.image_px + 2 * _MARGIN_PX)
+    x = pixel_centres_um(fine_px, pixel / psf.oversampling)
+    kernel = pixel_kernel(psf)
+    light = intensity_at(psf, xyz_um, x, x, nodes)
+    columns = jnp.einsum("kl,jl->kj", light, kernel, precision=Precision.HIGHEST)
+    return jnp.einsum("ik,kj->ij", kernel, columns, precision=Precision.HIGHEST)
+
+
+def pixel_kernel(psf: Psf) -> jax.Array:
+    """The matrix (image_px, fine_px) that blurs and integrates a band-limited intensity along one axis.
+
+    Between the fine samples the intensity is known exactly (its band ends at 2 NA / wavelength), so the
+    integral over a pixel after a Gaussian blur is a sum over samples with the kernel
+    k(x) = 2 integral_0^F sinc(p f) exp(-2 pi**2 sigma**2 f**2) taper(f) cos(2 pi f x) df,
+    with a taper in the empty band between the intensity and its first alias.
+    """
+    scope = psf.microscope
+    fine_um = scope.pixel_um / psf.oversampling
+    band = 2 * scope.na / scope.wavelength_um
+    half_rate = 0.5 / fine_um
+    low, high = jnp.minimum(band, half_rate), jnp.maximum(2 * half_rate - band, half_rate)
+    t, w = np.polynomial.legendre.leggauss(64 + 8 * psf.image_px)
+    f, weight = high * (t + 1) / 2, high * w / 2
+    across = jnp.clip((f - low) / jnp.maximum(high - low, 1e-9), 0.0, 1.0)
+    response = jnp.cos(jnp.pi / 2 * across) ** 2
+    if psf.pixel == "integrated":
+        response = response * jnp.sinc(f * scope.pixel_um)
+    if psf.blur_um is not None:
+        response = response * jnp.exp(-2 * (jnp.pi * psf.blur_um * f) ** 2)
+    # pixel j and sample l are (j s - l + constant) fine steps apart: few distinct distances
+    s, fine_px = psf.oversampling, psf.oversampling * (psf.image_px + 2 * _MARGIN_PX)
+    offset = (fine_px - 1) / 2 - (psf.image_px - 1) / 2 * s
+    steps = np.arange(psf.image_px)[:, None] * s - np.arange(fine_px)[None, :] + round(2 * offset) / 2
+    distances, where = np.unique(np.abs(steps), return_inverse=True)
+    angle = 2 * jnp.pi * fine_um * distances[:, None] * f[None, :]
+    values = 2 * jnp.sum(weight * response * jnp.cos(angle), axis=1)
+    return values[where.reshape(steps.shape)] * fine_um * scope.pixel_um
+
+
+def collected_fraction(psf: Psf, z_um: jax.Array) -> jax.Array:
+    """Part of a free dipole's emission into the sample half-spaces that the full pupil receives, at depth z.
+
+    Light power through the objective over the power that the dipole would emit in an unbounded sample;
+    no change of the emission rate by the interface. In a matched medium (1 - cos(theta_max))/2.
+
+    >>> from optics import make_microscope
+    >>> scope = make_microscope(na=1.2, n_immersion=1.4, n_sample=1.4, wavelength_um=0.6, pixel_um=0.1)
+    >>> bool(abs(collected_fraction(make_psf(scope), 0.5) - (1 - (1 - (1.2 / 1.4) ** 2) ** 0.5) / 2) < 1e-5)
+    True
+    """
+    scope = psf.microscope
+    sine_squared, decay, weight = radial_nodes(scope)
+    t = transmission(scope, sine_squared)
+    per_angle = jnp.abs(t.p) ** 2 * (jnp.abs(t.cos_sample) ** 2 + t.sin_sample**2) + jnp.abs(t.s) ** 2
+    through = jnp.sum(weight * per_angle * jnp.exp(-2 * decay * depth_um(scope, jnp.asarray(z_um, dtype=float))))
+    # matched, full sphere: per_angle = 2 / cos theta, and the pupil element is k**2 cos theta d(solid angle)
+    whole = 2 * 4 * jnp.pi * (2 * jnp.pi / scope.wavelength_um) ** 2 * scope.n_sample**2
+    return through / whole * scope.n_immersion / scope.n_sample  # flux through a plane: n cos(theta) E**2
