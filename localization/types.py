@@ -1,0 +1,170 @@
+"""The localization table: numpy columns of equal length, and the few functions that build and cut it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+IntColumn = NDArray[np.int64]
+FloatColumn = NDArray[np.float64]
+
+
+class LocalizationError(ValueError):
+    """A mistake in the user's input; its message says what, where and what to do, in one line.
+
+    >>> raise LocalizationError("locs.csv: no column 'x [nm]'; write it as a ThunderSTORM table")
+    Traceback (most recent call last):
+    localization.types.LocalizationError: locs.csv: no column 'x [nm]'; write it as a ThunderSTORM table
+    """
+
+
+# eq=False: comparing arrays with == has no single truth value
+@dataclass(frozen=True, eq=False)
+class Localizations:
+    """A table of n localizations; every column is a read-only (n,) array. Built by `make_localizations`.
+
+    Frames count from 0. x points right, y down, from the outer corner of the frame's first pixel; z grows
+    from the coverslip into the sample. Light is in photons; `sigma_*` are predicted standard deviations.
+    What is not known is NaN. `score` is the finder's confidence, in the finder's own scale.
+
+    >>> locs = make_localizations(frame=[0], x_um=[1.0], y_um=[2.0], z_um=[0.5])
+    >>> locs.channel, locs.score, bool(np.isnan(locs.photons[0]))
+    (array([0]), array([1.]), True)
+    """
+
+    frame: IntColumn
+    x_um: FloatColumn
+    y_um: FloatColumn
+    z_um: FloatColumn
+    photons: FloatColumn
+    background: FloatColumn
+    sigma_x_um: FloatColumn
+    sigma_y_um: FloatColumn
+    sigma_z_um: FloatColumn
+    channel: IntColumn
+    score: FloatColumn
+
+
+COLUMNS = tuple(field.name for field in fields(Localizations))
+_INTEGER = ("frame", "channel")
+_FINITE = ("frame", "x_um", "y_um", "z_um", "channel")
+
+
+def make_localizations(
+    frame: ArrayLike,
+    x_um: ArrayLike,
+    y_um: ArrayLike,
+    z_um: ArrayLike,
+    *,
+    photons: ArrayLike = np.nan,
+    background: ArrayLike = np.nan,
+    sigma_x_um: ArrayLike = np.nan,
+    sigma_y_um: ArrayLike = np.nan,
+    sigma_z_um: ArrayLike = np.nan,
+    channel: ArrayLike = 0,
+    score: ArrayLike = 1.0,
+) -> Localizations:
+    """Build a checked table from columns.
+
+    `frame` (0-based), `x_um`, `y_um`, `z_um` have shape (n,); an optional column has shape (n,) or is one
+    number for all rows. Raises LocalizationError on unequal lengths, a frame or channel that is negative or
+    not whole, and a position that is not finite.
+
+    >>> locs = make_localizations([0, 1], [1.0, 2.0], [0.5, 0.5], [0.0, 0.1], photons=1000.0)
+    >>> locs.frame.size, float(locs.photons[1])
+    (2, 1000.0)
+    """
+    given = dict(
+        frame=frame,
+        x_um=x_um,
+        y_um=y_um,
+        z_um=z_um,
+        photons=photons,
+        background=background,
+        sigma_x_um=sigma_x_um,
+        sigma_y_um=sigma_y_um,
+        sigma_z_um=sigma_z_um,
+        channel=channel,
+        score=score,
+    )
+    n_rows = np.size(np.asarray(frame))
+    columns = {name: _column(name, value, n_rows) for name, value in given.items()}
+    return Localizations(**columns)
+
+
+def _column(name: str, value: ArrayLike, n_rows: int) -> np.ndarray:
+    required = name in ("frame", "x_um", "y_um", "z_um")
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise LocalizationError(
+            f"localizations: column {name} is not numeric ({error}); pass numbers"
+        ) from error
+    if array.ndim == 0 and not required:
+        array = np.full(n_rows, array)
+    if array.ndim != 1 or array.size != n_rows:
+        raise LocalizationError(
+            f"localizations: column {name} has shape {array.shape}, expected ({n_rows},) as frame has; "
+            "pass one value per localization"
+        )
+    if name in _FINITE and not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise LocalizationError(f"localizations: {name} of row {row} is {array[row]}; drop such rows first")
+    if name in _INTEGER:
+        wrong = (array != np.round(array)) | (array < 0)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise LocalizationError(
+                f"localizations: {name} of row {row} is {array[row]:g}; it must be a whole number from 0 on"
+            )
+        array = array.astype(np.int64)
+    array.setflags(write=False)
+    return array
+
+
+def select(locs: Localizations, mask: ArrayLike) -> Localizations:
+    """Keep the rows that a boolean mask (n,) or an index array picks.
+
+    Raises LocalizationError when a boolean mask has another length than the table.
+
+    >>> locs = make_localizations([0, 1], [1.0, 2.0], [0.0, 0.0], [0.0, 0.0])
+    >>> select(locs, locs.x_um > 1.5).frame
+    array([1])
+    """
+    rows = np.asarray(mask)
+    if rows.size == 0 and rows.dtype != bool:
+        rows = rows.astype(np.intp)  # an empty list is an empty choice, and numpy makes it float
+    if rows.dtype == bool and rows.shape != locs.frame.shape:
+        raise LocalizationError(
+            f"select: the mask has shape {rows.shape}, the table {locs.frame.shape}; make it from the columns"
+        )
+    columns = {name: getattr(locs, name)[rows] for name in COLUMNS}
+    for column in columns.values():
+        column.setflags(write=False)
+    return Localizations(**columns)
+
+
+def concatenate(tables: Sequence[Localizations]) -> Localizations:
+    """Stack tables row by row; no tables give an empty one.
+
+    >>> one = make_localizations([0], [1.0], [2.0], [3.0])
+    >>> concatenate([one, one]).x_um
+    array([1., 1.])
+    """
+    if not tables:
+        return make_localizations([], [], [], [])
+    columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS}
+    for column in columns.values():
+        column.setflags(write=False)
+    return Localizations(**columns)
+
+
+def to_frame(locs: Localizations) -> pd.DataFrame:
+    """Copy the table into a pandas DataFrame with the same column names and units.
+
+    >>> to_frame(make_localizations([0], [1.0], [2.0], [3.0]))[["frame", "x_um"]].to_dict("list")
+    {'frame': [0], 'x_um': [1.0]}
+    """
+    return pd.DataFrame({name: np.array(getattr(locs, name)) for name in COLUMNS})
