@@ -97,8 +97,12 @@ def transmission(scope: Microscope, sine_squared: jax.Array) -> Transmission:
     cos_c = safe_sqrt(1 - sine_squared / n_c**2)
     cos_i = safe_sqrt(1 - sine_squared / n_i**2)
     common = safe_sqrt(cos_i) * 4 * n_s * n_c * cos_c
-    p = common / ((n_s * cos_c + n_c * cos_s) * (n_c * cos_i + n_i * cos_c))
-    s = common / ((n_s * cos_s + n_c * cos_c) * (n_c * cos_c + n_i * cos_i))
+    # samples that no glass carries (the corners of a peer's square lattice): no light instead of 0 / 0
+    carried = (cos_c > 0) & (cos_i > 0)
+    glass_p = jnp.where(carried, n_c * cos_i + n_i * cos_c, 1.0)
+    glass_s = jnp.where(carried, n_c * cos_c + n_i * cos_i, 1.0)
+    p = common / ((n_s * cos_c + n_c * cos_s) * glass_p)
+    s = common / ((n_s * cos_s + n_c * cos_c) * glass_s)
     return Transmission(p=p, s=s, cos_sample=cos_s, sin_sample=safe_sqrt(sine_squared) / n_s)
 
 
