@@ -16,6 +16,7 @@ from localization.metrics import (
     score_total,
 )
 from localization.peaks import list_peaks, volume_peaks
+from localization.photometry import GainEstimate, estimate_gain_offset
 from localization.types import (
     LocalizationError,
     Localizations,
@@ -28,6 +29,7 @@ from localization.types import (
 __all__ = [
     "CrlbRatio",
     "FrameScores",
+    "GainEstimate",
     "Interval",
     "LocalizationError",
     "Localizations",
@@ -38,6 +40,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "concatenate",
+    "estimate_gain_offset",
     "list_peaks",
     "make_localizations",
     "match",

@@ -134,9 +134,7 @@ def _open_stack(path: Path) -> Movie:
             if len(stored) == n_frames:
                 # The chain of headers can be whole while the pixels of the last frame are not there.
                 _frame_of_page(path, n_frames - 1, stored[-1])
-                return Movie(
-                    path, (n_frames, height, width), first.dtype, _page_reader(path, stored), tif.close
-                )
+                return Movie(path, (n_frames, height, width), first.dtype, _page_reader(path, stored), tif.close)
             return _open_contiguous(path, tif, series, n_frames, first)
     except LocalizationError:
         tif.close()
@@ -151,9 +149,7 @@ def _open_stack(path: Path) -> Movie:
 def _open_contiguous(path: Path, tif: Any, series: list[Any], n_frames: int, first: Any) -> Movie:
     """One header for many frames that lie back to back: ImageJ above 4 GB, MetaMorph, tifffile's own."""
     if len(series) != 1 or len(series[0].pages) != 1 or series[0].dataoffset is None:
-        raise LocalizationError(
-            f"{path}: {n_frames} frames announced, other headers found; export the movie again"
-        )
+        raise LocalizationError(f"{path}: {n_frames} frames announced, other headers found; export the movie again")
     offset, frame_bytes = series[0].dataoffset, math.prod(first.shape) * first.dtype.itemsize
     held = (tif.filehandle.size - offset) // frame_bytes
     if held < n_frames:
@@ -170,17 +166,11 @@ def _open_contiguous(path: Path, tif: Any, series: list[Any], n_frames: int, fir
 
 def _open_folder(folder: Path) -> Movie:
     files = sorted(
-        (
-            file
-            for file in folder.iterdir()
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-        ),
+        (file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")),
         key=lambda file: _natural_key(file.name),
     )
     if not files:
-        raise LocalizationError(
-            f"{folder}: the folder holds no .tif files; give a movie or a folder of frames"
-        )
+        raise LocalizationError(f"{folder}: the folder holds no .tif files; give a movie or a folder of frames")
     shape: tuple[int, int] = (0, 0)
     dtype: np.dtype = np.dtype(np.uint16)
     for k, file in enumerate(files):
@@ -188,9 +178,7 @@ def _open_folder(folder: Path) -> Movie:
             try:
                 page, n_pages = tif.pages.first, len(tif.pages)
             except _DAMAGE as error:
-                raise LocalizationError(
-                    f"{file}: a damaged TIFF ({_one_line(error)}); copy it again"
-                ) from error
+                raise LocalizationError(f"{file}: a damaged TIFF ({_one_line(error)}); copy it again") from error
             if n_pages != 1:
                 raise LocalizationError(
                     f"{file}: holds {n_pages} frames, a folder must hold single ones; open the stack itself"
@@ -223,9 +211,7 @@ def _open_tiff(path: Path) -> tifffile.TiffFile:
         with _quiet_tifffile():
             return tifffile.TiffFile(path)
     except tifffile.TiffFileError as error:
-        raise LocalizationError(
-            f"{path}: not a TIFF ({_one_line(error)}); convert the movie to TIFF"
-        ) from error
+        raise LocalizationError(f"{path}: not a TIFF ({_one_line(error)}); convert the movie to TIFF") from error
     except (OSError, struct.error) as error:
         raise LocalizationError(f"{path}: cannot be opened ({_one_line(error)}); check the file") from error
 
@@ -240,9 +226,7 @@ def _series(path: Path, tif: tifffile.TiffFile) -> list[Any]:
     kinds = {(one.keyframe.shape, one.dtype) for one in series}
     if len(kinds) > 1:
         shapes = " and ".join(str(shape) for shape in sorted({kind[0] for kind in kinds})[:3])
-        raise LocalizationError(
-            f"{path}: frames of unequal shape or type ({shapes}); export frames of one kind"
-        )
+        raise LocalizationError(f"{path}: frames of unequal shape or type ({shapes}); export frames of one kind")
     return series
 
 
@@ -300,9 +284,7 @@ def _frame_of_page(path: Path, k: int, page: Any) -> Any:
         raise LocalizationError(f"{path}: frame {k} is missing (a file of an OME set?); copy the whole set")
     ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if not ends or max(ends) > page.parent.filehandle.size:
-        raise LocalizationError(
-            f"{path}: truncated, the pixels of frame {k} are missing; copy or export it again"
-        )
+        raise LocalizationError(f"{path}: truncated, the pixels of frame {k} are missing; copy or export it again")
     return page
 
 

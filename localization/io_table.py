@@ -82,9 +82,7 @@ class TableWriter:
         if self._file is None:
             raise LocalizationError(f"{self._path}: the writer is closed; open a new one")
         if locs.channel.any():
-            raise LocalizationError(
-                f"{self._path}: a ThunderSTORM table has no channel; write a file for each channel"
-            )
+            raise LocalizationError(f"{self._path}: a ThunderSTORM table has no channel; write a file for each channel")
         try:
             _thunderstorm_frame(locs, self._rows).to_csv(self._file, header=False, index=False, na_rep="NaN")
         except OSError as error:
@@ -122,9 +120,7 @@ class TableWriter:
 
     def _cannot_write(self, error: OSError) -> LocalizationError:
         reason = error.strerror or str(error)
-        return LocalizationError(
-            f"{self._path}: cannot write ({reason}); free space or choose another folder"
-        )
+        return LocalizationError(f"{self._path}: cannot write ({reason}); free space or choose another folder")
 
 
 def write(path: str | os.PathLike[str], locs: Localizations) -> None:
@@ -186,23 +182,15 @@ def read(path: str | os.PathLike[str]) -> Localizations:
             continue
         name, units = _READABLE[parts[1]]
         if parts[2] not in units:
-            known = " or ".join(
-                f"'{parts[1]} [{unit}]'" if unit else f"'{parts[1]}'" for unit in list(units)[:2]
-            )
-            raise LocalizationError(
-                f"{path}: unknown unit in column '{label}'; convert it and call it {known}"
-            )
+            known = " or ".join(f"'{parts[1]} [{unit}]'" if unit else f"'{parts[1]}'" for unit in list(units)[:2])
+            raise LocalizationError(f"{path}: unknown unit in column '{label}'; convert it and call it {known}")
         if name in columns:
             raise LocalizationError(f"{path}: columns '{header[name]}' and '{label}' mean the same; drop one")
-        columns[name] = (
-            _numbers(path, str(label), pd.Series(table[label]), finite=name in _FINITE) * units[parts[2]]
-        )
+        columns[name] = _numbers(path, str(label), pd.Series(table[label]), finite=name in _FINITE) * units[parts[2]]
         header[name] = str(label)
     for name, expected in (("frame", "frame"), ("x_um", "x [nm]"), ("y_um", "y [nm]")):
         if name not in columns:
-            raise LocalizationError(
-                f"{path}: no column '{expected}'; export it as a ThunderSTORM CSV with that column"
-            )
+            raise LocalizationError(f"{path}: no column '{expected}'; export it as a ThunderSTORM CSV with that column")
     frame = columns.pop("frame")
     wrong = np.flatnonzero((frame < 1) | (frame != np.round(frame)))
     if wrong.size:
@@ -239,9 +227,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         return pd.DataFrame({label: np.zeros(0) for label in labels})
     except pd.errors.ParserError as error:
         reason = " ".join(str(error).split())
-        raise LocalizationError(
-            f"{path}: not a regular CSV table ({reason}); repair or export it again"
-        ) from error
+        raise LocalizationError(f"{path}: not a regular CSV table ({reason}); repair or export it again") from error
     except UnicodeDecodeError as error:
         raise LocalizationError(f"{path}: not a text file; give a ThunderSTORM CSV") from error
     except OSError as error:

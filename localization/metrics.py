@@ -99,9 +99,7 @@ def score(
     >>> score(make_localizations([0], [1.03], [1.04], [0.0]), truth).recall
     0.5
     """
-    per_frame = score_frames(
-        found, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um, mode=mode
-    )
+    per_frame = score_frames(found, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um, mode=mode)
     return score_total(per_frame)
 
 
@@ -243,9 +241,7 @@ def rmse_over_crlb(error_um: ArrayLike, crlb_std_um: ArrayLike, *, outlier_k: fl
             "pass one per error or one per axis"
         ) from mismatch
     if not (np.isfinite(bound).all() and (bound > 0).all()):
-        raise LocalizationError(
-            "rmse_over_crlb: a bound is not finite and positive; drop those emitters first"
-        )
+        raise LocalizationError("rmse_over_crlb: a bound is not finite and positive; drop those emitters first")
     if not np.isfinite(error).all():
         raise LocalizationError("rmse_over_crlb: an error is not finite; drop those emitters first")
     if len(error) == 0:
@@ -257,9 +253,7 @@ def rmse_over_crlb(error_um: ArrayLike, crlb_std_um: ArrayLike, *, outlier_k: fl
 
 def _stacked(per_frame: FrameScores) -> NDArray[np.float64]:
     """(frames, 9): the fields after `frame`, in their order."""
-    return np.stack([getattr(per_frame, field.name) for field in fields(FrameScores)[1:]], axis=1).astype(
-        float
-    )
+    return np.stack([getattr(per_frame, field.name) for field in fields(FrameScores)[1:]], axis=1).astype(float)
 
 
 def _metrics(sums: NDArray[np.float64]) -> dict[str, Any]:
@@ -305,9 +299,7 @@ def _check_bootstrap(name: str, n_frames: int, n: int, level: float) -> None:
         raise LocalizationError(f"{name}: n is {n} and level {level}; need n >= 1 and 0 < level < 1")
 
 
-def _resample(
-    stacked: list[NDArray[np.float64]], rng: np.random.Generator, n: int
-) -> list[NDArray[np.float64]]:
+def _resample(stacked: list[NDArray[np.float64]], rng: np.random.Generator, n: int) -> list[NDArray[np.float64]]:
     """Totals (n, 9) of each list over n draws of frames; one draw serves all lists."""
     n_frames = len(stacked[0])
     at_once = max(1, _RESAMPLED_CELLS // n_frames)

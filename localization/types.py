@@ -99,9 +99,7 @@ def _column(name: str, value: ArrayLike, n_rows: int) -> np.ndarray:
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise LocalizationError(
-            f"localizations: column {name} is not numeric ({error}); pass numbers"
-        ) from error
+        raise LocalizationError(f"localizations: column {name} is not numeric ({error}); pass numbers") from error
     if array.ndim == 0 and not required:
         array = np.full(n_rows, array)
     if array.ndim != 1 or array.size != n_rows:

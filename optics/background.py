@@ -94,9 +94,7 @@ class SuperGaussian:
         along = jnp.cos(angle_rad) * x + jnp.sin(angle_rad) * y
         across = jnp.cos(angle_rad) * y - jnp.sin(angle_rad) * x
         hump = jnp.exp(-(((along / sigma_x) ** 2 / 2 + (across / sigma_y) ** 2 / 2) ** 2))
-        span = jnp.maximum(
-            hump.max() - hump.min(), jnp.finfo(hump.dtype).tiny
-        )  # a frame of one pixel is flat
+        span = jnp.maximum(hump.max() - hump.min(), jnp.finfo(hump.dtype).tiny)  # a frame of one pixel is flat
         return floor + (peak - floor) * (hump - hump.min()) / span
 
 

@@ -17,14 +17,28 @@ def fisher_matrix(
     a camera adds its quantum efficiency and, as further variance, its read noise (Huang et al. 2013,
     doi 10.1038/nmeth.2488). Camera maps must have the stamp's shape. Derivatives are forward-mode, exact.
     """
-    xyz_um = jnp.asarray(xyz_um, dtype=float)
+    xyz_um = jnp.asarray(xyz_um) * 1.0
     image, tangents = _image_and_gradient(psf, xyz_um)
     efficiency = 1.0 if camera is None else camera.quantum_efficiency
     read_variance = 0.0 if camera is None else camera.read_noise_e**2
     mean = efficiency * (jnp.asarray(photons) * image + jnp.asarray(background))
     by_parameter = jnp.stack([*(jnp.asarray(photons) * t for t in tangents), image, jnp.ones_like(image)])
-    by_parameter = by_parameter * efficiency
-    return jnp.einsum("iyx,jyx->ij", by_parameter / (mean + read_variance), by_parameter, precision="highest")
+    return information(by_parameter * efficiency, mean + read_variance)
+
+
+def information(by_parameter: jax.Array, variance: jax.Array) -> jax.Array:
+    """Fisher matrix (J, J) from the means' derivatives (J, H, W) and their variances (H, W)."""
+    return jnp.einsum("iyx,jyx->ij", by_parameter / variance, by_parameter, precision="highest")
+
+
+def bound_std(fisher: jax.Array) -> jax.Array:
+    """sqrt(diag(F**-1)): the smallest standard deviations (J,) for a Fisher matrix (J, J).
+
+    The matrix is scaled to a unit diagonal before it is inverted: its entries span ten orders of magnitude.
+    """
+    scale = 1 / jnp.sqrt(jnp.diagonal(fisher))
+    inverse = jnp.linalg.inv(fisher * scale[:, None] * scale[None, :])
+    return jnp.sqrt(jnp.diagonal(inverse)) * scale
 
 
 def _image_and_gradient(psf: Psf, xyz_um: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -38,15 +52,8 @@ def _image_and_gradient(psf: Psf, xyz_um: jax.Array) -> tuple[jax.Array, jax.Arr
 def crlb_std(
     psf: Psf, xyz_um: jax.Array, photons: ArrayLike, background: ArrayLike, camera: Camera | None = None
 ) -> jax.Array:
-    """Smallest standard deviations (5,) of x, y, z (um), photons and background, all five unknown.
-
-    sqrt(diag(F**-1)); the matrix is scaled to a unit diagonal before it is inverted, because its entries
-    span ten orders of magnitude.
-    """
-    fisher = fisher_matrix(psf, xyz_um, photons, background, camera)
-    scale = 1 / jnp.sqrt(jnp.diagonal(fisher))
-    inverse = jnp.linalg.inv(fisher * scale[:, None] * scale[None, :])
-    return jnp.sqrt(jnp.diagonal(inverse)) * scale
+    """Smallest standard deviations (5,) of x, y, z (um), photons and background, all five unknown."""
+    return bound_std(fisher_matrix(psf, xyz_um, photons, background, camera))
 
 
 def crlb_std_um(

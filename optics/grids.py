@@ -29,7 +29,8 @@ class DiskNodes:
 
 def pixel_centres_um(n_px: int, pixel_um: ArrayLike) -> jax.Array:
     """Centres of `n_px` pixels of a stamp, relative to the stamp's centre, in um; shape (n_px,)."""
-    return (jnp.arange(n_px) - (n_px - 1) / 2) * jnp.asarray(pixel_um)
+    pixel = jnp.asarray(pixel_um) * 1.0
+    return (jnp.arange(n_px, dtype=pixel.dtype) - (n_px - 1) / 2) * pixel
 
 
 def mask_centres(n_px: int, half_width: ArrayLike = 1.0) -> jax.Array:
@@ -44,8 +45,10 @@ def safe_sqrt(value: jax.Array) -> jax.Array:
 
 
 @cache
-def _gauss(n: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(n)
+def gauss_nodes(n: int, dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on [-1, 1], in the precision of what they will multiply."""
+    t, w = np.polynomial.legendre.leggauss(n)
+    return t.astype(dtype), w.astype(dtype)
 
 
 def sine_panel(low: ArrayLike, high: ArrayLike, n: int) -> tuple[jax.Array, jax.Array]:
@@ -54,10 +57,11 @@ def sine_panel(low: ArrayLike, high: ArrayLike, n: int) -> tuple[jax.Array, jax.
     The substitution x = centre + half sin(t) turns a square root at an end into a smooth function.
     `low` and `high` may be arrays (...,); nodes and weights are then (..., n).
     """
-    t, w = _gauss(n)
-    half = (jnp.asarray(high) - jnp.asarray(low))[..., None] / 2
-    centre = (jnp.asarray(high) + jnp.asarray(low))[..., None] / 2
-    return centre + half * np.sin(t * np.pi / 2), half * (np.cos(t * np.pi / 2) * (np.pi / 2) * w)
+    low, high = jnp.asarray(low), jnp.asarray(high)
+    half, centre = (high - low)[..., None] / 2, (high + low)[..., None] / 2
+    t, w = gauss_nodes(n)
+    node, weight = (a.astype(half.dtype) for a in (np.sin(t * np.pi / 2), np.cos(t * np.pi / 2) * (np.pi / 2) * w))
+    return centre + half * node, half * weight
 
 
 def disk_nodes(n_inner: int, n_ring: int, radius: ArrayLike, critical: ArrayLike) -> DiskNodes:
@@ -67,22 +71,25 @@ def disk_nodes(n_inner: int, n_ring: int, radius: ArrayLike, critical: ArrayLike
     it; with `n_ring` 0 the circle is ignored. P = Q = n_inner + 2 n_ring. Differentiable in `radius` and
     `critical`, which move the nodes. A critical circle beyond the rim leaves the ring's nodes with weight 0.
     """
-    radius = jnp.asarray(radius, dtype=float)
+    radius = jnp.asarray(radius) * 1.0
     if n_ring == 0:
         # rows: the integral along a row is chord x (a smooth function of y): Gauss-Chebyshev, second kind
         angle = np.pi * np.arange(n_inner, 0, -1) / (n_inner + 1)
-        y, wy = radius * np.cos(angle), radius * np.pi / (n_inner + 1) * np.sin(angle)
+        y = radius * np.cos(angle).astype(radius.dtype)
+        wy = radius * (np.pi / (n_inner + 1) * np.sin(angle)).astype(radius.dtype)
         chord = safe_sqrt(radius**2 - y**2)
-        t, w = _gauss(n_inner)
+        t, w = gauss_nodes(n_inner, radius.dtype)
         return DiskNodes(x=chord[:, None] * t, y=y, weight=(wy * chord)[:, None] * w)
 
-    inner = jnp.minimum(jnp.asarray(critical, dtype=float), radius)
-    y_in, wy_in = sine_panel(-inner, inner, n_inner)
+    inner = jnp.minimum(jnp.asarray(critical), radius)
+    # the integral over x has smoothed the root in y to t log t: plain Gauss nodes do, and reach farther
+    t, w = gauss_nodes(n_inner, radius.dtype)
+    y_in, wy_in = inner * t, inner * w
     y_out, wy_out = sine_panel(inner, radius, n_ring)
     # rows inside the critical circle: [-chord, -edge], [-edge, edge], [edge, chord]
     chord, edge = safe_sqrt(radius**2 - y_in**2), safe_sqrt(inner**2 - y_in**2)
     x_mid, w_mid = sine_panel(-edge, edge, n_inner)
-    t, w = _gauss(n_ring)
+    t, w = gauss_nodes(n_ring, radius.dtype)
     s, ws = (t + 1) / 2, w / 2
     width = (chord - edge)[:, None]
     x_side, w_side = edge[:, None] + width * s**2, width * (2 * s * ws)  # s**2: the root at the inner end
@@ -90,7 +97,7 @@ def disk_nodes(n_inner: int, n_ring: int, radius: ArrayLike, critical: ArrayLike
     w_rows = jnp.concatenate([w_side[:, ::-1], w_mid, w_side], axis=1) * wy_in[:, None]
     # rows wholly in the ring: one panel
     chord_out = safe_sqrt(radius**2 - y_out**2)[:, None]
-    t, w = _gauss(n_inner + 2 * n_ring)
+    t, w = gauss_nodes(n_inner + 2 * n_ring, radius.dtype)
     x_far, w_far = chord_out * t, chord_out * w * wy_out[:, None]
     return DiskNodes(
         x=jnp.concatenate([x_far[::-1], x_rows, x_far]),

@@ -128,9 +128,7 @@ def save(path: str | os.PathLike, mask: PhaseMask) -> None:
         case ".npz":
             np.savez_compressed(buffer, opd_um=opd_um, transmission=transmission, **numbers)  # pyright: ignore[reportArgumentType]
         case ".mat":
-            scipy.io.savemat(
-                buffer, {"opd_um": opd_um, "transmission": transmission, **numbers}, do_compression=True
-            )
+            scipy.io.savemat(buffer, {"opd_um": opd_um, "transmission": transmission, **numbers}, do_compression=True)
         case ".npy":
             if not clear:
                 raise OpticsError(f"{path}: a .npy holds no transmission; use .npz, .mat or .tif")
@@ -139,9 +137,7 @@ def save(path: str | os.PathLike, mask: PhaseMask) -> None:
             _write(path.with_suffix(".json"), json.dumps(numbers, indent=1).encode())
         case _:
             pages = opd_um[None] if clear else np.stack([opd_um, transmission])
-            tifffile.imwrite(
-                buffer, pages, photometric="minisblack", description=json.dumps(numbers), metadata=None
-            )
+            tifffile.imwrite(buffer, pages, photometric="minisblack", description=json.dumps(numbers), metadata=None)
     _write(path, buffer.getvalue())
 
 
@@ -221,9 +217,7 @@ def _own_mask(path: Path, arrays: dict[str, Any]) -> PhaseMask:
     numbers = {name: np.asarray(value).ravel() for name, value in arrays.items()}
     try:
         if str(numbers["colocus_format"][0]) != FORMAT:
-            raise OpticsError(
-                f"{path}: format {numbers['colocus_format'][0]} is not {FORMAT}; update Colocus"
-            )
+            raise OpticsError(f"{path}: format {numbers['colocus_format'][0]} is not {FORMAT}; update Colocus")
         opd_um = _checked(path, "opd_um", arrays["opd_um"])
         return make_mask(
             opd_um,
@@ -252,9 +246,7 @@ def _pick(path: Path, arrays: dict[str, Any], variable: str | None) -> tuple[str
 def _checked(path: Path, name: str, values: Any) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.names or np.iscomplexobj(array):
-        raise OpticsError(
-            f"{path}: {name} is complex or a structure; store its phase, angle(...), in radians"
-        )
+        raise OpticsError(f"{path}: {name} is complex or a structure; store its phase, angle(...), in radians")
     if array.dtype.kind not in "fiu":
         raise OpticsError(f"{path}: {name} is not numeric ({array.dtype}); a mask is an array of numbers")
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 2:
@@ -265,9 +257,7 @@ def _checked(path: Path, name: str, values: Any) -> np.ndarray:
     return array
 
 
-def _foreign_mask(
-    path: Path, named: tuple[str, Any], kind: Kind, optics: dict, wrapped: bool | None
-) -> PhaseMask:
+def _foreign_mask(path: Path, named: tuple[str, Any], kind: Kind, optics: dict, wrapped: bool | None) -> PhaseMask:
     name, array = named[0], _checked(path, *named)
     wavelength_um = optics["wavelength_um"]
     if wavelength_um is None:
@@ -299,16 +289,12 @@ def _diameter_px(path: Path, optics: dict) -> float:
     missing = [name for name, value in geometry.items() if value is None]
     if direct is not None:
         if len(missing) < 4:
-            raise OpticsError(
-                "give pupil_diameter_px, or na, magnification, focal_length_um and pitch_um; not both"
-            )
+            raise OpticsError("give pupil_diameter_px, or na, magnification, focal_length_um and pitch_um; not both")
         if not 0 < direct < np.inf:
             raise OpticsError(f"pupil_diameter_px = {direct:g} must be positive")
         return direct
     if missing:
-        raise OpticsError(
-            f"{path}: the size of the NA on the mask needs {', '.join(missing)} (or pupil_diameter_px)"
-        )
+        raise OpticsError(f"{path}: the size of the NA on the mask needs {', '.join(missing)} (or pupil_diameter_px)")
     return pupil_diameter_px(**geometry)
 
 

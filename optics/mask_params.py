@@ -226,9 +226,7 @@ def _phase_in_pupil(mask: PhaseMask, x: jax.Array, y: jax.Array, wavelength_um: 
     return 2 * jnp.pi / jnp.asarray(wavelength_um) * sample_path_um(mask, x, y), known
 
 
-def _least_squares(
-    basis: jax.Array, values: jax.Array, known: jax.Array, rcond: float | None = None
-) -> jax.Array:
+def _least_squares(basis: jax.Array, values: jax.Array, known: jax.Array, rcond: float | None = None) -> jax.Array:
     design = np.asarray(basis)[:, np.asarray(known)].T
     return jnp.asarray(np.linalg.lstsq(design, np.asarray(values)[np.asarray(known)], rcond=rcond)[0])
 

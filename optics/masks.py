@@ -157,9 +157,7 @@ def zernike(
     return make_mask(_surface_um(modes, size), design_wavelength_um=design_wavelength_um)
 
 
-def astigmatism(
-    rms_um: float, *, design_wavelength_um: float = LABEL_WAVELENGTH_UM, size: int = MASK_PX
-) -> PhaseMask:
+def astigmatism(rms_um: float, *, design_wavelength_um: float = LABEL_WAVELENGTH_UM, size: int = MASK_PX) -> PhaseMask:
     """Vertical astigmatism, mode (2, 2) of `rms_um`: what a cylindrical lens does.
 
     Two line foci along z, 4 sqrt(6) n rms / NA^2 apart at low aperture (doi 10.1126/science.1153529).
@@ -245,9 +243,7 @@ def double_helix(
     fall = (1 - np.sqrt(np.maximum(0.0, 1 - sine**2))) / (1 - cosine_rim)
     charge = 2 * np.minimum(np.floor(fall * zones), zones - 1) + 1
     turns = charge * np.arctan2(y, x) / (2 * np.pi)
-    return make_mask(
-        wavelength_um * (turns - np.round(turns)), design_wavelength_um=wavelength_um, wrapped=True
-    )
+    return make_mask(wavelength_um * (turns - np.round(turns)), design_wavelength_um=wavelength_um, wrapped=True)
 
 
 def _check_range(range_um: float) -> None:

@@ -9,7 +9,7 @@ from jax.lax import Precision
 from jax.typing import ArrayLike
 
 from optics import fourier
-from optics.grids import DiskNodes, pixel_centres_um
+from optics.grids import DiskNodes, gauss_nodes, pixel_centres_um
 from optics.masks import check_wavelength
 from optics.pupil import make_pupil, radial_nodes, transmission
 from optics.scalar import scalar_fields, scalar_power
@@ -37,8 +37,8 @@ def make_psf(
     """Build a `Psf`, choosing the samplings that the optics need and checking each argument.
 
     `image_px` is the side of the stamp in camera pixels. `z_range_um` are the emitter depths to be
-    imaged: with the stamp they decide `pupil_px` unless it is given. `ring_px` defaults to 6 where
-    NA > n_sample. Raises `OpticsError` naming the argument.
+    imaged: with the stamp they decide `pupil_px` unless it is given; `ring_px` are the samples beyond the
+    critical angle. Raises `OpticsError` naming the argument.
 
     >>> from optics import make_microscope
     >>> scope = make_microscope(na=1.4, n_immersion=1.515, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
@@ -54,15 +54,14 @@ def make_psf(
     if blur_um is not None and not (np.isfinite(blur_um) and 0 <= blur_um < 5):
         raise OpticsError(f"blur_um = {blur_um!r} must be a sigma in um between 0 and 5")
     check_wavelength(mask, microscope.wavelength_um)
-    na, n_sample = float(microscope.na), float(microscope.n_sample)
     if ring_px is None:
-        ring_px = 6 if na > n_sample else 0
+        ring_px = ring_samples(microscope, int(image_px))
     if pupil_px is None:
         pupil_px = pupil_samples(microscope, int(image_px), z_range_um)
     if pupil_px < 8 or ring_px < 0:
         raise OpticsError(f"pupil_px = {pupil_px} must be at least 8 and ring_px = {ring_px} not negative")
     # camera pixels alias the intensity, whose band reaches 2 NA / wavelength: integrate on a finer grid
-    fine = math.ceil(2.5 * float(microscope.pixel_um) * 2 * na / float(microscope.wavelength_um))
+    fine = math.ceil(5 * float(microscope.pixel_um) * float(microscope.na) / float(microscope.wavelength_um))
     return Psf(
         microscope=microscope,
         mask=mask,
@@ -78,21 +77,43 @@ def make_psf(
 
 
 def pupil_samples(microscope: Microscope, image_px: int, z_range_um: tuple[float, float] | None = None) -> int:
-    """Pupil samples a side for an error near 1e-4: half the phase that the rim sees, and a reserve.
+    """Pupil samples a side for an error below 1e-3: a share of the phase that the rim sees, and a reserve.
 
-    The phase span is that of the stamp's corner-to-centre distance and of defocus over `z_range_um`
-    (default: 1 um either side of the focus). Measured in `benchmarks/accuracy.py`.
+    The phase is that of the stamp's half side and the mean slope of defocus over `z_range_um` (default:
+    1 um either side of the focus). A critical angle inside the pupil asks for more. The constants are
+    those of the sweep in `benchmarks/accuracy.py`.
     """
-    na, n_s, n_i = float(microscope.na), float(microscope.n_sample), float(microscope.n_immersion)
+    na, n_s, n_i = _rim(microscope)
     k0 = 2 * math.pi / float(microscope.wavelength_um)
     focus = float(microscope.focus_um)
     low, high = z_range_um if z_range_um is not None else (focus - 1.0, focus + 1.0)
-    half_um = image_px * float(microscope.pixel_um) / 2
+    lateral = k0 * na * image_px * float(microscope.pixel_um) / 2
     rho = np.linspace(0, 0.98 * min(1.0, n_s / na), 200)
     slope_s = na**2 * rho / np.sqrt(n_s**2 - (na * rho) ** 2)  # -d(n cos theta)/d rho
     slope_i = na**2 * rho / np.sqrt(n_i**2 - (na * rho) ** 2)
-    defocus = max(np.abs(z * slope_s - focus * slope_i).mean() for z in (low, high))
-    return 2 * math.ceil((20 + 0.45 * k0 * (na * half_um + 0.5 * defocus)) / 2)
+    axial = k0 * max(np.abs(z * slope_s - focus * slope_i).mean() for z in (low, high))
+    reserve, by_lateral, by_axial = (8, 0.75, 0.6) if na > 0.999 * n_s else (10, 0.6, 0.35)
+    return 2 * math.ceil((reserve + by_lateral * lateral + by_axial * axial) / 2)
+
+
+def _rim(microscope: Microscope) -> tuple[float, float, float]:
+    na = min(float(microscope.na), float(microscope.iris_na))
+    return na, float(microscope.n_sample), float(microscope.n_immersion)
+
+
+def ring_samples(microscope: Microscope, image_px: int) -> int:
+    """Samples a side between the critical angle and the rim: 0 where the rim lies well inside that angle.
+
+    They resolve the focus across the ring, and the longest chord of the ring across the stamp.
+    """
+    na, n_s, n_i = _rim(microscope)
+    if na <= n_s:
+        # a root on the rim itself, as with an iris at n_sample, still wants the nodes of `sine_panel`
+        return 4 if na > 0.999 * n_s else 0
+    k0 = 2 * math.pi / float(microscope.wavelength_um)
+    axial = k0 * abs(float(microscope.focus_um)) * (math.sqrt(n_i**2 - n_s**2) - math.sqrt(n_i**2 - na**2))
+    lateral = k0 * math.sqrt(na**2 - n_s**2) * image_px * float(microscope.pixel_um) / 2
+    return math.ceil(4 + 0.5 * axial + 0.1 * lateral)
 
 
 def depth_um(scope: Microscope, z_um: jax.Array) -> jax.Array:
@@ -162,7 +183,8 @@ def pixel_kernel(psf: Psf) -> jax.Array:
     band = 2 * scope.na / scope.wavelength_um
     half_rate = 0.5 / fine_um
     low, high = jnp.minimum(band, half_rate), jnp.maximum(2 * half_rate - band, half_rate)
-    t, w = np.polynomial.legendre.leggauss(64 + 8 * psf.image_px)
+    dtype = jnp.result_type(scope.pixel_um)
+    t, w = gauss_nodes(64 + 8 * psf.image_px, dtype)
     f, weight = high * (t + 1) / 2, high * w / 2
     across = jnp.clip((f - low) / jnp.maximum(high - low, 1e-9), 0.0, 1.0)
     response = jnp.cos(jnp.pi / 2 * across) ** 2
@@ -175,7 +197,7 @@ def pixel_kernel(psf: Psf) -> jax.Array:
     offset = (fine_px - 1) / 2 - (psf.image_px - 1) / 2 * s
     steps = np.arange(psf.image_px)[:, None] * s - np.arange(fine_px)[None, :] + round(2 * offset) / 2
     distances, where = np.unique(np.abs(steps), return_inverse=True)
-    angle = 2 * jnp.pi * fine_um * distances[:, None] * f[None, :]
+    angle = 2 * jnp.pi * fine_um * distances.astype(dtype)[:, None] * f[None, :]
     values = 2 * jnp.sum(weight * response * jnp.cos(angle), axis=1)
     return values[where.reshape(steps.shape)] * fine_um * scope.pixel_um
 

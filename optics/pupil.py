@@ -57,7 +57,7 @@ def make_pupil(psf: Psf, nodes: DiskNodes | None = None) -> Pupil:
     phase = -kz_immersion * scope.focus_um
     if psf.zernike_um is not None:
         modes = zernike_basis(psf.zernike_um.shape[0], x, y)
-        phase = phase + k0 * jnp.tensordot(psf.zernike_um, modes, axes=1)
+        phase = phase + k0 * jnp.tensordot(psf.zernike_um, modes, axes=1, precision="highest")
     phasor = jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
     if psf.mask is not None:
         phasor = phasor * sample_mask(psf.mask, x, y, scope.wavelength_um)

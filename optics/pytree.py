@@ -28,7 +28,7 @@ def pytree(cls: type[T]) -> type[T]:
     Spot(x_um=3.0, kind='round')
     """
     cls = dataclasses.dataclass(frozen=True)(cls)
-    fields = dataclasses.fields(cls)
+    fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
     meta = [f.name for f in fields if f.metadata.get("static")]
     data = [f.name for f in fields if not f.metadata.get("static")]
     return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=meta)

@@ -106,9 +106,7 @@ def zernike_basis(n_modes: int, x: ArrayLike, y: ArrayLike) -> jax.Array:
     return jnp.stack([values[mode] for mode in modes])
 
 
-def fit(
-    n_modes: int, values: ArrayLike, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None
-) -> jax.Array:
+def fit(n_modes: int, values: ArrayLike, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> jax.Array:
     """Fit the first `n_modes` OSA/ANSI modes to `values` at points (x, y), by weighted least squares.
 
     `values`, `x`, `y`, `weights` of one shape; returns (n_modes,) rms amplitudes in the unit of `values`.

@@ -42,14 +42,15 @@ def random_table(n, seed=0):
 
 def assert_same(a, b, atol):
     for name, column in to_frame(a).items():
-        np.testing.assert_allclose(
-            getattr(b, str(name)), column, rtol=0, atol=atol[str(name)], err_msg=str(name)
-        )
+        np.testing.assert_allclose(getattr(b, str(name)), column, rtol=0, atol=atol[str(name)], err_msg=str(name))
 
 
-HALF_DIGIT = dict.fromkeys(
-    ("x_um", "y_um", "z_um", "sigma_x_um", "sigma_y_um", "sigma_z_um", "score"), 0.51e-6
-) | {"photons": 0.51e-3, "background": 0.51e-3, "frame": 0, "channel": 0}
+HALF_DIGIT = dict.fromkeys(("x_um", "y_um", "z_um", "sigma_x_um", "sigma_y_um", "sigma_z_um", "score"), 0.51e-6) | {
+    "photons": 0.51e-3,
+    "background": 0.51e-3,
+    "frame": 0,
+    "channel": 0,
+}
 
 
 def test_round_trip(tmp_path):
@@ -67,9 +68,7 @@ def test_round_trip(tmp_path):
 def test_file_holds_thunderstorm_conventions(tmp_path):
     """Quoted header, ids and frames from 1, nanometres, and the first pixel's centre at half a pixel."""
     pixel_um = 0.1
-    locs = make_localizations(
-        [0], [0.5 * pixel_um], [1.5 * pixel_um], [0.25], photons=1000.0, background=12.5
-    )
+    locs = make_localizations([0], [0.5 * pixel_um], [1.5 * pixel_um], [0.25], photons=1000.0, background=12.5)
     locs = concatenate([locs, make_localizations([4], [1.0], [1.0], [0.0], sigma_x_um=0.03, sigma_y_um=0.04)])
     write(tmp_path / "locs.csv", locs)
     lines = (tmp_path / "locs.csv").read_text().splitlines()
@@ -194,7 +193,5 @@ def test_reads_micrometres_byte_order_marks_and_older_names(tmp_path):
     text = "\ufeffid, frame, x [um], y [µm], z [nm], uncertainty [nm], chi2\r\n1, 3, 1.5, 2.5, 100, 20, 7\r\n"
     (tmp_path / "locs.csv").write_text(text, encoding="utf-8", newline="")
     locs = read(tmp_path / "locs.csv")
-    values = [
-        float(c[0]) for c in (locs.frame, locs.x_um, locs.y_um, locs.z_um, locs.sigma_x_um, locs.sigma_y_um)
-    ]
+    values = [float(c[0]) for c in (locs.frame, locs.x_um, locs.y_um, locs.z_um, locs.sigma_x_um, locs.sigma_y_um)]
     assert values == pytest.approx([2, 1.5, 2.5, 0.1, 0.02, 0.02])

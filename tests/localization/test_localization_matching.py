@@ -25,9 +25,7 @@ def brute_force(cost):
 
 
 def gate_cost(found, truth, lateral_um, axial_um, ball_um):
-    lateral_sq = (
-        np.subtract.outer(found.x_um, truth.x_um) ** 2 + np.subtract.outer(found.y_um, truth.y_um) ** 2
-    )
+    lateral_sq = np.subtract.outer(found.x_um, truth.x_um) ** 2 + np.subtract.outer(found.y_um, truth.y_um) ** 2
     axial_sq = np.subtract.outer(found.z_um, truth.z_um) ** 2
     if ball_um is not None:
         cost = (lateral_sq + axial_sq) / ball_um**2
@@ -118,9 +116,7 @@ def test_empty_lists_give_no_pairs(mode):
         assert matches.frame.size == n_frames
 
 
-@pytest.mark.parametrize(
-    "gates", [{"lateral_um": 0.0}, {"axial_um": -1.0}, {"ball_um": np.nan}, {"mode": "nearest"}]
-)
+@pytest.mark.parametrize("gates", [{"lateral_um": 0.0}, {"axial_um": -1.0}, {"ball_um": np.nan}, {"mode": "nearest"}])
 def test_bad_gates_are_refused(gates):
     """A gate that is not positive and an unknown mode are errors."""
     one = make_localizations([4], [1.0], [1.0], [1.0])

@@ -50,9 +50,7 @@ def test_empty_lists_are_defined():
     for result in (no_found, no_truth):
         assert (result.jaccard, result.precision, result.recall) == (0.0, 0.0, 0.0)
     for result in (both, no_found, no_truth):
-        assert np.isnan(
-            [result.rmse_xy_um, result.rmse_z_um, result.bias_x_um, result.efficiency_lateral]
-        ).all()
+        assert np.isnan([result.rmse_xy_um, result.rmse_z_um, result.bias_x_um, result.efficiency_lateral]).all()
 
 
 def noisy_lists(rng, n_frames, sigma_um, kept):
@@ -62,9 +60,7 @@ def noisy_lists(rng, n_frames, sigma_um, kept):
     truth = make_localizations(frame, x_um, y_um, y_um)
     seen = rng.random(frame.size) < kept
     error_um = rng.normal(0, sigma_um, (3, frame.size))
-    found = make_localizations(
-        *(c[seen] for c in (frame, x_um + error_um[0], y_um + error_um[1], y_um + error_um[2]))
-    )
+    found = make_localizations(*(c[seen] for c in (frame, x_um + error_um[0], y_um + error_um[1], y_um + error_um[2])))
     return found, truth
 
 
@@ -115,12 +111,8 @@ def test_bootstrap_repeats_with_its_seed_and_counts_undefined_resamples():
     """The same seed gives the same intervals; resamples without a pair are left out and reported."""
     per_frame = score_frames(ONE, concatenate([ONE, make_localizations([1], [1.0], [1.0], [1.0])]))
     first, again = (bootstrap(per_frame, rng=np.random.default_rng(5), n=400) for _ in range(2))
-    assert all(
-        dataclasses.astuple(first[name]) == dataclasses.astuple(again[name]) for name in ("jaccard", "recall")
-    )
-    assert first["rmse_z_um"].defined == pytest.approx(
-        0.75, abs=0.07
-    )  # both draws are frame 1 with chance 1/4
+    assert all(dataclasses.astuple(first[name]) == dataclasses.astuple(again[name]) for name in ("jaccard", "recall"))
+    assert first["rmse_z_um"].defined == pytest.approx(0.75, abs=0.07)  # both draws are frame 1 with chance 1/4
     nothing = bootstrap(score_frames(NONE, ONE), rng=0, n=10)["rmse_z_um"]
     assert np.isnan([nothing.estimate, nothing.low, nothing.high]).all() and nothing.defined == 0.0
 

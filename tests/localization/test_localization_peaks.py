@@ -154,3 +154,16 @@ def test_bad_probabilities_are_refused(probability, change):
     """Other shapes, logits, NaN and thresholds outside [0, 1] are errors."""
     with pytest.raises(LocalizationError):
         list_peaks(probability, **change)
+
+
+def test_peaks_of_overlapping_pieces_come_out_once():
+    """`rows` and `columns` choose by the peak's voxel; its refinement still sees what lies beyond."""
+    volume = np.random.default_rng(5).random((5, 30, 40))
+    options = dict(pixel_um=0.1, z_min_um=0.0, z_max_um=1.0, threshold=0.5, radius=2)
+    whole = volume_peaks(volume, **options)
+    halves = [volume_peaks(volume, **options, columns=span) for span in ((0, 17), (17, 40))]
+    assert sum(half.frame.size for half in halves) == whole.frame.size > 10
+    x_um = np.sort(np.concatenate([half.x_um for half in halves]))
+    np.testing.assert_allclose(x_um, np.sort(whole.x_um), atol=1e-12)
+    corner = volume_peaks(volume, **options, rows=(0, 1), columns=(0, 1))
+    assert corner.frame.size <= 1

@@ -59,9 +59,7 @@ def test_volume_peaks_repeat_the_published_localizations(data_folder):
     """A recorded network output read out by us gives, to 1 pm, the points that the original code wrote."""
     volume = np.load(data_folder("ds3d-networks") / "demo5_learned_loss" / "output_full.npz")["output"][0]
     locs = volume_peaks(volume, pixel_um=0.11, z_min_um=2.0, z_max_um=6.0, threshold=80.0, shift_fine_px=2.0)
-    table = pd.read_csv(
-        data_folder("ds3d-learned-telomeres") / "original_network_localizations_telomeres1.csv"
-    )
+    table = pd.read_csv(data_folder("ds3d-learned-telomeres") / "original_network_localizations_telomeres1.csv")
     # The written list comes from the whole frame, the recorded output from columns 86:150 and rows 160:224:
     # they agree where the network does not see the crop's edge.
     x_um, y_um = table["x_nm"] / 1000 - 86 * 0.11, table["y_nm"] / 1000 - 160 * 0.11

@@ -9,9 +9,7 @@ from localization import LocalizationError, concatenate, make_localizations, sel
 
 
 def table():
-    return make_localizations(
-        [0, 1, 1], [1.0, 2.0, 3.0], [0.1, 0.2, 0.3], [0.0, 0.5, 1.0], photons=[10, 20, 30]
-    )
+    return make_localizations([0, 1, 1], [1.0, 2.0, 3.0], [0.1, 0.2, 0.3], [0.0, 0.5, 1.0], photons=[10, 20, 30])
 
 
 def test_unknown_columns_are_nan_and_channel_and_score_have_defaults():

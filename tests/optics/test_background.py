@@ -21,9 +21,7 @@ EVERY_KIND = [Constant(20.0), UniformLevel(10.0, 20.0), SuperGaussian(), RandomF
 
 def draws(config, shape, number, seed=0):
     return np.asarray(
-        jax.vmap(lambda key: sample_background(key, config, shape))(
-            jax.random.split(jax.random.key(seed), number)
-        )
+        jax.vmap(lambda key: sample_background(key, config, shape))(jax.random.split(jax.random.key(seed), number))
     )
 
 
@@ -61,9 +59,7 @@ def test_a_learned_background_fits_in():
         def sample(self, key, shape):
             return self.image[: shape[0], : shape[1]]
 
-    gradient = jax.grad(lambda c: sample_background(jax.random.key(0), c, (2, 3)).sum())(
-        Learned(jnp.ones((4, 4)))
-    )
+    gradient = jax.grad(lambda c: sample_background(jax.random.key(0), c, (2, 3)).sum())(Learned(jnp.ones((4, 4))))
     assert float(gradient.image.sum()) == 6
 
 

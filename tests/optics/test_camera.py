@@ -34,9 +34,7 @@ def test_samples_have_the_mean_and_variance_of_the_law(sample, photons):
     draws = np.asarray(sample(jax.random.key(1), camera(), jnp.full(DRAWS, photons)))
     electrons = 0.7 * photons
     mean, variance = 100 + 2.2 * electrons, 2.2**2 * (electrons + 1.6**2)
-    np.testing.assert_allclose(
-        [mean_adu(camera(), photons), variance_adu(camera(), photons)], [mean, variance]
-    )
+    np.testing.assert_allclose([mean_adu(camera(), photons), variance_adu(camera(), photons)], [mean, variance])
     assert abs(draws.mean() - mean) < 5 * np.sqrt(variance / DRAWS)
     # fourth cumulant of Poisson + Gaussian is the Poisson's; of the Gaussian sampler it is smaller
     error = np.sqrt((2 * variance**2 + 2.2**4 * electrons) / DRAWS)
@@ -65,9 +63,7 @@ def test_maps_act_pixel_by_pixel():
         "quantum_efficiency": rng.uniform(0.5, 1, (3, 4)),
     }
     photons = rng.uniform(5, 50, (3, 4))
-    frames = np.asarray(
-        sample_camera(jax.random.key(3), make_camera(**maps), jnp.tile(photons, (20_000, 1, 1)))
-    )
+    frames = np.asarray(sample_camera(jax.random.key(3), make_camera(**maps), jnp.tile(photons, (20_000, 1, 1))))
     electrons = maps["quantum_efficiency"] * photons
     mean = maps["offset_adu"] + maps["gain_adu_per_e"] * electrons
     variance = maps["gain_adu_per_e"] ** 2 * (electrons + maps["read_noise_e"] ** 2)
@@ -80,9 +76,7 @@ def test_photons_and_counts_convert_both_ways():
     """adu_to_photons inverts photons_to_adu, and both follow gain, offset and efficiency."""
     photons = np.array([0.0, 7.0, 1e4])
     np.testing.assert_allclose(photons_to_adu(camera(), photons), 100 + 2.2 * 0.7 * photons)
-    np.testing.assert_allclose(
-        adu_to_photons(camera(), photons_to_adu(camera(), photons)), photons, atol=1e-12
-    )
+    np.testing.assert_allclose(adu_to_photons(camera(), photons_to_adu(camera(), photons)), photons, atol=1e-12)
 
 
 @pytest.mark.parametrize("efficiency", [1.0, 0.6])
@@ -112,9 +106,7 @@ def test_likelihood_peaks_at_the_reading_and_has_poissons_information():
     photons = 25.0
     slope = jax.grad(lambda p: log_likelihood(camera(), mean_adu(camera(), photons), p))
     assert abs(float(slope(photons))) < 1e-12
-    curvature = jax.grad(jax.grad(lambda p: log_likelihood(camera(), mean_adu(camera(), photons), p)))(
-        photons
-    )
+    curvature = jax.grad(jax.grad(lambda p: log_likelihood(camera(), mean_adu(camera(), photons), p)))(photons)
     np.testing.assert_allclose(-curvature, 0.7**2 / (0.7 * photons + 1.6**2), rtol=1e-12)
 
 
@@ -147,9 +139,7 @@ def test_gradients_are_finite_at_a_dark_pixel(read_noise_e):
     dark = camera(read_noise_e=read_noise_e)
     for adu in (90.0, 100.0, 130.0):
         assert np.isfinite(jax.grad(lambda p, adu=adu: log_likelihood(dark, adu, p))(0.0))
-    np.testing.assert_allclose(
-        jax.grad(lambda p: log_likelihood(dark, 100 - 2.2 * read_noise_e**2, p))(0.0), -0.7
-    )
+    np.testing.assert_allclose(jax.grad(lambda p: log_likelihood(dark, 100 - 2.2 * read_noise_e**2, p))(0.0), -0.7)
     draw = jax.grad(lambda p: sample_camera_differentiable(jax.random.key(0), dark, p).sum())
     assert bool(jnp.isfinite(draw(jnp.zeros(100))).all())
 
@@ -172,7 +162,5 @@ def test_a_key_decides_the_frame():
     """The same key gives the same frame, another key another, jitted or not."""
     photons = jnp.full((8, 8), 20.0)
     first = sample_camera(jax.random.key(5), camera(), photons)
-    np.testing.assert_allclose(
-        first, jax.jit(sample_camera)(jax.random.key(5), camera(), photons), rtol=1e-12
-    )
+    np.testing.assert_allclose(first, jax.jit(sample_camera)(jax.random.key(5), camera(), photons), rtol=1e-12)
     assert not bool((first == sample_camera(jax.random.key(6), camera(), photons)).all())

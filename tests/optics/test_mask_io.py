@@ -101,9 +101,7 @@ def test_units_of_the_values(tmp_path):
         "opd_nm": opd_um * 1e3,
     }
     for kind, array in values.items():
-        mask = mask_io.load(
-            write(tmp_path / "a.npy", array), kind=kind, wavelength_um=0.6, pupil_diameter_px=8
-        )
+        mask = mask_io.load(write(tmp_path / "a.npy", array), kind=kind, wavelength_um=0.6, pupil_diameter_px=8)
         np.testing.assert_allclose(mask.opd_um, opd_um, rtol=1e-12)
 
 

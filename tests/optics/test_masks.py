@@ -19,9 +19,7 @@ DATA = Path(os.environ.get("COLOCUS_DATA", Path(__file__).parents[2] / "../share
 
 
 def scope(na=1.35, n_sample=1.40):
-    return make_microscope(
-        na=na, n_immersion=1.518, n_sample=n_sample, wavelength_um=WAVELENGTH_UM, pixel_um=0.1
-    )
+    return make_microscope(na=na, n_immersion=1.518, n_sample=n_sample, wavelength_um=WAVELENGTH_UM, pixel_um=0.1)
 
 
 def rough(size, wrapped=False, half_width=1.0, seed=0):
@@ -80,9 +78,7 @@ def test_between_cells_it_is_scipys_bilinear_interpolation():
 
 def test_outside_the_square_light_passes_unchanged():
     """Beyond half_width the phase is 0 and the transmission 1."""
-    got = masks.sample_mask(
-        rough(8, half_width=0.5), jnp.array([0.51, 0.0, -2.0]), jnp.array([0.0, -0.6, 2.0]), 0.6
-    )
+    got = masks.sample_mask(rough(8, half_width=0.5), jnp.array([0.51, 0.0, -2.0]), jnp.array([0.0, -0.6, 2.0]), 0.6)
     np.testing.assert_array_equal(got, np.ones(3))
 
 
@@ -101,9 +97,7 @@ def test_a_wrapped_mask_is_interpolated_across_its_jumps():
 
 def test_half_way_across_a_jump_of_pi_value_and_gradient_are_finite():
     """The undefined phase between 0 and pi gives modulus 1 and no NaN, forward and in the gradient."""
-    mask = make_mask(
-        np.array([[0, 0.5], [0, 0.5]]) * WAVELENGTH_UM, design_wavelength_um=WAVELENGTH_UM, wrapped=True
-    )
+    mask = make_mask(np.array([[0, 0.5], [0, 0.5]]) * WAVELENGTH_UM, design_wavelength_um=WAVELENGTH_UM, wrapped=True)
 
     def real_part(opd_um, x):
         return masks.sample_mask(replace(mask, opd_um=opd_um), x, jnp.array(0.0), WAVELENGTH_UM).real
@@ -119,9 +113,7 @@ def test_gradients_equal_central_differences(wrapped):
     """By path, transmission, x, y and wavelength, against differences in float64 (relative 1e-6)."""
     mask = rough(6, wrapped)
     x, y = np.random.default_rng(3).uniform(-0.8, 0.8, (2, 9))
-    weight = jnp.asarray(
-        np.random.default_rng(4).normal(size=9) + 1j * np.random.default_rng(5).normal(size=9)
-    )
+    weight = jnp.asarray(np.random.default_rng(4).normal(size=9) + 1j * np.random.default_rng(5).normal(size=9))
 
     def loss(opd_um, transmission, x, y, wavelength_um):
         changed = replace(mask, opd_um=opd_um, transmission=transmission)
@@ -148,9 +140,7 @@ def test_turning_a_mask_turns_its_image():
     mask = rough(16)
     x, y = np.random.default_rng(7).uniform(-0.9, 0.9, (2, 50))
     turned = masks.rotate_180(mask)
-    np.testing.assert_allclose(
-        masks.sample_mask(turned, x, y, 0.6), masks.sample_mask(mask, -x, -y, 0.6), atol=1e-12
-    )
+    np.testing.assert_allclose(masks.sample_mask(turned, x, y, 0.6), masks.sample_mask(mask, -x, -y, 0.6), atol=1e-12)
     coma = masks.zernike([(3, 1, 0.05), (2, -2, 0.04)], size=96)
     image, _ = fft_psf(coma, 0.0)
     flipped, _ = fft_psf(masks.rotate_180(coma), 0.0)

@@ -114,9 +114,7 @@ def test_fit_returns_the_amplitudes_and_ignores_the_corners():
 
 def test_dtype_of_the_points_is_kept():
     """float32 points give float32 modes, so that nothing is silently promoted on the device."""
-    assert (
-        zernike.zernike_basis(10, jnp.zeros(3, jnp.float32), jnp.zeros(3, jnp.float32)).dtype == jnp.float32
-    )
+    assert zernike.zernike_basis(10, jnp.zeros(3, jnp.float32), jnp.zeros(3, jnp.float32)).dtype == jnp.float32
     assert zernike.zernike_mode(2, 0, 0, 1).dtype == jnp.zeros(1).dtype
 
 

@@ -1,0 +1,56 @@
+"""The house keeps its own rules: directions of import, size and name of files, silence of libraries."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = ("optics", "nets", "training", "localization")
+FOLDERS = (*LIBRARIES, "experiments", "app", "tests", "benchmarks", "docs")
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+LONGEST = 400
+# names that say nothing about what is inside
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def test_import_contracts_of_pyproject_hold():
+    """Layers, and who may know flax, orbax, mask files and the terminal: [tool.importlinter]."""
+    pytest.importorskip("importlinter")
+    check = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
+    result = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_source_file_is_longer_than_400_lines():
+    """A longer file is split by topic."""
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
+
+
+def test_no_file_or_folder_has_a_name_that_says_nothing():
+    """What would be called utils belongs to a topic, or nowhere."""
+    parts = {part for path in SOURCES for part in path.relative_to(ROOT).with_suffix("").parts}
+    assert parts & EMPTY_NAMES == set()
+
+
+def test_libraries_do_not_print():
+    """They return values or report events; only the command line talks."""
+    talking = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] in LIBRARIES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert talking == []
+
+
+def test_lock_names_no_host_and_leaves_out_the_broken_jax():
+    """The lock works with any package index, and jax 0.10.2 (tests/test_backend.py) stays out."""
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "\njax==" in lock
+    assert "\njax==0.10.2" not in lock

@@ -1,0 +1,44 @@
+"""Scenes, losses, the compiled step and the loop around it: how decoder and mask are learned."""
+
+from training.build import Parts, build
+from training.checkpoint import CheckpointError
+from training.config import (
+    ConfigError,
+    LearnConfig,
+    MaskConfig,
+    RunConfig,
+    from_dict,
+    to_dict,
+)
+from training.evaluate import emitters_to_localizations, evaluate, make_decoder, maps_to_localizations
+from training.loop import TimeLimit, fit, load_config, load_run
+from training.scenes import Frames, Scene, make_scene, sample_scene
+from training.scenes import simulate as stream
+from training.step import init_state, make_train_step
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "Frames",
+    "LearnConfig",
+    "MaskConfig",
+    "Parts",
+    "RunConfig",
+    "Scene",
+    "TimeLimit",
+    "build",
+    "emitters_to_localizations",
+    "evaluate",
+    "fit",
+    "from_dict",
+    "init_state",
+    "load_config",
+    "load_run",
+    "make_decoder",
+    "make_scene",
+    "make_train_step",
+    "maps_to_localizations",
+    "sample_scene",
+    "stream",
+    "to_dict",
+]

@@ -1,0 +1,196 @@
+"""From a configuration to the objects that a step needs."""
+
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import nets
+from optics import (
+    Camera,
+    Microscope,
+    PhaseMask,
+    Psf,
+    make_camera,
+    make_microscope,
+    make_psf,
+    mask_io,
+    mask_params,
+    masks,
+)
+from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
+from optics.pytree import replace
+from training.config import ConfigError, DecoderConfig, LearnConfig, MaskConfig, RunConfig, SceneConfig
+from training.scenes import Scene, make_scene
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of: its configuration and the pytrees built from it.
+
+    `psf` holds the starting mask; `to_mask` turns `mask_params` into the mask of the moment (both None
+    without `run.learn`).
+    """
+
+    run: RunConfig
+    psf: Psf
+    camera: Camera
+    background: Background
+    scene: Scene
+    net: Any
+    mask_params: Any
+    to_mask: Callable[[Any], PhaseMask]
+
+
+def build_microscope(run: RunConfig) -> Microscope:
+    """The microscope of a run; raises `OpticsError` naming a field that cannot be right."""
+    m = run.microscope
+    return make_microscope(
+        na=m.na,
+        n_immersion=m.n_immersion,
+        n_sample=m.n_sample,
+        n_coverslip=m.n_coverslip,
+        wavelength_um=m.wavelength_um,
+        pixel_um=m.pixel_um,
+        focus_um=m.focus_um,
+        iris_na=m.iris_na,
+    )
+
+
+def mask_path(path: str) -> str:
+    """A mask's path with environment variables filled in, so that a preset can say `$COLOCUS_DATA/...`.
+
+    Raises `ConfigError` where a variable is not set.
+    """
+    filled = os.path.expandvars(path)
+    if unset := re.search(r"\$\{?\w+\}?", filled):
+        raise ConfigError(
+            f"mask.path = {path!r}: the environment variable {unset[0].strip('${}')} is not set; "
+            "set it to the folder that holds the masks, or give a path without it"
+        )
+    return filled
+
+
+def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
+    """A mask from the library or from a file, for this microscope."""
+    wavelength = float(microscope.wavelength_um)
+    if config.name == "file":
+        return mask_io.load(
+            mask_path(config.path),
+            variable=config.variable,
+            wavelength_um=wavelength,
+            pitch_um=config.pitch_um,
+            focal_length_um=config.focal_length_um,
+            magnification=config.magnification,
+            na=float(microscope.na),
+            turn_180=config.turn_180,
+        )
+    if config.name == "flat":
+        return masks.flat(design_wavelength_um=wavelength)
+    if config.name == "astigmatism":
+        return masks.astigmatism(config.rms_um, design_wavelength_um=wavelength)
+    library = {
+        "saddle_point": masks.saddle_point,
+        "tetrapod": masks.tetrapod,
+        "double_helix": masks.double_helix,
+    }
+    return library[config.name](config.range_um, microscope)
+
+
+def build_psf(run: RunConfig, mask: PhaseMask | None = None) -> Psf:
+    """The PSF of a run, with its own starting mask unless `mask` is given."""
+    scope = build_microscope(run)
+    return make_psf(
+        scope,
+        mask=build_mask(run.mask, scope) if mask is None else mask,
+        blur_um=run.psf.blur_um,
+        kind=run.psf.kind,
+        image_px=run.psf.stamp_px,
+        pupil_px=run.psf.pupil_px,
+        pixel=run.psf.pixel,
+        z_range_um=(run.scene.z_min_um, run.scene.z_max_um),
+    )
+
+
+def build_background(scene: SceneConfig) -> Background:
+    """The background that a scene asks for."""
+    low, high = scene.background_min, scene.background_max
+    built = {
+        "constant": lambda: Constant(high),
+        "uniform": lambda: UniformLevel(low, high),
+        "super_gaussian": lambda: SuperGaussian(floor_photons=low, peak_photons=high),
+        "random_field": lambda: RandomField(
+            (low + high) / 2, scene.background_contrast, scene.background_correlation_px
+        ),
+    }[scene.background]()
+    check_background(built)
+    return built
+
+
+def build_family(learn: LearnConfig, wavelength_um: float) -> mask_params.MaskParametrisation:
+    """The family of masks that a co-design searches."""
+    if learn.parametrisation == "zernike":
+        return mask_params.ZernikePhase(n_modes=learn.n_modes, design_wavelength_um=wavelength_um)
+    if learn.parametrisation == "pixel":
+        return mask_params.PixelPhase(size=learn.size_px, design_wavelength_um=wavelength_um)
+    return mask_params.SmoothPhase(n_cosines=learn.n_cosines, design_wavelength_um=wavelength_um)
+
+
+def build_net(run: RunConfig) -> Any:
+    """The decoder's configuration, with ranges taken from the scenes that it will read."""
+    d, s = run.decoder, run.scene
+    if d.kind == "volume":
+        return nets.OpticsDesignNetConfig(depth=d.depth_voxels, scaling=d.scaling)
+    brightest = s.photons_max if s.photons == "uniform" else s.photons_mean * (1 + 5 / math.sqrt(s.photons_shape))
+    ceiling = 1.5 * s.background_max
+    return nets.ListNetConfig(
+        pixel_um=run.microscope.pixel_um,
+        z_min_um=s.z_min_um,
+        z_max_um=max(s.z_max_um, s.z_min_um + 0.1),
+        photons_max=1.2 * brightest,
+        background_max=max(1.6 * ceiling, 10.0),
+        input_offset=0.5 * (s.background_min + s.background_max),
+        input_scale=max(0.5 * (s.background_min + s.background_max), 5.0),
+        input_transform=d.input_transform,
+        channels=d.channels,
+        head_channels=d.head_channels,
+        dilations=d.dilations,
+        half_resolution=d.half_resolution,
+    )
+
+
+def build(run: RunConfig) -> Parts:
+    """All parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
+    psf = build_psf(run)
+    net = build_net(run)
+    check_receptive_field(run.decoder, net, run.psf.stamp_px)
+    start, family, params = psf.mask, None, None
+    assert start is not None  # build_psf always sets one
+    if run.learn is not None:
+        family = build_family(run.learn, run.microscope.wavelength_um)
+        params = mask_params.init_params(family, start)
+
+    def to_mask(params: Any) -> PhaseMask:
+        return start if family is None else mask_params.to_mask(family, params)
+
+    psf = replace(psf, mask=to_mask(params))
+    camera = make_camera(
+        gain_adu_per_e=run.camera.gain_adu_per_e,
+        offset_adu=run.camera.offset_adu,
+        read_noise_e=run.camera.read_noise_e,
+        quantum_efficiency=run.camera.quantum_efficiency,
+    )
+    scene = make_scene(run.scene, run.microscope.pixel_um)
+    return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask)
+
+
+def check_receptive_field(decoder: DecoderConfig, net: Any, stamp_px: int) -> None:
+    """Refuse a decoder that cannot see a whole stamp (`ConfigError`)."""
+    field = nets.receptive_field_px(net)
+    if field < stamp_px:
+        raise ConfigError(
+            f"decoder.dilations = {decoder.dilations} see {field} px, less than the PSF's stamp "
+            f"(psf.stamp_px = {stamp_px}); add dilations or make the stamp smaller"
+        )

@@ -1,0 +1,278 @@
+"""What a run is: frozen dataclasses of plain numbers, read from and written to plain mappings.
+
+Every field has a unit in its name and a default; a wrong value is refused here, before any long work, by a
+`ConfigError` that names the field. An unknown key is an error that names the nearest known one.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+MaskName = Literal["flat", "astigmatism", "saddle_point", "tetrapod", "double_helix", "file"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the field and the remedy."""
+
+
+def _check(condition: bool, field: str, value: object, remedy: str) -> None:
+    if not condition:
+        raise ConfigError(f"{field} = {value!r} {remedy}")
+
+
+def _range(field: str, low: float, high: float, floor: float = -math.inf) -> None:
+    good = math.isfinite(low) and math.isfinite(high) and floor <= low <= high
+    remedy = "must be a finite range, low first" + ("" if floor == -math.inf else f", from {floor:g} up")
+    _check(good, field, (low, high), remedy)
+
+
+@dataclasses.dataclass(frozen=True)
+class MicroscopeConfig:
+    """The optics; see `optics.make_microscope`. `n_coverslip` and `iris_na` may be left out."""
+
+    na: float = 1.45
+    n_immersion: float = 1.518
+    n_sample: float = 1.33
+    n_coverslip: float | None = None
+    wavelength_um: float = 0.58
+    pixel_um: float = 0.11
+    focus_um: float = 2.5
+    iris_na: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PsfConfig:
+    """How the PSF is computed; see `optics.make_psf`. `stamp_px` is the side of one emitter's picture."""
+
+    kind: Literal["vectorial", "scalar"] = "vectorial"
+    stamp_px: int = 61
+    pixel: Literal["integrated", "centre"] = "centre"
+    blur_um: float | None = None
+    pupil_px: int | None = None
+
+    def __post_init__(self):
+        _check(self.stamp_px >= 5, "psf.stamp_px", self.stamp_px, "must be at least 5 pixels")
+        _check(self.pupil_px is None or self.pupil_px >= 8, "psf.pupil_px", self.pupil_px, "must be at least 8")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskConfig:
+    """A phase mask from the library (`name`) or from a file (`name = "file"`, `path` and its optics).
+
+    `range_um` is the depth range that a Tetrapod, saddle point or double helix is made for; `rms_um` the
+    strength of an astigmatism. A file needs its `variable` (where it holds several), the mask's
+    `pitch_um`, `focal_length_um` and `magnification`; DeepSTORM3D's need `turn_180`.
+    """
+
+    name: MaskName = "flat"
+    rms_um: float = 0.07
+    range_um: float = 4.0
+    path: str = ""
+    variable: str | None = None
+    pitch_um: float = 24.0
+    focal_length_um: float = 150_000.0
+    magnification: float = 100.0
+    turn_180: bool = False
+    label: str = ""
+
+    def __post_init__(self):
+        _check(self.name != "file" or self.path != "", "mask.path", self.path, "must name the mask's file")
+        _check(self.range_um > 0, "mask.range_um", self.range_um, "must be positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnConfig:
+    """How a mask is learned: its parameters, and how far one step moves them.
+
+    "zernike" learns `n_modes` OSA modes, "pixel" the phase of every cell of a `size_px` grid, "smooth" the
+    `n_cosines` x `n_cosines` slowest cosines over the pupil's square. The learning rate is in radians a
+    step; during the last `freeze_fraction` of the run the mask rests and the decoder catches up.
+    """
+
+    parametrisation: Literal["zernike", "pixel", "smooth"] = "smooth"
+    n_modes: int = 55
+    size_px: int = 64
+    n_cosines: int = 24
+    learning_rate_rad: float = 2e-2
+    freeze_fraction: float = 0.2
+
+    def __post_init__(self):
+        _check(self.n_modes >= 4, "learn.n_modes", self.n_modes, "must be at least 4")
+        _check(self.size_px >= 8, "learn.size_px", self.size_px, "must be at least 8")
+        _check(self.learning_rate_rad > 0, "learn.learning_rate_rad", self.learning_rate_rad, "must be positive")
+        _check(0 <= self.freeze_fraction < 1, "learn.freeze_fraction", self.freeze_fraction, "must lie in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneConfig:
+    """What a training frame shows: emitters uniform in a box, on a background.
+
+    Emitters per frame are uniform from `count_min` to `count_max`. Photons are uniform in
+    [`photons_min`, `photons_max`], or gamma with `photons_shape` and mean `photons_mean`. No emitter lies
+    within `margin_um` of the frame's border. Background: photons per pixel.
+    """
+
+    frame_px: int = 64
+    count_min: int = 1
+    count_max: int = 18
+    z_min_um: float = 0.0
+    z_max_um: float = 5.0
+    margin_um: float = 0.65
+    photons: Literal["uniform", "gamma"] = "uniform"
+    photons_min: float = 10_000.0
+    photons_max: float = 60_000.0
+    photons_shape: float = 3.0
+    photons_mean: float = 9_000.0
+    background: Literal["constant", "uniform", "super_gaussian", "random_field"] = "uniform"
+    background_min: float = 25.0
+    background_max: float = 100.0
+    background_contrast: float = 0.3
+    background_correlation_px: float = 16.0
+
+    def __post_init__(self):
+        _check(self.frame_px >= 8, "scene.frame_px", self.frame_px, "must be at least 8 pixels")
+        _check(1 <= self.count_max, "scene.count_max", self.count_max, "must be at least 1")
+        _check(
+            0 <= self.count_min <= self.count_max,
+            "scene.count_min",
+            self.count_min,
+            f"must lie between 0 and count_max = {self.count_max}",
+        )
+        _range("scene.z_min_um, z_max_um", self.z_min_um, self.z_max_um)
+        if max(abs(self.z_min_um), abs(self.z_max_um)) > 100:
+            raise ConfigError(f"scene.z_max_um = {self.z_max_um:g} looks like nanometres; give um")
+        _range("scene.photons_min, photons_max", self.photons_min, self.photons_max, 0.0)
+        _range("scene.background_min, background_max", self.background_min, self.background_max, 0.0)
+        _check(self.margin_um >= 0, "scene.margin_um", self.margin_um, "must not be negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraConfig:
+    """The camera; see `optics.make_camera`. The default counts photons: gain 1, no offset, no read noise."""
+
+    gain_adu_per_e: float = 1.0
+    offset_adu: float = 0.0
+    read_noise_e: float = 0.0
+    quantum_efficiency: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """The decoder's size. "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network."""
+
+    kind: Literal["list", "volume"] = "list"
+    channels: int = 64
+    head_channels: int = 48
+    dilations: tuple[int, ...] = (1, 1, 2, 2, 4, 4, 1, 1)
+    half_resolution: bool = True
+    input_transform: Literal["linear", "sqrt"] = "sqrt"
+    depth_voxels: int = 51
+    scaling: float = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiserConfig:
+    """How long and how fast to learn. Both learning rates warm up, then fall as a cosine."""
+
+    steps: int = 1000
+    batch: int = 8
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 50
+    clip_norm: float = 1.0
+    occupancy_weight: float = 0.0
+    background_weight: float = 1.0
+    checkpoint_every: int = 200
+    log_every: int = 20
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "checkpoint_every", "log_every"):
+            value = getattr(self, name)
+            _check(value >= 1, f"optimiser.{name}", value, "must be at least 1")
+        _check(self.learning_rate > 0, "optimiser.learning_rate", self.learning_rate, "must be positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One training run: a microscope with a mask, the scenes it sees, the decoder that reads them.
+
+    Without `learn` the mask stays as it is; with it the mask is the start of a co-design.
+    """
+
+    microscope: MicroscopeConfig = MicroscopeConfig()
+    psf: PsfConfig = PsfConfig()
+    mask: MaskConfig = MaskConfig()
+    learn: LearnConfig | None = None
+    scene: SceneConfig = SceneConfig()
+    camera: CameraConfig = CameraConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    seed: int = 0
+
+    def __post_init__(self):
+        inner = self.scene.frame_px * self.microscope.pixel_um - 2 * self.scene.margin_um
+        if inner <= 0 < self.microscope.pixel_um:  # a pixel that is not positive is refused by the optics
+            raise ConfigError(
+                f"scene.margin_um = {self.scene.margin_um:g} leaves no room in a frame of "
+                f"{self.scene.frame_px} px x {self.microscope.pixel_um:g} um; make it smaller"
+            )
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as nested plain mappings, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], *, base: T | None = None, where: str = "") -> T:
+    """Build a configuration from a mapping laid over `base` (default: the class's own defaults).
+
+    Raises `ConfigError` for an unknown key (naming the nearest known one) or a value of the wrong type.
+
+    >>> from_dict(SceneConfig, {"count_max": 5}).count_max
+    5
+    """
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore[reportArgumentType]
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}.{key}" if where else key
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1, 0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+            raise ConfigError(f"unknown key {path!r}; {hint}")
+        changes[key] = _coerce(hints[key], value, path, None if base is None else getattr(base, key))
+    if base is not None:
+        return dataclasses.replace(base, **changes)  # pyright: ignore[reportArgumentType, reportReturnType]
+    return cls(**changes)
+
+
+def _coerce(hint: Any, value: Any, path: str, base: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        return None if value is None else _coerce(options[0], value, path, base)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} must be a table of settings, not {value!r}")
+        return from_dict(hint, value, base=base, where=path)  # pyright: ignore[reportArgumentType]
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{path} = {value!r} must be one of {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path} = {value!r} must be a list")
+        inner = typing.get_args(hint)[0]
+        return tuple(_coerce(inner, item, f"{path}[{i}]", None) for i, item in enumerate(value))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} = {value!r} must be a finite number")
+        return float(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{path} = {value!r} must be of type {hint.__name__}")

@@ -1,0 +1,119 @@
+"""One training step as one compiled function: draw scenes, render, decode, descend."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+import nets
+from optics.pytree import replace
+from training.build import Parts
+from training.losses import list_loss, volume_loss
+from training.optim import decoder_optimiser, mask_optimiser
+from training.scenes import Frames, frame_keys, simulate
+from training.sharding import AXIS
+from training.state import TrainState
+from training.targets import occupancy_volume
+
+Metrics = dict[str, jax.Array]
+
+
+def init_state(parts: Parts) -> TrainState:
+    """The state before the first step, drawn from the run's seed."""
+    run = parts.run
+    key = jax.random.fold_in(jax.random.key(run.seed), 0)
+    example = jnp.zeros((1, run.scene.frame_px, run.scene.frame_px, 1))
+    variables = nets.init(key, parts.net, example)
+    mask_params = jax.tree.map(jnp.copy, parts.mask_params)  # the step donates its state
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        variables=variables,
+        mask_params=mask_params,
+        decoder_optimiser=decoder_optimiser(run.optimiser).init(variables["params"]),
+        mask_optimiser=None if run.learn is None else mask_optimiser(run.learn, run.optimiser).init(mask_params),
+    )
+
+
+def frames_loss(parts: Parts, variables, frames: Frames) -> tuple[jax.Array, tuple[Metrics, nets.Variables]]:
+    """Mean loss of a batch of frames, its parts, and the variables that the network itself updates."""
+    run, pixel_um = parts.run, parts.psf.microscope.pixel_um
+    output, fresh = nets.apply(parts.net, variables, frames.images[..., None], train=True)
+    if run.decoder.kind == "list":
+        losses, metrics = jax.vmap(
+            lambda maps, emitters, background: list_loss(
+                maps,
+                emitters,
+                background,
+                pixel_um,
+                occupancy_weight=run.optimiser.occupancy_weight,
+                background_weight=run.optimiser.background_weight,
+            )
+        )(output, frames.emitters, frames.background)
+        return losses.mean(), (jax.tree.map(jnp.mean, metrics), fresh)
+    shape = (run.scene.frame_px, run.scene.frame_px, run.decoder.depth_voxels)
+    z_range = (run.scene.z_min_um, run.scene.z_max_um)
+    target = jax.vmap(lambda emitters: occupancy_volume(emitters, shape, pixel_um, z_range))(frames.emitters)
+    loss, metrics = volume_loss(output, target, run.decoder.scaling)
+    return loss, (metrics, fresh)
+
+
+def make_train_step(parts: Parts, mesh: Mesh | None = None) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
+    """The compiled step: state -> (state, metrics). With a `mesh`, each device draws its share of the batch.
+
+    Frame i of step k depends on the seed, k and i alone, so that any number of devices trains on the
+    same frames.
+    """
+    run = parts.run
+    devices = 1 if mesh is None else mesh.size
+    if run.optimiser.batch % devices:
+        raise ValueError(f"optimiser.batch = {run.optimiser.batch} must be a multiple of the {devices} devices")
+    share = run.optimiser.batch // devices
+    decoder = decoder_optimiser(run.optimiser)
+    mask = None if run.learn is None else mask_optimiser(run.learn, run.optimiser)
+
+    def loss(trainable, variables, keys):
+        params, mask_params = trainable
+        psf = parts.psf if run.learn is None else replace(parts.psf, mask=parts.to_mask(mask_params))
+        frames = simulate(keys, psf, parts.scene, parts.background, parts.camera, differentiable=run.learn is not None)
+        return frames_loss(parts, {**variables, "params": params}, frames)
+
+    def gradients(state: TrainState, first: jax.Array):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.seed), 1), state.step)
+        keys = frame_keys(key, first, share)
+        trainable = (state.variables["params"], state.mask_params)
+        (value, (metrics, fresh)), grads = jax.value_and_grad(loss, has_aux=True)(trainable, state.variables, keys)
+        return {"loss": value, **metrics}, fresh, grads
+
+    def shared_gradients(state: TrainState):
+        if mesh is None:
+            return gradients(state, jnp.zeros((), jnp.int32))
+
+        def on_device(state):
+            first = jax.lax.axis_index(AXIS) * share
+            return jax.lax.pmean(gradients(state, first), AXIS)
+
+        replicated = PartitionSpec()
+        return jax.shard_map(on_device, mesh=mesh, in_specs=replicated, out_specs=replicated, check_vma=False)(state)
+
+    def step(state: TrainState) -> tuple[TrainState, Metrics]:
+        metrics, fresh, (grads, mask_grads) = shared_gradients(state)
+        updates, decoder_state = decoder.update(grads, state.decoder_optimiser)
+        params = optax.apply_updates(state.variables["params"], updates)
+        mask_params, mask_state = state.mask_params, state.mask_optimiser
+        if mask is not None:
+            updates, mask_state = mask.update(mask_grads, mask_state)
+            mask_params = optax.apply_updates(mask_params, updates)
+            metrics["mask_gradient"] = optax.tree.norm(mask_grads)
+        metrics["gradient"] = optax.tree.norm(grads)
+        state = TrainState(
+            step=state.step + 1,
+            variables={**state.variables, **fresh, "params": params},
+            mask_params=mask_params,
+            decoder_optimiser=decoder_state,
+            mask_optimiser=mask_state,
+        )
+        return state, metrics
+
+    return jax.jit(step, donate_argnums=0)
