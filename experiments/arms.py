@@ -83,7 +83,9 @@ def run_arm(
     state = fit(run, folder, resume=resume, report=labelled, deadline_s=deadline_s)
     trained = time.perf_counter()
     labelled({"event": "scoring"})
-    scores = score_arm(build(run), state, config)
+    # scored, and drawn, at the full sampling of the pupil, whatever coarser one the training made do with
+    exact = build(dataclasses.replace(run, psf=dataclasses.replace(run.psf, pupil_px=None, ring_px=None)))
+    scores = score_arm(exact, state, config)
     scores |= {
         "label": arm.label,
         "seed": seed,
@@ -92,7 +94,7 @@ def run_arm(
         "train_seconds": _logged_seconds(folder),
         "score_seconds": time.perf_counter() - trained,
     }
-    save_examples(folder, build(run), state, config)
+    save_examples(folder, exact, state, config)
     write_text(finished, json.dumps(scores) + "\n")
     labelled({"event": "scored", "cells": {c["name"]: c["gates"]["250/500 nm"]["score"] for c in scores["cells"]}})
     return scores

@@ -67,7 +67,8 @@ def _kernel_gradient_strips(x: jax.Array, g: jax.Array, size: int, dilation: int
         x_shifted = [_shift(x_strip, s, axis=2) for s in shifts]
         left = jnp.concatenate([s.reshape(rows * width, c_in) for s in x_shifted], axis=1)
         right = jnp.concatenate([s.reshape(rows * width, c_out) for s in g_shifted], axis=1)
-        return total + left.T @ right, None
+        # Transposed in memory first: XLA would fold the transpose into a slower product (10-25 % at 64 channels).
+        return total + lax.optimization_barrier(left.T) @ right, None
 
     zero = jnp.zeros((size * c_in, size * c_out), x.dtype)
     total, _ = lax.scan(add_strip, zero, jnp.arange(batch * strips))

@@ -12,6 +12,7 @@ from optics import fourier
 from optics.grids import DiskNodes, gauss_nodes, pixel_centres_um
 from optics.masks import check_wavelength
 from optics.pupil import make_pupil, radial_nodes, transmission
+from optics.pytree import pytree
 from optics.scalar import scalar_fields, scalar_power
 from optics.types import Microscope, OpticsError, PhaseMask, Psf
 from optics.vectorial import dipole_fields, dipole_power
@@ -125,24 +126,61 @@ def depth_um(scope: Microscope, z_um: jax.Array) -> jax.Array:
     return jnp.where((z_um < 0) & ~matched, 0.0, z_um)
 
 
-def intensity_at(
-    psf: Psf, xyz_um: jax.Array, x_um: jax.Array, y_um: jax.Array, nodes: DiskNodes | None = None
-) -> jax.Array:
+@pytree
+class PupilFields:
+    """What all emitters of one `Psf` share: pupil fields (F, P, Q) with weights and mask, and k in rad/um.
+
+    `kernel` (image_px, fine_px) blurs and integrates over pixels; None where pixels are sampled at their centres.
+    """
+
+    fields: jax.Array
+    kx_rad_um: jax.Array
+    ky_rad_um: jax.Array
+    kz_sample_rad_um: jax.Array
+    kernel: jax.Array | None
+
+
+def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
+    """Compute once what every emitter of a `Psf` needs; `nodes` replaces the pupil quadrature.
+
+    `psf_image` does it by itself; a loop over emitters does it before the loop and calls `image_of`.
+    """
+    pupil = make_pupil(psf, nodes)
+    fields = _FIELDS[psf.kind](psf.microscope, pupil) * (pupil.phasor * pupil.weight)
+    sampled = psf.pixel == "centre" and psf.blur_um is None
+    return PupilFields(
+        fields=_materialised(fields),
+        kx_rad_um=pupil.kx_rad_um,
+        ky_rad_um=pupil.ky_rad_um,
+        kz_sample_rad_um=_materialised(pupil.kz_sample_rad_um),
+        kernel=None if sampled else pixel_kernel(psf),
+    )
+
+
+def _materialised(values: jax.Array) -> jax.Array:
+    """The same complex values, behind a product with the identity.
+
+    XLA would otherwise fuse Fresnel's formulas and the mask into the loop over emitters and evaluate them
+    anew for each (three times slower on the CPU, where `optimization_barrier` does not stop it).
+    """
+    identity = jnp.eye(values.shape[-1], dtype=values.real.dtype)
+    real, imaginary = (jnp.matmul(part, identity, precision=Precision.HIGHEST) for part in (values.real, values.imag))
+    return jax.lax.complex(real, imaginary)
+
+
+def intensity_at(psf: Psf, pupil: PupilFields, xyz_um: jax.Array, x_um: jax.Array, y_um: jax.Array) -> jax.Array:
     """Photon density (1/um**2) at any symmetric grid of points of the image plane, for one photon.
 
     `xyz_um` (3,) relative to the stamp's centre; `x_um` (L,), `y_um` (K,) symmetric about 0; returns
-    (K, L). No pixel and no blur. `nodes` replaces the pupil quadrature (to imitate a peer's grid).
+    (K, L). No pixel and no blur.
     """
-    scope = psf.microscope
-    pupil = make_pupil(psf, nodes)
-    fixed = _FIELDS[psf.kind](scope, pupil) * (pupil.phasor * pupil.weight)
-    x, y, z = xyz_um[0], xyz_um[1], depth_um(scope, xyz_um[2])
+    x, y, z = xyz_um[0], xyz_um[1], depth_um(psf.microscope, xyz_um[2])
     phase = pupil.kz_sample_rad_um.real * z - pupil.kx_rad_um * x - pupil.ky_rad_um * y
     decay = jnp.exp(-pupil.kz_sample_rad_um.imag * z)
     moving = jax.lax.complex(decay * jnp.cos(phase), decay * jnp.sin(phase))
-    light = fourier.intensity(fixed * moving, pupil.kx_rad_um, pupil.ky_rad_um[:, 0], x_um, y_um)
+    light = fourier.intensity(pupil.fields * moving, pupil.kx_rad_um, pupil.ky_rad_um[:, 0], x_um, y_um)
     # Parseval: the integral of |E|**2 over the plane is (2 pi)**2 times that over the pupil
-    return light / ((2 * jnp.pi) ** 2 * _POWER[psf.kind](scope, z))
+    return light / ((2 * jnp.pi) ** 2 * _POWER[psf.kind](psf.microscope, z))
 
 
 def psf_image(psf: Psf, xyz_um: jax.Array, nodes: DiskNodes | None = None) -> jax.Array:
@@ -158,16 +196,20 @@ def psf_image(psf: Psf, xyz_um: jax.Array, nodes: DiskNodes | None = None) -> ja
     >>> bool(0.95 < image.sum() < 1)
     True
     """
+    return image_of(psf, pupil_fields(psf, nodes), xyz_um)
+
+
+def image_of(psf: Psf, pupil: PupilFields, xyz_um: jax.Array) -> jax.Array:
+    """`psf_image` with the shared part, `pupil_fields(psf)`, given."""
     pixel = psf.microscope.pixel_um
-    if psf.pixel == "centre" and psf.blur_um is None:
+    if pupil.kernel is None:
         x = pixel_centres_um(psf.image_px, pixel)
-        return intensity_at(psf, xyz_um, x, x, nodes) * pixel**2
+        return intensity_at(psf, pupil, xyz_um, x, x) * pixel**2
     fine_px = psf.oversampling * (psf.image_px + 2 * _MARGIN_PX)
     x = pixel_centres_um(fine_px, pixel / psf.oversampling)
-    kernel = pixel_kernel(psf)
-    light = intensity_at(psf, xyz_um, x, x, nodes)
-    columns = jnp.einsum("kl,jl->kj", light, kernel, precision=Precision.HIGHEST)
-    return jnp.einsum("ik,kj->ij", kernel, columns, precision=Precision.HIGHEST)
+    light = intensity_at(psf, pupil, xyz_um, x, x)
+    columns = jnp.einsum("kl,jl->kj", light, pupil.kernel, precision=Precision.HIGHEST)
+    return jnp.einsum("ik,kj->ij", pupil.kernel, columns, precision=Precision.HIGHEST)
 
 
 def pixel_kernel(psf: Psf) -> jax.Array:

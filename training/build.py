@@ -109,6 +109,7 @@ def build_psf(run: RunConfig, mask: PhaseMask | None = None) -> Psf:
         kind=run.psf.kind,
         image_px=run.psf.stamp_px,
         pupil_px=run.psf.pupil_px,
+        ring_px=run.psf.ring_px,
         pixel=run.psf.pixel,
         z_range_um=(run.scene.z_min_um, run.scene.z_max_um),
     )

@@ -10,4 +10,5 @@ def unoptimised():
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
+    jax.clear_caches()  # no other folder runs these programs, and they fill the memory
     jax.config.update("jax_disable_most_optimizations", before)

@@ -75,7 +75,7 @@ def test_more_light_by_k_is_more_precise_by_root_k(psf):
 def test_camera_adds_variance_and_takes_light(psf):
     """Read noise adds its square to the variance; quantum efficiency thins the light."""
     noisy = make_camera(read_noise_e=2.0)
-    image = np.asarray(psf_image(psf, XYZ_UM))
+    image = np.asarray(jax.jit(psf_image)(psf, XYZ_UM))
     ours = matrix_of(psf, XYZ_UM, 900.0, 7.0, noisy)
     assert float(ours[4, 4]) == pytest.approx(np.sum(1 / (900 * image + 7 + 4.0)), rel=1e-9)
     half = make_camera(quantum_efficiency=0.5)

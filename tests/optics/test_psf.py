@@ -8,13 +8,13 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import j1, jn_zeros
 
 from optics.grids import pixel_centres_um
-from optics.psf import collected_fraction, intensity_at, make_psf, psf_image, pupil_samples
+from optics.psf import collected_fraction, intensity_at, make_psf, psf_image, pupil_fields, pupil_samples
 from optics.pytree import replace
 from optics.types import OpticsError, make_mask, make_microscope
 
 ORIGIN = jnp.zeros(3)
 image_of = jax.jit(psf_image)
-density = jax.jit(intensity_at)
+density = jax.jit(lambda psf, xyz_um, x_um, y_um: intensity_at(psf, pupil_fields(psf), xyz_um, x_um, y_um))
 
 
 def scope(**changes):

@@ -10,6 +10,7 @@ from optics.pytree import replace
 from optics.render import render_frame, render_frames, stamp_fraction
 from optics.types import Emitters, make_emitters, make_mask, make_microscope
 
+frame_of = jax.jit(render_frame, static_argnames=("shape", "chunk"))
 SHAPE = (22, 31)  # not square: a swap of axes would show
 
 
@@ -48,14 +49,14 @@ def by_hand(psf, emitters):
 def test_a_frame_is_the_sum_of_its_stamps(image_px):
     """Against stamps added one by one in numpy, odd and even stamps, emitters across every border: 1e-12."""
     psf, emitters = build(image_px), scene(24)
-    frame = render_frame(psf, emitters, SHAPE)
+    frame = frame_of(psf, emitters, SHAPE)
     np.testing.assert_allclose(frame, by_hand(psf, emitters), atol=1e-12 * float(frame.max()))
 
 
 def test_an_emitter_at_a_pixel_centre_peaks_there():
     """The frame's origin is the outer corner of the first pixel: (x, y) = (0.75, 0.35) um is pixel (3, 7)."""
     psf = replace(build(), zernike_um=None)
-    frame = render_frame(psf, make_emitters([[0.75, 0.35, 0.0]], [1.0]), SHAPE)
+    frame = frame_of(psf, make_emitters([[0.75, 0.35, 0.0]], [1.0]), SHAPE)
     assert np.unravel_index(int(jnp.argmax(frame)), SHAPE) == (3, 7)
     np.testing.assert_allclose(frame[3, 4:11], frame[3, 4:11][::-1], rtol=1e-9)
 
@@ -109,9 +110,8 @@ def test_frames_of_a_batch_are_the_frames_one_by_one():
     scenes[1] = replace(scenes[1], valid=jnp.arange(6) < 3)
     scenes[2] = replace(scenes[2], valid=jnp.zeros(6, bool))
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *scenes)
-    frames = render_frames(psf, batch, SHAPE, chunk=4)
-    one = jax.jit(lambda emitters: render_frame(psf, emitters, SHAPE))
-    np.testing.assert_allclose(frames, jnp.stack([one(s) for s in scenes]), rtol=1e-10, atol=1e-12)
+    frames = jax.jit(lambda batch: render_frames(psf, batch, SHAPE, chunk=4))(batch)
+    np.testing.assert_allclose(frames, jnp.stack([frame_of(psf, s, SHAPE) for s in scenes]), rtol=1e-10, atol=1e-12)
     assert not frames[2].any()
 
 
@@ -129,7 +129,8 @@ def test_a_frame_is_linear_in_photons():
 def test_stamp_fraction_reports_the_light_outside_the_stamp():
     """It is the image's sum, at each depth; a larger stamp holds more."""
     z_um = jnp.array([0.0, 0.5, 1.0])
-    small, large = stamp_fraction(build(9), z_um), stamp_fraction(build(21), z_um)
+    fraction_of, image = jax.jit(stamp_fraction), jax.jit(psf_image)
+    small, large = fraction_of(build(9), z_um), fraction_of(build(21), z_um)
     for fraction, z in zip(small, z_um, strict=True):
-        assert float(fraction) == pytest.approx(float(psf_image(build(9), jnp.array([0, 0, z])).sum()), rel=1e-9)
+        assert float(fraction) == pytest.approx(float(image(build(9), jnp.array([0, 0, z])).sum()), rel=1e-9)
     assert bool((large > small).all()) and bool((large < 1).all())
