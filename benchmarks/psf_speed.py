@@ -4,7 +4,8 @@
 
 FD-DEEPLOC is a checkout of github.com/Li-Lab-SUSTech/FD-DeepLoc (its code is not part of this project), PATH an
 interpreter that has PyTorch; without them only ours is timed. Ours: the fewest pupil samples whose worst image
-is within 2.5e-3 of `psf_converged`. The reference comes from COLOCUS_DATA (default ../shared/data).
+is within 2.5e-3 of `psf_converged`; FD-DeepLoc comes near that with 256 (its errors are printed). The reference
+comes from COLOCUS_DATA (default ../shared/data).
 """
 
 import argparse
@@ -65,8 +66,7 @@ def main() -> None:
             clocks[f"fd_deeploc_{name}"] = lambda name=name: BATCH * peer.seconds(name)
         times = in_turn(clocks, options.repeats)
         peer.close()
-        good = [n for n in peer.ready["names"] if peer.ready["errors"][f"{n}_corrected"] <= TARGET]
-        for name in good:
+        for name in peer.ready["names"]:
             ratio = times[f"fd_deeploc_{name}"]["median_s"] / times["fewest"]["median_s"]
             numbers[f"times_faster_than_fd_deeploc_{name}"] = ratio
     else:

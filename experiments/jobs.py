@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import math
 import os
 import platform
@@ -23,9 +22,6 @@ from experiments.summary import HEADLINE_GATE, density_cells, pair_cells, summar
 from optics import mask_io
 from training import ConfigError, TimeLimit, build, from_dict, load_config, load_run
 from training.loop import write_text
-
-# Orbax prints a traceback for every failure that it also raises: the user is told once, by the command
-logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def pick_arm(config: ExperimentConfig, *, learn: bool, label: str | None) -> ExperimentConfig:

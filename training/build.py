@@ -164,6 +164,7 @@ def build_net(run: RunConfig) -> Any:
 
 def build(run: RunConfig) -> Parts:
     """All parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
+    check_depths(run)
     psf = build_psf(run)
     net = build_net(run)
     check_receptive_field(run.decoder, net, run.psf.stamp_px)
@@ -185,6 +186,17 @@ def build(run: RunConfig) -> Parts:
     )
     scene = make_scene(run.scene, run.microscope.pixel_um)
     return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask)
+
+
+def check_depths(run: RunConfig) -> None:
+    """Refuse emitters above the coverslip where the layers differ in index (`ConfigError`)."""
+    m = run.microscope
+    matched = m.n_sample == m.n_immersion and m.n_coverslip in (None, m.n_sample)
+    if run.scene.z_min_um < 0 and not matched:
+        raise ConfigError(
+            f"scene.z_min_um = {run.scene.z_min_um:g} lies above the coverslip, which has a meaning only where "
+            "n_sample, n_coverslip and n_immersion are equal; start at 0"
+        )
 
 
 def check_receptive_field(decoder: DecoderConfig, net: Any, stamp_px: int) -> None:

@@ -73,7 +73,10 @@ def test_output_is_clipped_to_the_scaling():
     config = LocalizationNetConfig(depth=4, channels=4, dilations=(1, 1), scaling=0.05)
     variables = _random_statistics(config, jax.random.key(3))
     last = variables["params"]["layer6"]  # of depth 4 -> 4: half of its outputs one way, half the other
-    last["kernel"], last["bias"] = last["kernel"] * jnp.array([[[[9.0, -9.0, 9.0, -9.0]]]], jnp.float32), last["bias"] * 0
+    last["kernel"], last["bias"] = (
+        last["kernel"] * jnp.array([[[[9.0, -9.0, 9.0, -9.0]]]], jnp.float32),
+        last["bias"] * 0,
+    )
     x = jax.random.normal(jax.random.key(4), (1, 9, 9, 1), jnp.float32)
     volume, _ = jax.jit(lambda x: nets.apply(config, variables, x, train=False))(x)
     assert volume.shape == (1, 36, 36, 4)

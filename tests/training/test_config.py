@@ -52,6 +52,14 @@ def test_optics_mistakes_are_named_before_any_work(microscope, message):
         build(tiny_run(microscope=microscope, scene={"frame_px": 4000}))
 
 
+def test_depths_above_the_coverslip_are_refused():
+    """z < 0 has no meaning behind a mismatched interface; with matched indices it has."""
+    scene = {"frame_px": 16, "count_max": 2, "z_min_um": -0.5, "z_max_um": 0.5}
+    with pytest.raises(ConfigError, match="scene.z_min_um = -0.5 lies above the coverslip"):
+        build(tiny_run(scene=scene))
+    build(tiny_run(scene=scene, microscope={"na": 1.2, "n_immersion": 1.33, "n_sample": 1.33, "focus_um": 0.0}))
+
+
 def test_a_blind_decoder_is_refused():
     """A receptive field smaller than the stamp: named, with the remedy."""
     with pytest.raises(ConfigError, match="add dilations"):
