@@ -68,12 +68,13 @@ def compare(demo: int) -> dict:
         return fourier.intensity(field[None], kx, ky[:, 0], x_um, x_um)
 
     theirs = (n / (n - 1), wavelength * focal / (n * pitch * MAGNIFICATION))
+    quadrature = jax.jit(psf_image)
     variants = {
         "their_grid": lambda xyz: on_lattice(xyz, *theirs),
         "their_stretch_alone": lambda xyz: on_lattice(xyz, theirs[0], 0.11),
         "their_pixel_alone": lambda xyz: on_lattice(xyz, 1.0, theirs[1]),
         "right_grid": lambda xyz: on_lattice(xyz, 1.0, 0.11),
-        "right_grid_and_our_quadrature": lambda xyz, image=jax.jit(psf_image): image(psf, xyz),
+        "right_grid_and_our_quadrature": lambda xyz: quadrature(psf, xyz),
     }
     found = {"mask": name, "their_pixel_um": theirs[1], "their_stretch": theirs[0], "images": len(images)}
     for label, image in variants.items():

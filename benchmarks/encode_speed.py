@@ -5,9 +5,9 @@
 DEEPSTORM3D is a checkout of github.com/EliasNehme/DeepSTORM3D (its code is not part of this project), PATH an
 interpreter that has PyTorch; without them only ours is timed. Optics and emitters are those of its PSF-learning
 demo 4 (NA 1.45, 580 nm, z 0-5 um, 10-60 k photons). Ours is vectorial, pixel centres, mask a Tetrapod for the
-range. Three settings: "stamp" has a frame error below 1e-2 against a fine computation with the same 81 px stamps
-(the error of the sampling); "frame" has that error against whole-frame stamps, so that nothing that the stamps
-cut off is missing from the frame; "small" is what the co-design presets use, with its error beside it.
+range. Three sizes of stamp, each with the fewest samples that keep the frame's error below 1e-2 against a fine
+computation with the same stamps. What the stamps cut off is a second error, measured against stamps that cover
+the frame: only "frame" keeps that one below 1e-2 as well.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from optics.types import Emitters, make_microscope
 
 SHAPE, EMITTERS, PIXEL_UM, MASK_PX = (121, 121), 18, 0.11, 181
 SETTINGS = {  # image_px, pupil_px, ring_px
-    "small": (49, 48, 4),
-    "stamp": (81, 76, 6),
+    "small": (49, 52, 5),
+    "stamp": (81, 68, 5),
     "frame": (145, 116, 9),
 }
 

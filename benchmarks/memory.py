@@ -14,7 +14,7 @@ import sys
 from record import write_result
 
 FRAMES, EMITTERS, FRAME_PX = 16, 35, 121
-SETTINGS = {"small": (49, 48, 4), "stamp": (81, 76, 6), "whole frame": (121, 112, 12)}
+SETTINGS = {"small": (49, 52, 5), "stamp": (81, 68, 5), "whole frame": (121, 112, 12)}
 
 
 def measure(image_px: int, pupil_px: int, ring_px: int) -> dict:

@@ -13,7 +13,7 @@ from optics.fisher import crlb_std, crlb_std_um, fisher_matrix
 from optics.psf import collected_fraction, make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace
-from optics.render import render_frame, render_frames, stamp_fraction
+from optics.render import render_frame, render_frames, render_scenes, stamp_fraction
 from optics.types import (
     Camera,
     Emitters,
@@ -51,6 +51,7 @@ __all__ = [
     "psf_image",
     "render_frame",
     "render_frames",
+    "render_scenes",
     "replace",
     "sample_background",
     "sample_camera",

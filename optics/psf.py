@@ -93,7 +93,7 @@ def pupil_samples(microscope: Microscope, image_px: int, z_range_um: tuple[float
     slope_s = na**2 * rho / np.sqrt(n_s**2 - (na * rho) ** 2)  # -d(n cos theta)/d rho
     slope_i = na**2 * rho / np.sqrt(n_i**2 - (na * rho) ** 2)
     axial = k0 * max(np.abs(z * slope_s - focus * slope_i).mean() for z in (low, high))
-    reserve, by_lateral, by_axial = (8, 0.75, 0.6) if na > 0.999 * n_s else (10, 0.6, 0.35)
+    reserve, by_lateral, by_axial = (14, 0.7, 0.75) if na > 0.999 * n_s else (10, 0.6, 0.35)
     return 2 * math.ceil((reserve + by_lateral * lateral + by_axial * axial) / 2)
 
 
@@ -114,7 +114,7 @@ def ring_samples(microscope: Microscope, image_px: int) -> int:
     k0 = 2 * math.pi / float(microscope.wavelength_um)
     axial = k0 * abs(float(microscope.focus_um)) * (math.sqrt(n_i**2 - n_s**2) - math.sqrt(n_i**2 - na**2))
     lateral = k0 * math.sqrt(na**2 - n_s**2) * image_px * float(microscope.pixel_um) / 2
-    return math.ceil(4 + 0.5 * axial + 0.1 * lateral)
+    return math.ceil(5 + 0.5 * axial + 0.12 * lateral)
 
 
 def depth_um(scope: Microscope, z_um: jax.Array) -> jax.Array:
@@ -130,13 +130,14 @@ def depth_um(scope: Microscope, z_um: jax.Array) -> jax.Array:
 class PupilFields:
     """What all emitters of one `Psf` share: pupil fields (F, P, Q) with weights and mask, and k in rad/um.
 
-    `kernel` (image_px, fine_px) blurs and integrates over pixels; None where pixels are sampled at their centres.
+    `light` (P, Q) is what each node carries of a dipole's light at z = 0. `kernel` (image_px, fine_px) blurs and integrates over pixels; None where pixels are sampled at their centres.
     """
 
     fields: jax.Array
     kx_rad_um: jax.Array
     ky_rad_um: jax.Array
     kz_sample_rad_um: jax.Array
+    light: jax.Array
     kernel: jax.Array | None
 
 
@@ -146,13 +147,15 @@ def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
     `psf_image` does it by itself; a loop over emitters does it before the loop and calls `image_of`.
     """
     pupil = make_pupil(psf, nodes)
-    fields = _FIELDS[psf.kind](psf.microscope, pupil) * (pupil.phasor * pupil.weight)
+    unweighted = _FIELDS[psf.kind](psf.microscope, pupil) * pupil.phasor
+    fields = unweighted * pupil.weight
     sampled = psf.pixel == "centre" and psf.blur_um is None
     return PupilFields(
         fields=_materialised(fields),
         kx_rad_um=pupil.kx_rad_um,
         ky_rad_um=pupil.ky_rad_um,
         kz_sample_rad_um=_materialised(pupil.kz_sample_rad_um),
+        light=jnp.sum(unweighted.real**2 + unweighted.imag**2, axis=0) * pupil.weight,
         kernel=None if sampled else pixel_kernel(psf),
     )
 
@@ -210,6 +213,16 @@ def image_of(psf: Psf, pupil: PupilFields, xyz_um: jax.Array) -> jax.Array:
     light = intensity_at(psf, pupil, xyz_um, x, x)
     columns = jnp.einsum("kl,jl->kj", light, pupil.kernel, precision=Precision.HIGHEST)
     return jnp.einsum("ik,kj->ij", pupil.kernel, columns, precision=Precision.HIGHEST)
+
+
+def transmitted_fraction(psf: Psf, pupil: PupilFields, z_um: jax.Array) -> jax.Array:
+    """Share of an emitter's photons that reaches the image plane, anywhere on it: 1 for a loss-free full pupil.
+
+    Less with an iris or a mask's transmission. What a stamp lacks of it fell outside the stamp.
+    """
+    z = depth_um(psf.microscope, z_um)
+    through = jnp.sum(pupil.light * jnp.exp(-2 * pupil.kz_sample_rad_um.imag * z))
+    return through / _POWER[psf.kind](psf.microscope, z)
 
 
 def pixel_kernel(psf: Psf) -> jax.Array:

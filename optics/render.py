@@ -7,7 +7,7 @@ inside a scan that recomputes them for the gradient, and chunks without an emitt
 import jax
 import jax.numpy as jnp
 
-from optics.psf import image_of, psf_image, pupil_fields
+from optics.psf import image_of, psf_image, pupil_fields, transmitted_fraction
 from optics.types import Emitters, Psf
 
 
@@ -36,7 +36,20 @@ def render_frame(psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk:
 def render_frames(psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64) -> jax.Array:
     """Expected photons per pixel of B frames: leaves of `emitters` are (B, N, ...); returns (B, H, W).
 
-    Emitters of all frames share the chunks, so frames with few emitters cost little.
+    Emitters of all frames share the chunks, so frames with few emitters cost little. Light outside an
+    emitter's stamp is lost: `render_scenes` says how much it was.
+    """
+    return render_scenes(psf, emitters, shape, chunk=chunk)[0]
+
+
+def render_scenes(
+    psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64
+) -> tuple[jax.Array, jax.Array]:
+    """`render_frames`, and beside the frames (B, H, W) the photons of each that fell outside the stamps, (B,).
+
+    A mask that throws light far away is not to be spared its cost: in a sample that goes on beyond the
+    frame, what leaves one emitter's stamp is replaced by what others send in, an even background of
+    stray / (H W) photons per pixel.
     """
     n_frames, capacity = emitters.photons.shape
     pixel, size = psf.microscope.pixel_um, psf.image_px
@@ -75,24 +88,29 @@ def render_frames(psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk
 
     shared = pupil_fields(psf)
 
-    def stamps(relative, photons):
-        return jax.vmap(lambda point: image_of(psf, shared, point))(relative) * photons[:, None, None]
+    def stamp(point, photons):
+        image = image_of(psf, shared, point)
+        return image * photons, (transmitted_fraction(psf, shared, point[2]) - image.sum()) * photons
 
-    def add_chunk(canvas, batch):
+    def add_chunk(drawn, batch):
         frame, start, relative, photons = batch
 
-        def draw(canvas):
+        def draw(drawn):
+            canvas, stray = drawn
+            images, missing = jax.vmap(stamp)(relative, photons)
             # whole windows, not single pixels: on the CPU ten times faster
             corner = jnp.stack([frame, start[:, 1] + size, start[:, 0] + size], axis=1)
-            return jax.lax.scatter_add(canvas, corner, stamps(relative, photons), _WINDOWS)
+            return jax.lax.scatter_add(canvas, corner, images, _WINDOWS), stray.at[frame].add(missing)
 
-        return jax.lax.cond(jnp.any(photons > 0), draw, lambda canvas: canvas, canvas), None
+        return jax.lax.cond(jnp.any(photons > 0), draw, lambda drawn: drawn, drawn), None
 
+    drawn = (canvas, jnp.zeros(n_frames, xyz.dtype))
     if slots == chunk:
-        canvas, _ = add_chunk(canvas, jax.tree.map(lambda leaf: leaf[0], batches))
+        drawn, _ = add_chunk(drawn, jax.tree.map(lambda leaf: leaf[0], batches))
     else:
-        canvas, _ = jax.lax.scan(jax.checkpoint(add_chunk), canvas, batches)
-    return canvas[:, size : size + height, size : size + width]
+        drawn, _ = jax.lax.scan(jax.checkpoint(add_chunk), drawn, batches)
+    canvas, stray = drawn
+    return canvas[:, size : size + height, size : size + width], stray
 
 
 def stamp_fraction(psf: Psf, z_um: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from optics import Camera, Emitters, Psf, adu_to_photons, render_frames, sample_background, sample_camera
+from optics import Camera, Emitters, Psf, adu_to_photons, render_scenes, sample_background, sample_camera
 from optics import sample_camera_differentiable as sample_smoothly
 from optics.background import Background
 from optics.pytree import pytree, static
@@ -107,6 +107,9 @@ def simulate(
 ) -> Frames:
     """Draw one scene per key, render it, add background and camera noise, convert back to photons.
 
+    Light that falls outside the emitters' stamps comes back as an even background (`render_scenes`): a mask
+    that throws light away pays for it, as it does in a sample that goes on beyond the frame.
+
     `differentiable` swaps the exact camera noise for its reparametrised Gaussian, through which gradients
     reach the `psf`.
     """
@@ -114,7 +117,9 @@ def simulate(
     keys_scene, keys_background, keys_camera = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 3))(keys), axis=1)
     emitters = jax.vmap(sample_scene, (0, None))(keys_scene, scene)
     level = jax.vmap(lambda k: sample_background(k, background, shape))(keys_background)
-    light = render_frames(psf, emitters, shape, chunk=chunk) + level
+    light, stray = render_scenes(psf, emitters, shape, chunk=chunk)
+    level = level + stray[:, None, None] / (scene.frame_px**2)
+    light = light + level
     sample = sample_smoothly if differentiable else sample_camera
     adu = jax.vmap(sample, (0, None, 0))(keys_camera, camera, light)
     return Frames(images=adu_to_photons(camera, adu), emitters=emitters, background=level)
