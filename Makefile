@@ -9,7 +9,7 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 .PHONY: help env demo test check format bench gpu docs lock clean distclean
 
 PYTHON ?= python3# makes the environment
-PYTEST_ARGS ?=# e.g. -n 2, or -k fourier
+PYTEST_ARGS ?= -n 2# two workers: most of the time goes into compiling, on one core each
 DEMO_OUT ?= runs/demo
 GPU_OUT ?= runs/paper
 GPU_ARGS ?=# e.g. seeds=[0,1,2]

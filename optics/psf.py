@@ -130,7 +130,8 @@ def depth_um(scope: Microscope, z_um: jax.Array) -> jax.Array:
 class PupilFields:
     """What all emitters of one `Psf` share: pupil fields (F, P, Q) with weights and mask, and k in rad/um.
 
-    `light` (P, Q) is what each node carries of a dipole's light at z = 0. `kernel` (image_px, fine_px) blurs and integrates over pixels; None where pixels are sampled at their centres.
+    `light` (P, Q) is what each node carries of a dipole's light at z = 0. `kernel` (image_px, fine_px)
+    blurs and integrates over pixels; None where pixels are sampled at their centres.
     """
 
     fields: jax.Array

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from optics.psf import image_of, psf_image, pupil_fields, transmitted_fraction
 from optics.types import Emitters, Psf
 
-
 # update (n, K, K) is added to canvas (B, H, W) with its first pixel at index (frame, row, column)
 _WINDOWS = jax.lax.ScatterDimensionNumbers(
     update_window_dims=(1, 2), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0, 1, 2)

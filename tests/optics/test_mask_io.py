@@ -68,7 +68,7 @@ def write(path, array, name="phase"):
         case ".npz":
             np.savez(path, **{name: array})
         case ".tif":
-            tifffile.imwrite(path, array)
+            tifffile.imwrite(path, array, photometric="minisblack")
         case ".mat":
             scipy.io.savemat(path, {name: array})
         case ".mat73":

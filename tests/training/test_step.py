@@ -23,12 +23,15 @@ def run_steps(parts, n, mesh=None):
 
 
 def test_two_devices_train_like_one():
-    """Same frames, same gradient: states after three steps agree to float64 rounding (mask included)."""
+    """Same frames, same gradient: states after three steps agree, mask included.
+
+    To 1e-7 absolute: Adam turns the rounding of a gradient that is zero (the mask's piston) into a step.
+    """
     parts = build(tiny_run(**LEARN))
     one, _ = run_steps(parts, 3)
     two, _ = run_steps(parts, 3, make_mesh(jax.devices()[:2]))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
 def test_a_batch_that_does_not_divide_is_refused():
