@@ -102,8 +102,10 @@ def step(n):
 def real(n):
     for name in ("demo2", "demo3", "demo5"):
         ours, stored = n["simulated"][name]["ours, 55 nm put on"], n["simulated"][name]["stored"]
-        yield f"published weights on ds3d-sim-reference {name}: Jaccard, ours and stored", "equal", (
-            f"{ours['jaccard']:.4f}; {stored['jaccard']:.4f}"
+        yield (
+            f"published weights on ds3d-sim-reference {name}: Jaccard, ours and stored",
+            "equal",
+            (f"{ours['jaccard']:.4f}; {stored['jaccard']:.4f}"),
         )
 
 
