@@ -87,8 +87,8 @@ docs: $(ENV) ## the figures of README and tutorials, drawn anew (run `make demo`
 	@mkdir -p docs/figures
 	@cd docs/figures && for tutorial in ../tutorials/*.py; do \
 	  echo "$$tutorial"; PYTHONPATH=$(CURDIR) MPLBACKEND=Agg $(abspath $(PY)) $$tutorial; done
-	@if [ -f $(DEMO_OUT)/codesign.png ]; then cp $(DEMO_OUT)/codesign.png docs/figures/; \
-	  else echo "no $(DEMO_OUT)/codesign.png: run 'make demo', then 'make docs' again"; fi
+	@if [ -f $(DEMO_OUT)/figures/codesign.png ]; then cp $(DEMO_OUT)/figures/codesign.png docs/figures/; \
+	  else echo "no $(DEMO_OUT)/figures/codesign.png: run 'make demo', then 'make docs' again"; fi
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" uv pip compile pyproject.toml --extra dev --universal \

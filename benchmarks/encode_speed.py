@@ -93,7 +93,10 @@ def main() -> None:
             "frame_l2_of_the_sampling": error(psf, build(sizes[0])),
             "frame_l2_with_what_stamps_cut_off": error(psf, whole),
         }
-        clocks[name] = stopwatch(lambda psf=psf: jax.block_until_ready(encode(psf.mask.opd_um, psf, emitters(0))))
+        scattered = emitters(0)
+        clocks[name] = stopwatch(
+            lambda psf=psf, scattered=scattered: jax.block_until_ready(encode(psf.mask.opd_um, psf, scattered))
+        )
     versions = {}
     if options.peer_folder and options.torch_python:
         with tempfile.TemporaryDirectory() as folder:
