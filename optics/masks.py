@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from optics.grids import mask_centres
 from optics.mask_io import load as load  # masks.load, masks.save
 from optics.mask_io import save as save
 from optics.pytree import replace
@@ -124,7 +125,7 @@ def mask_grid(size: int, half_width: ArrayLike = 1.0) -> tuple[jax.Array, jax.Ar
     >>> x[0].tolist(), y[:, 0].tolist()
     ([-0.75, -0.25, 0.25, 0.75], [-0.75, -0.25, 0.25, 0.75])
     """
-    centre = ((jnp.arange(size) + 0.5) * (2 / size) - 1) * half_width
+    centre = mask_centres(size, half_width)
     x, y = jnp.meshgrid(centre, centre)
     return x, y
 
