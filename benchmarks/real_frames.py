@@ -105,9 +105,9 @@ def storm_list(data: Path, work: Path, name: str, model: Path, **options: Any) -
 
 
 def kept_list(movie: Path, model: Path, path: Path, config: LocalizeConfig) -> tuple[Localizations, float | None]:
-    """The list at `path`, localized now where it is not there yet, and seconds a frame where it is known."""
+    """The list at `path`, kept for published weights, localized now for a run; seconds a frame where known."""
     took = path.with_suffix(".seconds")
-    if not path.exists():
+    if not path.exists() or model.is_dir():  # a run of ours may have been trained anew
         result = localize(movie, model, path, config, report=say)
         took.write_text(f"{result.seconds / result.frames:.3f}")
     return localization.read(path), float(took.read_text()) if took.exists() else None
