@@ -20,7 +20,7 @@ from experiments.readers import run_folder
 from localization import Localizations, select
 from optics import Psf, psf_image
 from training import load_config
-from training.build import build_psf
+from training.build import run_psf
 
 STAMP_PX = 81  # wider than the training's: the fit may see the far light too
 KNOT_PX = 40  # spacing of the background's knots: wider than a Tetrapod, so that it cannot imitate one
@@ -104,7 +104,7 @@ def compare_and_draw(
 ) -> dict[str, Any]:
     """Explain every frame (T, H, W) by each list, draw one of them, and return the residuals."""
     config = load_config(run_folder(run))
-    psf = build_psf(dataclasses.replace(config, psf=dataclasses.replace(config.psf, stamp_px=STAMP_PX)))
+    psf = run_psf(dataclasses.replace(config, psf=dataclasses.replace(config.psf, stamp_px=STAMP_PX)))
     gain = config.camera.gain_adu_per_e * config.camera.quantum_efficiency
     read_variance = (config.camera.gain_adu_per_e * config.camera.read_noise_e) ** 2
     part = frames[:, slice(*rows), slice(*columns)].astype(float)

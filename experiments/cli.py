@@ -6,11 +6,13 @@ Heavy modules are imported inside the commands, so that help and wrong arguments
 import argparse
 import difflib
 import errno
+import importlib
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 HELP = """\
@@ -25,6 +27,12 @@ usage: colocus COMMAND ...            colocus COMMAND --help
   evaluate   show a run's scores, or score it again on other scenes
   localize   turn a movie into a localization list
   config     list the presets, or print one with every key
+
+  crlb       the precision that a PSF allows: print it, draw it
+  design     a phase mask of least Cramer-Rao bound
+  fabricate  a mask for an SLM or an etching process; what errors cost
+  retrieve   from bead stacks to a calibrated PSF
+  calibrate-camera   gain, offset and read noise from frames
 
 A CONFIG is a preset or a TOML file; KEY=VALUE changes a setting, like
 run.optimiser.steps=500 or seeds=[0,1,2]. Each run writes one folder:
@@ -46,6 +54,11 @@ ABOUT = {
     "evaluate": "Show the scores of a run (and write its report anew), or, with KEY=VALUE, score it again.",
     "localize": "Turn a movie into a localization list, with a trained arm or with DeepSTORM3D weights.",
     "config": "Print CONFIG with every key as TOML, or list the presets.",
+    "crlb": "Print and draw the precision that a PSF allows, per depth, with and without neighbours.",
+    "design": "Find the phase mask whose Cramer-Rao bound is least over a depth range.",
+    "fabricate": "Write a mask for an SLM or for etching, and report what misalignment and levels cost.",
+    "retrieve": "Retrieve a calibrated PSF from one or several bead stacks.",
+    "calibrate-camera": "Measure offset, gain and read noise from dark and flat frames, or estimate them from a movie.",
 }
 _NOTES = {
     "codesign": "Writes the learned mask as mask.npz and mask.mat too.",
@@ -101,10 +114,17 @@ def _parser(command: str) -> _Parser:
         parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="the table to write")
         for name, (kind, metavar, text) in _LOCALIZE.items():
             parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
+    if command in _SEPARATE:
+        _command_module(command).add_arguments(parser)
     if command == "config":
         parser.add_argument("config", metavar="CONFIG", nargs="?", help="a preset or a TOML file")
         parser.add_argument("assignments", help="settings to change", **key)
     return parser
+
+
+def _command_module(command: str) -> ModuleType:
+    """The file of a command in `experiments/commands`: `add_arguments(parser)` and `main(arguments, argv)`."""
+    return importlib.import_module(f"experiments.commands.{command.replace('-', '_')}")
 
 
 def _minutes(text: str) -> float:
@@ -137,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise _UsageError(f"unknown command {command!r}; {hint}")
         # intermixed: settings may stand behind an option as well as before it
         arguments = _parser(command).parse_intermixed_args(argv[1:])
-        return _COMMANDS[command](arguments, argv)
+        run = _command_module(command).main if command in _SEPARATE else _COMMANDS[command]
+        return run(arguments, argv)
     except KeyboardInterrupt:
         going_on = argv[:1] and argv[0] in _RUNS
         print(
@@ -278,6 +299,7 @@ def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     return 0
 
 
+_SEPARATE = ("crlb", "design", "fabricate", "retrieve", "calibrate-camera")  # each in a file of its own
 _RUNS = ("demo", "codesign", "train", "compare")
 _COMMANDS = {name: _experiment for name in _RUNS} | {
     "demo": _demo,

@@ -139,6 +139,20 @@ def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> Exper
     return from_dict(ExperimentConfig, override(read_toml(name_or_path), assignments))
 
 
+def load_settings(cls: type[T], path: str | None, assignments: Sequence[str] = ()) -> T:
+    """The settings of a command: those in a TOML file (None: the defaults) with overrides. Raises `ConfigError`.
+
+    >>> from training import MicroscopeConfig
+    >>> load_settings(MicroscopeConfig, None, ["na=1.3"]).na
+    1.3
+    """
+    values = {} if path is None else read_toml(path)
+    try:
+        return from_dict(cls, override(values, assignments))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}" if path and not assignments else str(error)) from error
+
+
 def arm_run(config: ExperimentConfig, arm: ArmConfig, seed: int) -> RunConfig:
     """The training run of one arm and seed."""
     learn = config.learn if arm.learn else None

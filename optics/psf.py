@@ -26,6 +26,7 @@ def make_psf(
     microscope: Microscope,
     *,
     mask: PhaseMask | None = None,
+    aberration: PhaseMask | None = None,
     zernike_um: ArrayLike | None = None,
     blur_um: float | None = None,
     kind: str = "vectorial",
@@ -54,7 +55,8 @@ def make_psf(
         raise OpticsError(f"image_px = {image_px!r} must be a whole number of at least 3 pixels")
     if blur_um is not None and not (np.isfinite(blur_um) and 0 <= blur_um < 5):
         raise OpticsError(f"blur_um = {blur_um!r} must be a sigma in um between 0 and 5")
-    check_wavelength(mask, microscope.wavelength_um)
+    for plate in (mask, aberration):
+        check_wavelength(plate, microscope.wavelength_um)
     if ring_px is None:
         ring_px = ring_samples(microscope, int(image_px))
     if pupil_px is None:
@@ -68,6 +70,7 @@ def make_psf(
         mask=mask,
         zernike_um=None if zernike_um is None else jnp.asarray(zernike_um, dtype=float),
         blur_um=None if blur_um is None else jnp.asarray(blur_um, dtype=float),
+        aberration=aberration,
         kind=kind,  # pyright: ignore[reportArgumentType]
         image_px=int(image_px),
         pupil_px=int(pupil_px),

@@ -59,8 +59,9 @@ def make_pupil(psf: Psf, nodes: DiskNodes | None = None) -> Pupil:
         modes = zernike_basis(psf.zernike_um.shape[0], x, y)
         phase = phase + k0 * jnp.tensordot(psf.zernike_um, modes, axes=1, precision="highest")
     phasor = jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
-    if psf.mask is not None:
-        phasor = phasor * sample_mask(psf.mask, x, y, scope.wavelength_um)
+    for plate in (psf.aberration, psf.mask):
+        if plate is not None:
+            phasor = phasor * sample_mask(plate, x, y, scope.wavelength_um)
     return Pupil(
         kx_rad_um=transverse * x,
         ky_rad_um=transverse * y,

@@ -58,17 +58,19 @@ class PhaseMask:
 class Psf:
     """Everything that decides the image of one point: what `psf_image` reads.
 
-    `mask` None is a clear pupil. `zernike_um` (J,) are rms amplitudes of the first J OSA/ANSI modes on
-    the unit pupil (evaluated exactly, not on a grid). `blur_um` is the sigma of a Gaussian blur of the
-    intensity; None is no blur. `pupil_px` pupil samples a side resolve the light below the critical
-    angle, `ring_px` more on each side the super-critical ring (0 where NA <= n_sample); `oversampling`
-    fine samples a pixel side carry the integral over the pixel.
+    `mask` None is a clear pupil. `aberration` is what the instrument itself does to the light, as retrieved
+    from beads: it acts in the plane of `mask`, which is what one may change. `zernike_um` (J,) are rms
+    amplitudes of the first J OSA/ANSI modes on the unit pupil (evaluated exactly, not on a grid). `blur_um`
+    is the sigma of a Gaussian blur of the intensity; None is no blur. `pupil_px` pupil samples a side
+    resolve the light below the critical angle, `ring_px` more on each side the super-critical ring (0 where
+    NA <= n_sample); `oversampling` fine samples a pixel side carry the integral over the pixel.
     """
 
     microscope: Microscope
     mask: PhaseMask | None
     zernike_um: jax.Array | None
     blur_um: jax.Array | None
+    aberration: PhaseMask | None = None
     kind: Literal["vectorial", "scalar"] = static(default="vectorial")
     image_px: int = static(default=41)
     pupil_px: int = static(default=64)

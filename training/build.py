@@ -22,7 +22,16 @@ from optics import (
 )
 from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
 from optics.pytree import replace
-from training.config import ConfigError, DecoderConfig, LearnConfig, MaskConfig, RunConfig, SceneConfig
+from training.config import (
+    ConfigError,
+    DecoderConfig,
+    LearnConfig,
+    MaskConfig,
+    MicroscopeConfig,
+    PsfConfig,
+    RunConfig,
+    SceneConfig,
+)
 from training.scenes import Scene, make_scene
 
 
@@ -44,9 +53,8 @@ class Parts:
     to_mask: Callable[[Any], PhaseMask]
 
 
-def build_microscope(run: RunConfig) -> Microscope:
-    """The microscope of a run; raises `OpticsError` naming a field that cannot be right."""
-    m = run.microscope
+def build_microscope(m: MicroscopeConfig) -> Microscope:
+    """The microscope of a configuration; raises `OpticsError` naming a field that cannot be right."""
     return make_microscope(
         na=m.na,
         n_immersion=m.n_immersion,
@@ -99,20 +107,27 @@ def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
     return library[config.name](config.range_um, microscope)
 
 
-def build_psf(run: RunConfig, mask: PhaseMask | None = None) -> Psf:
-    """The PSF of a run, with its own starting mask unless `mask` is given."""
-    scope = build_microscope(run)
+def build_psf(
+    microscope: MicroscopeConfig, psf: PsfConfig, mask: MaskConfig | PhaseMask, z_range_um: tuple[float, float]
+) -> Psf:
+    """The PSF of a configuration, for emitters between two depths."""
+    scope = build_microscope(microscope)
     return make_psf(
         scope,
-        mask=build_mask(run.mask, scope) if mask is None else mask,
-        blur_um=run.psf.blur_um,
-        kind=run.psf.kind,
-        image_px=run.psf.stamp_px,
-        pupil_px=run.psf.pupil_px,
-        ring_px=run.psf.ring_px,
-        pixel=run.psf.pixel,
-        z_range_um=(run.scene.z_min_um, run.scene.z_max_um),
+        mask=build_mask(mask, scope) if isinstance(mask, MaskConfig) else mask,
+        blur_um=psf.blur_um,
+        kind=psf.kind,
+        image_px=psf.stamp_px,
+        pupil_px=psf.pupil_px,
+        ring_px=psf.ring_px,
+        pixel=psf.pixel,
+        z_range_um=z_range_um,
     )
+
+
+def run_psf(run: RunConfig) -> Psf:
+    """The PSF of a run, with its starting mask."""
+    return build_psf(run.microscope, run.psf, run.mask, (run.scene.z_min_um, run.scene.z_max_um))
 
 
 def build_background(scene: SceneConfig) -> Background:
@@ -165,11 +180,11 @@ def build_net(run: RunConfig) -> Any:
 def build(run: RunConfig) -> Parts:
     """All parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
     check_depths(run)
-    psf = build_psf(run)
+    psf = run_psf(run)
     net = build_net(run)
     check_receptive_field(run.decoder, net, run.psf.stamp_px)
     start, family, params = psf.mask, None, None
-    assert start is not None  # build_psf always sets one
+    assert start is not None  # run_psf always sets one
     if run.learn is not None:
         family = build_family(run.learn, run.microscope.wavelength_um)
         params = mask_params.init_params(family, start)
