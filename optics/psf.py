@@ -141,6 +141,7 @@ class PupilFields:
     kx_rad_um: jax.Array
     ky_rad_um: jax.Array
     kz_sample_rad_um: jax.Array
+    kz_immersion_rad_um: jax.Array
     light: jax.Array
     kernel: jax.Array | None
 
@@ -159,6 +160,7 @@ def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
         kx_rad_um=pupil.kx_rad_um,
         ky_rad_um=pupil.ky_rad_um,
         kz_sample_rad_um=_materialised(pupil.kz_sample_rad_um),
+        kz_immersion_rad_um=pupil.kz_immersion_rad_um,
         light=jnp.sum(unweighted.real**2 + unweighted.imag**2, axis=0) * pupil.weight,
         kernel=None if sampled else pixel_kernel(psf),
     )
@@ -175,14 +177,23 @@ def _materialised(values: jax.Array) -> jax.Array:
     return jax.lax.complex(real, imaginary)
 
 
-def intensity_at(psf: Psf, pupil: PupilFields, xyz_um: jax.Array, x_um: jax.Array, y_um: jax.Array) -> jax.Array:
+def intensity_at(
+    psf: Psf,
+    pupil: PupilFields,
+    xyz_um: jax.Array,
+    x_um: jax.Array,
+    y_um: jax.Array,
+    refocus_um: jax.Array | float | None = None,
+) -> jax.Array:
     """Photon density (1/um**2) at any symmetric grid of points of the image plane, for one photon.
 
     `xyz_um` (3,) relative to the stamp's centre; `x_um` (L,), `y_um` (K,) symmetric about 0; returns
-    (K, L). No pixel and no blur.
+    (K, L). No pixel and no blur. `refocus_um` is added to the focus of the `Psf`, as in a bead stack.
     """
     x, y, z = xyz_um[0], xyz_um[1], depth_um(psf.microscope, xyz_um[2])
     phase = pupil.kz_sample_rad_um.real * z - pupil.kx_rad_um * x - pupil.ky_rad_um * y
+    if refocus_um is not None:
+        phase = phase - pupil.kz_immersion_rad_um * refocus_um
     decay = jnp.exp(-pupil.kz_sample_rad_um.imag * z)
     moving = jax.lax.complex(decay * jnp.cos(phase), decay * jnp.sin(phase))
     light = fourier.intensity(pupil.fields * moving, pupil.kx_rad_um, pupil.ky_rad_um[:, 0], x_um, y_um)
@@ -206,15 +217,15 @@ def psf_image(psf: Psf, xyz_um: jax.Array, nodes: DiskNodes | None = None) -> ja
     return image_of(psf, pupil_fields(psf, nodes), xyz_um)
 
 
-def image_of(psf: Psf, pupil: PupilFields, xyz_um: jax.Array) -> jax.Array:
-    """`psf_image` with the shared part, `pupil_fields(psf)`, given."""
+def image_of(psf: Psf, pupil: PupilFields, xyz_um: jax.Array, refocus_um: jax.Array | float | None = None) -> jax.Array:
+    """`psf_image` with the shared part, `pupil_fields(psf)`, given; `refocus_um` is added to the focus."""
     pixel = psf.microscope.pixel_um
     if pupil.kernel is None:
         x = pixel_centres_um(psf.image_px, pixel)
-        return intensity_at(psf, pupil, xyz_um, x, x) * pixel**2
+        return intensity_at(psf, pupil, xyz_um, x, x, refocus_um) * pixel**2
     fine_px = psf.oversampling * (psf.image_px + 2 * _MARGIN_PX)
     x = pixel_centres_um(fine_px, pixel / psf.oversampling)
-    light = intensity_at(psf, pupil, xyz_um, x, x)
+    light = intensity_at(psf, pupil, xyz_um, x, x, refocus_um)
     columns = jnp.einsum("kl,jl->kj", light, pupil.kernel, precision=Precision.HIGHEST)
     return jnp.einsum("ik,kj->ij", pupil.kernel, columns, precision=Precision.HIGHEST)
 
