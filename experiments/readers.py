@@ -165,7 +165,7 @@ def _list_reader(
     parts = build(replace(run, mask=MaskConfig()))
     variables = restore(folder, jax.eval_shape(lambda: init_state(parts))).variables
     camera = run.camera
-    own_gain = camera.gain_adu_per_e * camera.quantum_efficiency
+    own_gain = camera.gain_adu_per_e * (camera.em_gain or 1.0) * camera.quantum_efficiency
     return ListReader(
         parts.net,
         variables,

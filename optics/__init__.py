@@ -4,6 +4,7 @@ from optics import masks
 from optics.background import sample_background
 from optics.camera import (
     adu_to_photons,
+    electron_variance,
     log_likelihood,
     photons_to_adu,
     sample_camera,
@@ -38,6 +39,7 @@ __all__ = [
     "collected_fraction",
     "crlb_std",
     "crlb_std_um",
+    "electron_variance",
     "fisher_matrix",
     "log_likelihood",
     "make_camera",

@@ -14,6 +14,9 @@ from jax.typing import ArrayLike
 
 from optics.pytree import pytree, static
 
+# Below it the excess noise factor 2 - 1 / em_gain of a multiplication register is no longer nearly 2.
+LEAST_EM_GAIN = 10.0
+
 
 class OpticsError(ValueError):
     """An optical number or array that cannot be right; the message names the field and the remedy."""
@@ -64,6 +67,8 @@ class Psf:
     is the sigma of a Gaussian blur of the intensity; None is no blur. `pupil_px` pupil samples a side
     resolve the light below the critical angle, `ring_px` more on each side the super-critical ring (0 where
     NA <= n_sample); `oversampling` fine samples a pixel side carry the integral over the pixel.
+    `dipole` "free" rotates fast, "fixed" has an orientation that `psf_image` is given; `polarisation` "x" or
+    "y" is a polariser in front of the camera.
     """
 
     microscope: Microscope
@@ -72,6 +77,8 @@ class Psf:
     blur_um: jax.Array | None
     aberration: PhaseMask | None = None
     kind: Literal["vectorial", "scalar"] = static(default="vectorial")
+    dipole: Literal["free", "fixed"] = static(default="free")
+    polarisation: Literal["both", "x", "y"] = static(default="both")
     image_px: int = static(default=41)
     pupil_px: int = static(default=64)
     ring_px: int = static(default=0)
@@ -81,15 +88,22 @@ class Psf:
 
 @pytree
 class Camera:
-    """An sCMOS camera; fields are scalars or (H, W) maps.
+    """An sCMOS or EMCCD camera; fields are scalars or (H, W) maps, `em_gain` and `spurious_e` scalars.
 
-    adu = offset_adu + gain_adu_per_e * (Poisson(quantum_efficiency * photons) + Normal(0, read_noise_e)).
+    adu = offset_adu + gain_adu_per_e * (M(Poisson(quantum_efficiency * photons + spurious_e)) + Normal(0, read_noise_e)).
+
+    M is nothing for "scmos" and the random multiplication by `em_gain` on average for "emccd" (`optics/camera.py`).
+    `gain_adu_per_e` and `read_noise_e` are those of the output amplifier, after the multiplication; `spurious_e`
+    are electrons per pixel and frame that no photon made. An "scmos" has `em_gain` 1 and `spurious_e` 0.
     """
 
     gain_adu_per_e: jax.Array
     offset_adu: jax.Array
     read_noise_e: jax.Array
     quantum_efficiency: jax.Array
+    em_gain: jax.Array | float = 1.0
+    spurious_e: jax.Array | float = 0.0
+    kind: Literal["scmos", "emccd"] = static(default="scmos")
 
 
 @pytree
@@ -214,18 +228,24 @@ def make_mask(
 
 def make_camera(
     *,
+    kind: Literal["scmos", "emccd"] = "scmos",
     gain_adu_per_e: ArrayLike = 1.0,
     offset_adu: ArrayLike = 0.0,
     read_noise_e: ArrayLike = 0.0,
     quantum_efficiency: ArrayLike = 1.0,
+    em_gain: float | None = None,
+    spurious_e: float = 0.0,
 ) -> Camera:
-    """Build a `Camera`; each field is a number or an (H, W) map, all maps of one shape.
+    """Build a `Camera`; gain, offset, read noise and efficiency are numbers or (H, W) maps of one shape.
 
-    Raises `OpticsError` for a gain that is not positive, a negative read noise, a quantum efficiency
-    outside (0, 1], NaN or Inf, or maps of different shapes.
+    `em_gain` (mean multiplication) and `spurious_e` (electrons per pixel and frame, before it) are numbers of an
+    "emccd". Raises `OpticsError` for a gain that is not positive, a negative read noise, a quantum efficiency
+    outside (0, 1], NaN or Inf, maps of different shapes, or an EM gain that does not fit the kind.
 
     >>> make_camera(gain_adu_per_e=2.0, offset_adu=100.0, read_noise_e=1.6).read_noise_e.shape
     ()
+    >>> make_camera(kind="emccd", em_gain=300.0, gain_adu_per_e=0.02, read_noise_e=60.0).kind
+    'emccd'
     """
     fields = {
         "gain_adu_per_e": gain_adu_per_e,
@@ -249,7 +269,31 @@ def make_camera(
     efficiency = arrays["quantum_efficiency"]
     if not bool(((efficiency > 0) & (efficiency <= 1)).all()):
         raise OpticsError("quantum_efficiency must lie in (0, 1]")
-    return Camera(**arrays)
+    multiplied = _multiplication(kind, em_gain, spurious_e)
+    return Camera(**arrays, **multiplied, kind=kind)
+
+
+def _multiplication(kind: str, em_gain: float | None, spurious_e: float) -> dict[str, jax.Array]:
+    """The fields that only an EMCCD has, checked; data sheets and users write "off" as None, 0 or 1."""
+    if kind not in ("scmos", "emccd"):
+        raise OpticsError(f"kind = {kind!r} must be 'scmos' or 'emccd'")
+    spurious = _finite("spurious_e", spurious_e)
+    if kind == "scmos":
+        if em_gain is not None:
+            raise OpticsError(f"em_gain = {em_gain} belongs to kind='emccd'; leave it out, or set the kind")
+        if float(spurious) != 0:
+            raise OpticsError(f"spurious_e = {spurious_e:g} belongs to kind='emccd'; count dark charge as background")
+        return {"em_gain": jnp.asarray(1.0, dtype=float), "spurious_e": spurious}
+    if em_gain is None:
+        raise OpticsError("kind='emccd' needs em_gain, the mean multiplication, such as 300")
+    if not float(_finite("em_gain", em_gain)) >= LEAST_EM_GAIN:
+        raise OpticsError(
+            f"em_gain = {em_gain:g}: an EMCCD's law holds from {LEAST_EM_GAIN:g} up; "
+            "with the multiplication off (0 or 1 in some programs) use kind='scmos'"
+        )
+    if not float(spurious) >= 0:
+        raise OpticsError(f"spurious_e = {spurious_e:g} must not be negative")
+    return {"em_gain": _finite("em_gain", em_gain), "spurious_e": spurious}
 
 
 def make_emitters(xyz_um: ArrayLike, photons: ArrayLike, valid: ArrayLike | None = None) -> Emitters:

@@ -1,8 +1,9 @@
 """Scenes, losses, the compiled step and the loop around it: how decoder and mask are learned."""
 
-from training.build import Parts, build
+from training.build import Parts, build, build_camera
 from training.checkpoint import CheckpointError
 from training.config import (
+    CameraConfig,
     ConfigError,
     LearnConfig,
     MaskConfig,
@@ -19,6 +20,7 @@ from training.scenes import simulate as stream
 from training.step import init_state, make_train_step
 
 __all__ = [
+    "CameraConfig",
     "CheckpointError",
     "ConfigError",
     "Frames",
@@ -31,6 +33,7 @@ __all__ = [
     "Scene",
     "TimeLimit",
     "build",
+    "build_camera",
     "emitters_to_localizations",
     "evaluate",
     "fit",

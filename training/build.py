@@ -23,6 +23,7 @@ from optics import (
 from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
 from optics.pytree import replace
 from training.config import (
+    CameraConfig,
     ConfigError,
     DecoderConfig,
     LearnConfig,
@@ -130,6 +131,19 @@ def run_psf(run: RunConfig) -> Psf:
     return build_psf(run.microscope, run.psf, run.mask, (run.scene.z_min_um, run.scene.z_max_um))
 
 
+def build_camera(c: CameraConfig) -> Camera:
+    """The camera of a configuration; raises `OpticsError` naming a field that cannot be right."""
+    return make_camera(
+        kind=c.kind,
+        gain_adu_per_e=c.gain_adu_per_e,
+        offset_adu=c.offset_adu,
+        read_noise_e=c.read_noise_e,
+        quantum_efficiency=c.quantum_efficiency,
+        em_gain=c.em_gain,
+        spurious_e=c.spurious_e,
+    )
+
+
 def build_background(scene: SceneConfig) -> Background:
     """The background that a scene asks for."""
     low, high = scene.background_min, scene.background_max
@@ -193,12 +207,7 @@ def build(run: RunConfig) -> Parts:
         return start if family is None else mask_params.to_mask(family, params)
 
     psf = replace(psf, mask=to_mask(params))
-    camera = make_camera(
-        gain_adu_per_e=run.camera.gain_adu_per_e,
-        offset_adu=run.camera.offset_adu,
-        read_noise_e=run.camera.read_noise_e,
-        quantum_efficiency=run.camera.quantum_efficiency,
-    )
+    camera = build_camera(run.camera)
     scene = make_scene(run.scene, run.microscope.pixel_um)
     return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask)
 

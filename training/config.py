@@ -158,12 +158,18 @@ class SceneConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CameraConfig:
-    """The camera; see `optics.make_camera`. The default counts photons: gain 1, no offset, no read noise."""
+    """The camera; see `optics.make_camera`. The default counts photons: gain 1, no offset, no read noise.
 
+    `em_gain` and `spurious_e` belong to kind "emccd", whose gain and read noise are those after the multiplication.
+    """
+
+    kind: Literal["scmos", "emccd"] = "scmos"
     gain_adu_per_e: float = 1.0
     offset_adu: float = 0.0
     read_noise_e: float = 0.0
     quantum_efficiency: float = 1.0
+    em_gain: float | None = None
+    spurious_e: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
