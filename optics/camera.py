@@ -1,12 +1,15 @@
 """A camera, sCMOS or EMCCD: what it reads, how that scatters, and how likely a reading is.
 
-adu = offset_adu + gain_adu_per_e * (M(Poisson(quantum_efficiency * photons + spurious_e)) + Normal(0, read_noise_e)).
+adu = offset_adu + gain_adu_per_e * (M(electrons) + Normal(0, read_noise_e)),
+electrons = Poisson(quantum_efficiency * photons + spurious_e).
 M is the identity for "scmos". For "emccd" n electrons become Gamma(shape n, scale em_gain): the law of a
 multiplication register at large gain (Hirsch et al. 2013, doi 10.1371/journal.pone.0053671, eq. 1 to 5). It doubles
 the variance of the shot noise: excess noise factor F^2 = 2, where a register of many stages has 2 - 1 / em_gain
 (Robbins and Hadwin 2003, doi 10.1109/TED.2003.813462). Sampling, variance and likelihood follow this one law.
 Every function takes photons of shape (..., H, W) with camera fields that are scalars or (H, W) maps.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -205,7 +208,7 @@ def _multiplied_log_density(reading: jax.Array, mean: jax.Array, read: jax.Array
     shift = jax.lax.stop_gradient(jnp.maximum(log_dark, log_terms.max(axis=-1)))
     multiplied = (high - low) * jnp.sum(weights * jnp.exp(log_terms - shift[..., None]), axis=-1)
     total = jnp.exp(log_dark - shift) + mean * multiplied
-    return shift + jnp.log(jnp.maximum(total, jnp.finfo(total.dtype).tiny)) - 0.5 * np.log(2 * np.pi)
+    return shift + jnp.log(jnp.maximum(total, jnp.finfo(total.dtype).tiny)) - 0.5 * math.log(2 * math.pi)
 
 
 def _not_negative(values: jax.Array) -> jax.Array:

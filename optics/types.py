@@ -90,8 +90,8 @@ class Psf:
 class Camera:
     """An sCMOS or EMCCD camera; fields are scalars or (H, W) maps, `em_gain` and `spurious_e` scalars.
 
-    adu = offset_adu + gain_adu_per_e * (M(Poisson(quantum_efficiency * photons + spurious_e)) + Normal(0, read_noise_e)).
-
+    adu = offset_adu + gain_adu_per_e * (M(electrons) + Normal(0, read_noise_e)),
+    electrons = Poisson(quantum_efficiency * photons + spurious_e).
     M is nothing for "scmos" and the random multiplication by `em_gain` on average for "emccd" (`optics/camera.py`).
     `gain_adu_per_e` and `read_noise_e` are those of the output amplifier, after the multiplication; `spurious_e`
     are electrons per pixel and frame that no photon made. An "scmos" has `em_gain` 1 and `spurious_e` 0.
