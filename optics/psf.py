@@ -11,14 +11,18 @@ from jax.typing import ArrayLike
 from optics import fourier
 from optics.grids import DiskNodes, gauss_nodes, pixel_centres_um
 from optics.masks import check_wavelength
-from optics.pupil import make_pupil, radial_nodes, transmission
-from optics.pytree import pytree
+from optics.pupil import make_pupil
+from optics.pytree import pytree, replace
 from optics.scalar import scalar_fields, scalar_power
 from optics.types import Microscope, OpticsError, PhaseMask, Psf
-from optics.vectorial import dipole_fields, dipole_power
+from optics.vectorial import axis_of, dipole_fields, dipole_power, fixed_dipole_power, orient
 
-_FIELDS = {"vectorial": dipole_fields, "scalar": scalar_fields}
-_POWER = {"vectorial": dipole_power, "scalar": scalar_power}
+_CHOICES = {
+    "kind": ("scalar", "vectorial"),
+    "dipole": ("fixed", "free"),
+    "polarisation": ("both", "x", "y"),
+    "pixel": ("centre", "integrated"),
+}
 _MARGIN_PX = 2  # camera pixels computed beyond the stamp, so that blur and pixel integration see its surroundings
 
 
@@ -30,6 +34,8 @@ def make_psf(
     zernike_um: ArrayLike | None = None,
     blur_um: float | None = None,
     kind: str = "vectorial",
+    dipole: str = "free",
+    polarisation: str = "both",
     image_px: int = 41,
     pupil_px: int | None = None,
     ring_px: int | None = None,
@@ -47,10 +53,14 @@ def make_psf(
     >>> psf_image(make_psf(scope, image_px=31), jnp.array([0.0, 0.0, 0.2])).shape
     (31, 31)
     """
-    if kind not in _FIELDS:
-        raise OpticsError(f"kind = {kind!r} must be one of {sorted(_FIELDS)}")
-    if pixel not in ("integrated", "centre"):
-        raise OpticsError(f"pixel = {pixel!r} must be 'integrated' or 'centre'")
+    given = {"kind": kind, "dipole": dipole, "polarisation": polarisation, "pixel": pixel}
+    for name, value in given.items():
+        if value not in _CHOICES[name]:
+            raise OpticsError(f"{name} = {value!r} must be one of {', '.join(map(repr, _CHOICES[name]))}")
+    if kind == "scalar" and (dipole, polarisation) != ("free", "both"):
+        raise OpticsError(
+            f"kind = 'scalar' knows no dipole = {dipole!r} with polarisation = {polarisation!r}; use kind='vectorial'"
+        )
     if not (isinstance(image_px, int | np.integer) and image_px >= 3):
         raise OpticsError(f"image_px = {image_px!r} must be a whole number of at least 3 pixels")
     if blur_um is not None and not (np.isfinite(blur_um) and 0 <= blur_um < 5):
@@ -72,6 +82,8 @@ def make_psf(
         blur_um=None if blur_um is None else jnp.asarray(blur_um, dtype=float),
         aberration=aberration,
         kind=kind,  # pyright: ignore[reportArgumentType]
+        dipole=dipole,  # pyright: ignore[reportArgumentType]
+        polarisation=polarisation,  # pyright: ignore[reportArgumentType]
         image_px=int(image_px),
         pupil_px=int(pupil_px),
         ring_px=int(ring_px),
@@ -134,7 +146,9 @@ class PupilFields:
     """What all emitters of one `Psf` share: pupil fields (F, P, Q) with weights and mask, and k in rad/um.
 
     `light` (P, Q) is what each node carries of a dipole's light at z = 0. `kernel` (image_px, fine_px)
-    blurs and integrates over pixels; None where pixels are sampled at their centres.
+    blurs and integrates over pixels; None where pixels are sampled at their centres. Of a fixed dipole the fields
+    are (polarisations, 3, P, Q), one for each axis, and `light` (3, 3, P, Q) their second moments: `_oriented`
+    makes the above of them.
     """
 
     fields: jax.Array
@@ -152,7 +166,14 @@ def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
     `psf_image` does it by itself; a loop over emitters does it before the loop and calls `image_of`.
     """
     pupil = make_pupil(psf, nodes)
-    unweighted = _FIELDS[psf.kind](psf.microscope, pupil) * pupil.phasor
+    if psf.kind == "scalar":
+        unweighted = scalar_fields(psf.microscope, pupil) * pupil.phasor
+    else:
+        unweighted = dipole_fields(psf.microscope, pupil, psf.dipole, psf.polarisation) * pupil.phasor
+    if psf.dipole == "fixed":
+        light = jnp.einsum("capq,cbpq->abpq", unweighted, unweighted.conj(), precision=Precision.HIGHEST).real
+    else:
+        light = jnp.sum(unweighted.real**2 + unweighted.imag**2, axis=0)
     fields = unweighted * pupil.weight
     sampled = psf.pixel == "centre" and psf.blur_um is None
     return PupilFields(
@@ -161,7 +182,7 @@ def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
         ky_rad_um=pupil.ky_rad_um,
         kz_sample_rad_um=_materialised(pupil.kz_sample_rad_um),
         kz_immersion_rad_um=pupil.kz_immersion_rad_um,
-        light=jnp.sum(unweighted.real**2 + unweighted.imag**2, axis=0) * pupil.weight,
+        light=light * pupil.weight,
         kernel=None if sampled else pixel_kernel(psf),
     )
 
@@ -184,12 +205,15 @@ def intensity_at(
     x_um: jax.Array,
     y_um: jax.Array,
     refocus_um: jax.Array | float | None = None,
+    dipole_rad: jax.Array | None = None,
 ) -> jax.Array:
     """Photon density (1/um**2) at any symmetric grid of points of the image plane, for one photon.
 
     `xyz_um` (3,) relative to the stamp's centre; `x_um` (L,), `y_um` (K,) symmetric about 0; returns
-    (K, L). No pixel and no blur. `refocus_um` is added to the focus of the `Psf`, as in a bead stack.
+    (K, L). No pixel and no blur. `refocus_um` is added to the focus of the `Psf`, as in a bead stack;
+    `dipole_rad` (2,) as in `psf_image`.
     """
+    pupil = _oriented(psf, pupil, dipole_rad)
     x, y, z = xyz_um[0], xyz_um[1], depth_um(psf.microscope, xyz_um[2])
     phase = pupil.kz_sample_rad_um.real * z - pupil.kx_rad_um * x - pupil.ky_rad_um * y
     if refocus_um is not None:
@@ -198,15 +222,46 @@ def intensity_at(
     moving = jax.lax.complex(decay * jnp.cos(phase), decay * jnp.sin(phase))
     light = fourier.intensity(pupil.fields * moving, pupil.kx_rad_um, pupil.ky_rad_um[:, 0], x_um, y_um)
     # Parseval: the integral of |E|**2 over the plane is (2 pi)**2 times that over the pupil
-    return light / ((2 * jnp.pi) ** 2 * _POWER[psf.kind](psf.microscope, z))
+    return light / ((2 * jnp.pi) ** 2 * _power(psf, z, dipole_rad))
 
 
-def psf_image(psf: Psf, xyz_um: jax.Array, nodes: DiskNodes | None = None) -> jax.Array:
+def _oriented(psf: Psf, pupil: PupilFields, dipole_rad: jax.Array | None) -> PupilFields:
+    """The pupil fields of one emitter: those of a fixed dipole added up for its orientation."""
+    if psf.dipole == "free":
+        if dipole_rad is not None:
+            raise OpticsError("dipole_rad belongs to a fixed dipole; leave it out, or make the Psf with dipole='fixed'")
+        return pupil
+    if dipole_rad is None:
+        raise OpticsError("dipole = 'fixed' needs dipole_rad = (polar_rad, azimuth_rad) of the emitter")
+    axis = axis_of(dipole_rad)
+    light = jnp.einsum("a,b,abpq->pq", axis, axis, pupil.light, precision=Precision.HIGHEST)
+    return replace(pupil, fields=orient(pupil.fields, dipole_rad), light=light)
+
+
+def _power(psf: Psf, z_um: jax.Array, dipole_rad: jax.Array | None) -> jax.Array:
+    """Light of the emitter through the full, loss-free pupil, both polarisations: what `psf_image` divides by."""
+    if psf.kind == "scalar":
+        return scalar_power(psf.microscope, z_um)
+    if dipole_rad is None:
+        return dipole_power(psf.microscope, z_um)
+    return fixed_dipole_power(psf.microscope, z_um, dipole_rad)
+
+
+def psf_image(
+    psf: Psf, xyz_um: jax.Array, nodes: DiskNodes | None = None, dipole_rad: jax.Array | None = None
+) -> jax.Array:
     """Image of one point at `xyz_um` (3,), for one detected photon: (image_px, image_px) photons per pixel.
 
     x and y from the stamp's centre, z from the coverslip, in um. A density over the infinite image plane:
     it sums to 1 less what an iris or a mask's transmission takes and what falls outside the stamp.
-    Batch with `jax.vmap`. Model: vectorial, free dipole, see `optics/vectorial.py`.
+    Batch with `jax.vmap`. Model: vectorial, see `optics/vectorial.py`.
+
+    A `Psf` with a fixed dipole needs `dipole_rad` (2,): the polar angle from +z and the azimuth from x towards y.
+    Its image sums to 1 as well, over both polarisations: photons are those that the full pupil would detect of
+    THIS emitter. How many they are depends on the orientation (`collected_fraction`); with that as the weight,
+    the mean over orientations is the image of the free dipole exactly. Of a dipole that wobbles in part, with
+    order parameter g, the image is the mean of fixed and free weighted by g f_fixed and (1 - g) f_free, f the
+    collected fractions (Backer & Moerner 2014, doi 10.1021/jp501778z).
 
     >>> from optics import make_microscope
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
@@ -214,30 +269,38 @@ def psf_image(psf: Psf, xyz_um: jax.Array, nodes: DiskNodes | None = None) -> ja
     >>> bool(0.95 < image.sum() < 1)
     True
     """
-    return image_of(psf, pupil_fields(psf, nodes), xyz_um)
+    return image_of(psf, pupil_fields(psf, nodes), xyz_um, dipole_rad=dipole_rad)
 
 
-def image_of(psf: Psf, pupil: PupilFields, xyz_um: jax.Array, refocus_um: jax.Array | float | None = None) -> jax.Array:
+def image_of(
+    psf: Psf,
+    pupil: PupilFields,
+    xyz_um: jax.Array,
+    refocus_um: jax.Array | float | None = None,
+    dipole_rad: jax.Array | None = None,
+) -> jax.Array:
     """`psf_image` with the shared part, `pupil_fields(psf)`, given; `refocus_um` is added to the focus."""
     pixel = psf.microscope.pixel_um
     if pupil.kernel is None:
         x = pixel_centres_um(psf.image_px, pixel)
-        return intensity_at(psf, pupil, xyz_um, x, x, refocus_um) * pixel**2
+        return intensity_at(psf, pupil, xyz_um, x, x, refocus_um, dipole_rad) * pixel**2
     fine_px = psf.oversampling * (psf.image_px + 2 * _MARGIN_PX)
     x = pixel_centres_um(fine_px, pixel / psf.oversampling)
-    light = intensity_at(psf, pupil, xyz_um, x, x, refocus_um)
+    light = intensity_at(psf, pupil, xyz_um, x, x, refocus_um, dipole_rad)
     columns = jnp.einsum("kl,jl->kj", light, pupil.kernel, precision=Precision.HIGHEST)
     return jnp.einsum("ik,kj->ij", pupil.kernel, columns, precision=Precision.HIGHEST)
 
 
-def transmitted_fraction(psf: Psf, pupil: PupilFields, z_um: jax.Array) -> jax.Array:
+def transmitted_fraction(
+    psf: Psf, pupil: PupilFields, z_um: jax.Array, dipole_rad: jax.Array | None = None
+) -> jax.Array:
     """Share of an emitter's photons that reaches the image plane, anywhere on it: 1 for a loss-free full pupil.
 
-    Less with an iris or a mask's transmission. What a stamp lacks of it fell outside the stamp.
+    Less with an iris, a polariser or a mask's transmission. What a stamp lacks of it fell outside the stamp.
     """
     z = depth_um(psf.microscope, z_um)
-    through = jnp.sum(pupil.light * jnp.exp(-2 * pupil.kz_sample_rad_um.imag * z))
-    return through / _POWER[psf.kind](psf.microscope, z)
+    light = _oriented(psf, pupil, dipole_rad).light
+    return jnp.sum(light * jnp.exp(-2 * pupil.kz_sample_rad_um.imag * z)) / _power(psf, z, dipole_rad)
 
 
 def pixel_kernel(psf: Psf) -> jax.Array:
@@ -272,11 +335,12 @@ def pixel_kernel(psf: Psf) -> jax.Array:
     return values[where.reshape(steps.shape)] * fine_um * scope.pixel_um
 
 
-def collected_fraction(psf: Psf, z_um: jax.Array) -> jax.Array:
-    """Part of a free dipole's emission into the sample half-spaces that the full pupil receives, at depth z.
+def collected_fraction(psf: Psf, z_um: ArrayLike, dipole_rad: jax.Array | None = None) -> jax.Array:
+    """Part of a dipole's emission into the sample half-spaces that the full pupil receives, at depth z.
 
     Light power through the objective over the power that the dipole would emit in an unbounded sample;
-    no change of the emission rate by the interface. In a matched medium (1 - cos(theta_max))/2.
+    no change of the emission rate by the interface. Of a free dipole, or of one fixed at `dipole_rad` (2,).
+    A free one in a matched medium: (1 - cos(theta_max))/2.
 
     >>> from optics import make_microscope
     >>> scope = make_microscope(na=1.2, n_immersion=1.4, n_sample=1.4, wavelength_um=0.6, pixel_um=0.1)
@@ -284,10 +348,8 @@ def collected_fraction(psf: Psf, z_um: jax.Array) -> jax.Array:
     True
     """
     scope = psf.microscope
-    sine_squared, decay, weight = radial_nodes(scope)
-    t = transmission(scope, sine_squared)
-    per_angle = jnp.abs(t.p) ** 2 * (jnp.abs(t.cos_sample) ** 2 + t.sin_sample**2) + jnp.abs(t.s) ** 2
-    through = jnp.sum(weight * per_angle * jnp.exp(-2 * decay * depth_um(scope, jnp.asarray(z_um, dtype=float))))
-    # matched, full sphere: per_angle = 2 / cos theta, and the pupil element is k**2 cos theta d(solid angle)
-    whole = 2 * 4 * jnp.pi * (2 * jnp.pi / scope.wavelength_um) ** 2 * scope.n_sample**2
-    return through / whole * scope.n_immersion / scope.n_sample  # flux through a plane: n cos(theta) E**2
+    z = depth_um(scope, jnp.asarray(z_um, dtype=float))
+    mean_axis = dipole_power(scope, z) / 3 if dipole_rad is None else fixed_dipole_power(scope, z, dipole_rad)
+    # matched, full sphere: 2 / cos theta per angle of three axes; the pupil's element is k**2 cos theta d(solid angle)
+    whole = 2 * 4 * jnp.pi * (2 * jnp.pi / scope.wavelength_um) ** 2 * scope.n_sample**2 / 3
+    return mean_axis / whole * scope.n_immersion / scope.n_sample  # flux through a plane: n cos(theta) E**2
