@@ -11,6 +11,7 @@ from optics.camera import (
     sample_camera_differentiable,
 )
 from optics.fisher import crlb_std, crlb_std_um, fisher_matrix
+from optics.fisher_density import density_bound_um, density_bounds_um
 from optics.psf import collected_fraction, make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace
@@ -40,6 +41,8 @@ __all__ = [
     "crlb_std",
     "crlb_std_um",
     "electron_variance",
+    "density_bound_um",
+    "density_bounds_um",
     "fisher_matrix",
     "log_likelihood",
     "make_camera",

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from optics.camera import electron_variance
 from optics.psf import psf_image
 from optics.types import Camera, Psf
 
@@ -19,11 +20,22 @@ def fisher_matrix(
     """
     xyz_um = jnp.asarray(xyz_um) * 1.0
     image, tangents = _image_and_gradient(psf, xyz_um)
-    efficiency = 1.0 if camera is None else camera.quantum_efficiency
-    read_variance = 0.0 if camera is None else camera.read_noise_e**2
-    mean = efficiency * (jnp.asarray(photons) * image + jnp.asarray(background))
+    expected = jnp.asarray(photons) * image + jnp.asarray(background)
     by_parameter = jnp.stack([*(jnp.asarray(photons) * t for t in tangents), image, jnp.ones_like(image)])
-    return information(by_parameter * efficiency, mean + read_variance)
+    return information(by_parameter, 1 / pixel_information(camera, expected))
+
+
+def pixel_information(camera: Camera | None, photons: jax.Array) -> jax.Array:
+    """Fisher information of each pixel about its own expected `photons`: 1 / variance, in 1 / photons**2.
+
+    Without a camera that of Poisson noise, 1 / photons. A camera's is efficiency**2 / variance of its electrons
+    (`camera.electron_variance`), the Gaussian-like limit that fits use too. Finite for a dark pixel.
+    """
+    floor = 1e-12
+    if camera is None:
+        return 1 / jnp.maximum(photons, floor)
+    efficiency = camera.quantum_efficiency
+    return efficiency**2 / jnp.maximum(electron_variance(camera, efficiency * photons), floor)
 
 
 def information(by_parameter: jax.Array, variance: jax.Array) -> jax.Array:

@@ -98,7 +98,7 @@ def dipole_power(scope: Microscope, z_um: jax.Array) -> jax.Array:
 
 
 def fixed_dipole_power(scope: Microscope, z_um: jax.Array, dipole_rad: jax.Array) -> jax.Array:
-    """Light of a fixed dipole through the full, loss-free pupil; on average over orientations a third of `dipole_power`.
+    """Light of a fixed dipole through the full, loss-free pupil; a third of `dipole_power` on average.
 
     No cross terms: the pupil is round, so that the second moments of its light are diagonal.
     """
