@@ -10,8 +10,18 @@ from optics.camera import (
     sample_camera,
     sample_camera_differentiable,
 )
-from optics.fisher import crlb_std, crlb_std_um, fisher_matrix
+from optics.fisher import (
+    DepthBounds,
+    bound_std,
+    conditional_std,
+    crlb_std,
+    crlb_std_um,
+    depth_bounds,
+    fisher_matrix,
+    volume_bound_um,
+)
 from optics.fisher_density import density_bound_um, density_bounds_um
+from optics.multipath import SplitPsf, biplane, make_split_psf, polarisation_split, split_image
 from optics.psf import collected_fraction, make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace
@@ -31,18 +41,24 @@ from optics.types import (
 
 __all__ = [
     "Camera",
+    "DepthBounds",
     "Emitters",
     "Microscope",
     "OpticsError",
     "PhaseMask",
     "Psf",
+    "SplitPsf",
     "adu_to_photons",
+    "biplane",
+    "bound_std",
     "collected_fraction",
+    "conditional_std",
     "crlb_std",
     "crlb_std_um",
-    "electron_variance",
     "density_bound_um",
     "density_bounds_um",
+    "depth_bounds",
+    "electron_variance",
     "fisher_matrix",
     "log_likelihood",
     "make_camera",
@@ -51,8 +67,10 @@ __all__ = [
     "make_microscope",
     "make_psf",
     "make_pupil",
+    "make_split_psf",
     "masks",
     "photons_to_adu",
+    "polarisation_split",
     "psf_image",
     "render_frame",
     "render_frames",
@@ -61,5 +79,7 @@ __all__ = [
     "sample_background",
     "sample_camera",
     "sample_camera_differentiable",
+    "split_image",
     "stamp_fraction",
+    "volume_bound_um",
 ]
