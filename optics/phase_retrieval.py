@@ -1,0 +1,330 @@
+"""From bead stacks to the pupil of the instrument: phase, amplitude, blur, and where each bead was.
+
+The pupil's phase is free in every cell of a grid and interpolated as a phasor, so that the descent may wind
+and unwind it; that is what lets it find a Tetrapod from a flat start, where smooth bases (Zernike modes,
+cosines) end in local minima. Signal and background of every slice are not searched: for a given shape they
+are a weighted straight line, solved exactly inside the loss (variable projection, Golub & Pereyra 2003,
+doi 10.1088/0266-5611/19/2/201). Three stages: few slices on a coarse pupil find the basin, all slices refine
+it by least squares, then the camera's likelihood weighs the pixels (a scoring iteration: its fixed point is
+the maximum of the quasi-likelihood with that variance).
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from optics.bead_stack import SECOND_BEAD, BeadStack, correlation, noise_ceiling, second_bead_px
+from optics.psf import make_psf
+from optics.pupil_gauge import pupil_weight, remove_undetermined, wrapped, zernike_table
+from optics.pytree import replace
+from optics.retrieval_model import Params, Slices, descend, line_fit, pupil_plate, slice_images, start_params
+from optics.retrieval_noise import estimate_noise
+from optics.retrieval_notes import findings, super_critical_share
+from optics.retrieval_types import BeadFit, Retrieval, RetrievalSettings
+from optics.types import OpticsError, PhaseMask, Psf
+from optics.zernike import osa_to_nm
+
+
+def template_psf(stacks: Sequence[BeadStack], settings: RetrievalSettings, *, coarse: bool = False) -> Psf:
+    """The `Psf` that a retrieval starts from, sampled for the farthest focus; float32. `coarse` for the search."""
+    scope = stacks[0].microscope
+    far = max(float(jnp.abs(stack.focus_um).max()) for stack in stacks)
+    image_px = stacks[0].images.shape[-1]
+    psf = make_psf(
+        replace(scope, focus_um=jnp.asarray(far)),
+        image_px=image_px,
+        kind=settings.kind,
+        polarisation=settings.polarisation,
+        blur_um=settings.blur_um,
+        pixel="centre" if coarse else "integrated",
+        z_range_um=(0.0, max(settings.bead_diameter_um, 0.02)),
+    )
+    if coarse:
+        psf = replace(psf, pupil_px=2 * math.ceil(0.42 * psf.pupil_px), ring_px=math.ceil(0.5 * psf.ring_px))
+    psf = replace(psf, microscope=scope)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), psf)
+
+
+def mask_cells(stack: BeadStack, settings: RetrievalSettings) -> int:
+    """Cells a side of the retrieved mask: twice the Nyquist rate of a pupil seen through this stamp, 64 to 192."""
+    if settings.mask_px is not None:
+        return settings.mask_px
+    scope = stack.microscope
+    nyquist = stack.images.shape[-1] * float(scope.pixel_um) * 2 * float(scope.na) / float(scope.wavelength_um)
+    return int(np.clip(8 * math.ceil(2.1 * nyquist / 8), 64, 192))
+
+
+def as_slices(stacks: Sequence[BeadStack], weights: Sequence[np.ndarray], scales: Sequence[float]) -> Slices:
+    """Join beads into one row of slices; images of bead b divided by `scales[b]`."""
+    f32 = partial(np.asarray, dtype=np.float32)
+    return Slices(
+        images=jnp.asarray(np.concatenate([f32(s.images) / scale for s, scale in zip(stacks, scales, strict=True)])),
+        weight=jnp.asarray(np.concatenate([f32(w) for w in weights])),
+        focus_um=jnp.asarray(np.concatenate([f32(s.focus_um) for s in stacks])),
+        bead=jnp.asarray(np.concatenate([np.full(len(s.focus_um), b) for b, s in enumerate(stacks)])),
+    )
+
+
+def even_weights(stack: BeadStack, scale: float) -> np.ndarray:
+    """Least-squares weights: the misfit of a slice is the unexplained part of its variance."""
+    images = np.asarray(stack.images, dtype=float) / scale
+    return np.asarray(stack.usable) / (images.var(axis=(1, 2)) * images[0].size)[:, None, None]
+
+
+class Stopwatch:
+    """Seconds since the start, and the events a retrieval reports."""
+
+    def __init__(self, report: Callable[[dict[str, Any]], None], total: int):
+        self.started, self.report, self.total, self.done = time.perf_counter(), report, total, 0
+        self.history: list[tuple[str, int, float, float]] = []
+
+    def stage(self, name: str, steps: int) -> Callable[[int, float], None]:
+        before, self.done = self.done, self.done + steps
+
+        def show(step: int, misfit: float) -> None:
+            seconds = time.perf_counter() - self.started
+            self.history.append((name, step, seconds, misfit))
+            self.report(
+                {"event": "retrieve", "stage": name, "step": before + step, "steps": self.total, "misfit": misfit,
+                 "seconds": seconds}
+            )  # fmt: skip
+
+        return show
+
+
+def retrieve_psf(
+    stacks: BeadStack | Sequence[BeadStack],
+    settings: RetrievalSettings | None = None,
+    *,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Retrieval:
+    """Retrieve the PSF of an instrument from one bead stack, or from several jointly.
+
+    All stacks share microscope and crop size. `report` receives {"event": "retrieve", "stage", "step", "steps",
+    "misfit", "seconds"} every ten steps; `misfit` is the part of the images' variance left unexplained. Runs in
+    float32 and gives the same result for the same `settings.seed`. A host function: minutes on two cores at most.
+    Raises `OpticsError` for stacks that do not belong together, two beads in a crop, or a fit that diverges.
+
+    >>> from optics import make_microscope
+    >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
+    >>> retrieve_psf([])
+    Traceback (most recent call last):
+    optics.types.OpticsError: no bead stack to retrieve from
+    """
+    stacks = [stacks] if isinstance(stacks, BeadStack) else list(stacks)
+    settings = RetrievalSettings() if settings is None else settings
+    _check_stacks(stacks)
+    watch = Stopwatch(report, sum(settings.steps) + settings.steps[0] // 4)
+    cells, radius_um = mask_cells(stacks[0], settings), settings.bead_diameter_um / 2
+    scales = [float(np.std(np.asarray(stack.images))) for stack in stacks]
+    even = [even_weights(stack, scale) for stack, scale in zip(stacks, scales, strict=True)]
+    whole = as_slices(stacks, even, scales)
+    few = _thinned(whole, 14)
+    coarse, fine = (template_psf(stacks, settings, coarse=coarse) for coarse in (True, False))
+    common: dict[str, Any] = {"cells": cells, "radius_um": radius_um, "smoothness": settings.smoothness}
+    find, refine, weigh = settings.steps
+
+    params = start_params(
+        len(stacks), cells, amplitude_modes=settings.amplitude_modes, blur_um=settings.blur_um, seed=settings.seed
+    )
+    params = descend(
+        params, few, coarse, steps=find, rate=0.15, batch=14, seed=settings.seed, frozen=("tilt", "step"),
+        show=watch.stage("find", find), **common,
+    )  # fmt: skip
+    twin = _twin_misfit(params, few, coarse, settings, watch, common)
+    if settings.phase == "zernike":
+        params = {**params, "phase": _as_modes(params, settings.n_zernike)}
+    params = descend(
+        params, whole, fine, steps=refine, rate=0.05, batch=settings.batch_slices, seed=settings.seed,
+        show=watch.stage("refine", refine), **common,
+    )  # fmt: skip
+
+    # the camera's likelihood: the same misfit, each pixel weighed by its variance
+    fitted = [_fit_lines(stack, params, fine, common, b, whole) for b, stack in enumerate(stacks)]
+    noises = [
+        estimate_noise(stack, model, background) for stack, (model, _, background) in zip(stacks, fitted, strict=True)
+    ]
+    weights = [
+        np.asarray(stack.usable) / noise.variance(model - background[:, None, None])
+        for stack, noise, (model, _, background) in zip(stacks, noises, fitted, strict=True)
+    ]
+    # in units in which the misfit goes on from where it was, so that smoothness keeps its meaning
+    square = [(np.asarray(stack.images) - model) ** 2 for stack, (model, _, _) in zip(stacks, fitted, strict=True)]
+    level = [
+        np.sum(w * r / scale**2) / np.sum(v * r) for w, v, r, scale in zip(even, weights, square, scales, strict=True)
+    ]
+    likelihood = as_slices(
+        stacks, [v * factor * scale**2 for v, factor, scale in zip(weights, level, scales, strict=True)], scales
+    )
+    params = descend(
+        params, likelihood, fine, steps=weigh, rate=0.02, batch=2 * settings.batch_slices, seed=settings.seed + 1,
+        show=watch.stage("likelihood", weigh), **common,
+    )  # fmt: skip
+    return _finish(stacks, params, fine, noises, likelihood, whole, twin, settings, common, watch)
+
+
+def _check_stacks(stacks: Sequence[BeadStack]) -> None:
+    if not stacks:
+        raise OpticsError("no bead stack to retrieve from")
+    first = stacks[0]
+    for index, stack in enumerate(stacks):
+        if stack.images.shape[1:] != first.images.shape[1:]:
+            raise OpticsError(f"crops differ in size: {first.images.shape[1:]} and {stack.images.shape[1:]}")
+        same = jax.tree.map(lambda a, b: float(a) == float(b), stack.microscope, first.microscope)
+        if not all(jax.tree.leaves(same)):
+            raise OpticsError("the stacks come from different microscopes; retrieve each for itself")
+        strength, (dx, dy) = second_bead_px(stack.images)
+        if strength > SECOND_BEAD:
+            raise OpticsError(
+                f"stack {index}: every slice repeats itself {dx} px to the side and {dy} px down "
+                f"({100 * strength:.0f} %): two beads in one crop; make the crop smaller or choose another bead"
+            )
+
+
+def _thinned(slices: Slices, most: int) -> Slices:
+    """About `most` slices, evenly through every bead's scan."""
+    n = len(slices.focus_um)
+    order = np.lexsort((np.asarray(slices.focus_um), np.asarray(slices.bead)))
+    chosen = np.sort(order[np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))])
+    return Slices(*(leaf[chosen] for leaf in (slices.images, slices.weight, slices.focus_um, slices.bead)))
+
+
+def _twin_misfit(
+    params: Params, few: Slices, coarse: Psf, settings: RetrievalSettings, watch: Stopwatch, common: dict[str, Any]
+) -> float:
+    """The unexplained part were the stage to run the other way.
+
+    In a pupil without super-critical light the phase -phase(-k) gives the same images at the opposite focus: the
+    twin. It starts there and descends a while.
+    """
+    n_modes = params["log_amplitude"].shape[0]
+    parity = np.array([(-1.0) ** (osa_to_nm(j)[0]) for j in range(n_modes)], np.float32)
+    twin = {
+        **params,
+        "phase": -params["phase"][::-1, ::-1],
+        "log_amplitude": params["log_amplitude"] * parity,
+        "focus_um": -params["focus_um"],
+    }
+    seen = [1.0]
+    steps = settings.steps[0] // 4
+    show = watch.stage("twin", steps)
+
+    def keep(step: int, misfit: float) -> None:
+        seen.append(misfit)
+        show(step, misfit)
+
+    reverse = replace(few, focus_um=-few.focus_um)
+    descend(
+        twin, reverse, coarse, steps=steps, rate=0.02, batch=14, seed=settings.seed, frozen=("tilt", "step"), show=keep,
+        **common,
+    )  # fmt: skip
+    return seen[-1]
+
+
+def _as_modes(params: Params, n_modes: int) -> jax.Array:
+    phase = np.asarray(params["phase"], dtype=float)
+    amplitudes, _ = zernike_table(wrapped(phase), pupil_weight(np.ones_like(phase)), n_modes)
+    return jnp.asarray(amplitudes, jnp.float32)
+
+
+def _fit_lines(
+    stack: BeadStack,
+    params: Params,
+    template: Psf,
+    common: dict[str, Any],
+    bead: int,
+    whole: Slices,
+    weight: Any = None,
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Model (Z, K, K), signal and background (Z,) of one bead in counts."""
+    focus = jnp.asarray(stack.focus_um, jnp.float32)
+    shapes = _slice_images(
+        template, params, focus, jnp.full(len(focus), bead), cells=common["cells"], centre_um=jnp.mean(whole.focus_um),
+        radius_um=common["radius_um"],
+    )  # fmt: skip
+    shapes, images = np.asarray(shapes, dtype=float), np.asarray(stack.images, dtype=float)
+    weight = np.asarray(stack.usable, dtype=float) if weight is None else weight
+    signal, background = (np.asarray(v) for v in line_fit(images, shapes, weight))  # pyright: ignore[reportArgumentType]
+    model = signal[:, None, None] * shapes + background[:, None, None]
+    return model, signal * template.image_px**2, background
+
+
+_slice_images = jax.jit(slice_images, static_argnames=("cells", "radius_um"))
+
+
+def _finish(stacks, params, fine, noises, likelihood, whole, twin, settings, common, watch) -> Retrieval:
+    scope, cells = stacks[0].microscope, common["cells"]
+    fits, misfits, first = [], [], 0
+    for b, stack in enumerate(stacks):
+        weight = np.asarray(likelihood.weight[first : first + len(stack.focus_um)], dtype=float)
+        first += len(stack.focus_um)
+        model, signal, background = _fit_lines(stack, params, fine, common, b, whole, weight)
+        images = np.asarray(stack.images, dtype=float)
+        variance = noises[b].variance(model - background[:, None, None])
+        usable = np.asarray(stack.usable)
+        chi2 = np.sum(usable * (images - model) ** 2 / variance, axis=(1, 2)) / usable.sum(axis=(1, 2))
+        match = correlation(images, model)
+        misfits.append(np.mean(1 - match**2))
+        fits.append(
+            BeadFit(
+                xy_um=np.asarray(params["xy_um"][b], dtype=float),
+                tilt=np.asarray(params["tilt"][b], dtype=float),
+                focus_offset_um=float(params["focus_um"][b]),
+                signal_adu=signal,
+                background_adu=background,
+                correlation=match,
+                ceiling=noise_ceiling(images),
+                chi2=chi2,
+                model_adu=model,
+                noise=noises[b],
+            )
+        )
+    plate = pupil_plate(params, scope.wavelength_um, cells)
+    amplitude = np.asarray(plate.transmission, dtype=float)
+    raw = 2 * np.pi / float(scope.wavelength_um) * np.asarray(plate.opd_um, dtype=float)
+    phase, shift_um, focus_um = remove_undetermined(raw, pupil_weight(amplitude), scope)
+    fits = [
+        dataclasses.replace(f, xy_um=f.xy_um + np.array(shift_um), focus_offset_um=f.focus_offset_um + focus_um)
+        for f in fits
+    ]
+    mask = PhaseMask(
+        opd_um=jnp.asarray(phase * float(scope.wavelength_um) / (2 * np.pi), dtype=float),
+        transmission=jnp.asarray(amplitude, dtype=float),
+        half_width=jnp.asarray(1.0),
+        design_wavelength_um=scope.wavelength_um,
+        wrapped=True,
+    )
+    psf = make_psf(
+        scope,
+        aberration=mask,
+        blur_um=float(jnp.exp(params["log_blur"])),
+        kind=settings.kind,
+        polarisation=settings.polarisation,
+        image_px=stacks[0].images.shape[-1],
+    )
+    modes, rest = zernike_table(phase, pupil_weight(amplitude), settings.n_zernike)
+    share = super_critical_share(psf, settings.bead_diameter_um / 2)
+    retrieval = Retrieval(
+        psf=psf,
+        phase_rad=phase,
+        amplitude=amplitude,
+        beads=tuple(fits),
+        step_error=float(params["step"]),
+        misfit=float(np.mean(misfits)),
+        twin_misfit=twin,
+        zernike_rad=modes,
+        zernike_rest_rad=rest,
+        super_critical_share=share,
+        seconds=time.perf_counter() - watch.started,
+        history=tuple(watch.history),
+        notes=(),
+    )
+    return dataclasses.replace(retrieval, notes=tuple(findings(retrieval)))

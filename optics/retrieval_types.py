@@ -1,0 +1,89 @@
+"""What goes into a phase retrieval beside the images, and what comes out."""
+
+import dataclasses
+from typing import Literal
+
+from numpy.typing import NDArray
+
+from optics.retrieval_noise import NoiseModel
+from optics.types import OpticsError, Psf
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalSettings:
+    """How a pupil is retrieved.
+
+    `phase` "pixel" leaves every cell free, "zernike" then fits `n_zernike` OSA modes alone. `mask_px` cells a
+    side (None: twice what the stamp can resolve). `amplitude_modes` Zernike modes of the log amplitude (0:
+    even). `smoothness` weighs the mean 1 - cos of the second differences between cells against the unexplained part
+    of the images. `bead_diameter_um` is known, not fitted: its blur looks like the PSF's own. `steps` of the
+    three stages.
+    """
+
+    phase: Literal["pixel", "zernike"] = "pixel"
+    kind: Literal["vectorial", "scalar"] = "vectorial"
+    polarisation: Literal["both", "x", "y"] = "both"
+    n_zernike: int = 45
+    mask_px: int | None = None
+    amplitude_modes: int = 36
+    smoothness: float = 2e-3
+    bead_diameter_um: float = 0.04
+    blur_um: float = 0.1
+    steps: tuple[int, int, int] = (150, 120, 60)
+    batch_slices: int = 16
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.n_zernike < 6 or self.amplitude_modes < 0 or self.smoothness < 0:
+            raise OpticsError("n_zernike must be at least 6, amplitude_modes and smoothness not negative")
+        if not 0 <= self.bead_diameter_um < 2:
+            raise OpticsError(f"bead_diameter_um = {self.bead_diameter_um:g} must lie between 0 and 2 um")
+        if not 0 < self.blur_um < 1:
+            raise OpticsError(f"blur_um = {self.blur_um:g} must lie between 0 and 1 um")
+        if min(self.steps) < 1 or self.batch_slices < 2 or (self.mask_px is not None and self.mask_px < 16):
+            raise OpticsError("steps must be at least 1, batch_slices 2 and mask_px 16")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BeadFit:
+    """One bead of a retrieval. `xy_um` from the centre of its crop at the middle of the scan, `tilt` its walk
+    in um per um of focus; a stage reading r is the focus r (1 + `step_error`) + `focus_offset_um`. Per slice
+    (Z,): `signal_adu` of the whole image plane, `background_adu` a pixel, `correlation` of images and model over
+    the crop, its `ceiling` by the noise of the corners, and `chi2`, mean squared residual over the variance.
+    `model_adu` (Z, K, K)."""
+
+    xy_um: NDArray
+    tilt: NDArray
+    focus_offset_um: float
+    signal_adu: NDArray
+    background_adu: NDArray
+    correlation: NDArray
+    ceiling: NDArray
+    chi2: NDArray
+    model_adu: NDArray
+    noise: NoiseModel
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Retrieval:
+    """A calibrated `psf` (its `aberration` is the retrieved pupil), and what there is to judge it by.
+
+    `phase_rad` (M, M) wrapped, by the conventions of `optics.pupil_gauge`; `amplitude` (M, M) up to 1.
+    `twin_misfit` is the unexplained part when the focus ran the other way, beside `misfit`.
+    `zernike_rad` (J,) rms amplitudes and `zernike_rest_rad`, the rms phase that they leave.
+    `history` rows (stage, step, seconds, unexplained part). `notes` say what was found, and what beads cannot tell.
+    """
+
+    psf: Psf
+    phase_rad: NDArray
+    amplitude: NDArray
+    beads: tuple[BeadFit, ...]
+    step_error: float
+    misfit: float
+    twin_misfit: float
+    zernike_rad: NDArray
+    zernike_rest_rad: float
+    super_critical_share: float
+    seconds: float
+    history: tuple[tuple[str, int, float, float], ...]
+    notes: tuple[str, ...]
