@@ -1,5 +1,6 @@
 """Host side of localization: tables of emitters, peaks, matching, scores, movies and files."""
 
+from localization.camera_calibration import CameraCalibration, LevelStatistics, calibrate_camera, measure_level
 from localization.io import Movie, TableWriter, open_movie, read, write
 from localization.matching import Matches, match
 from localization.metrics import (
@@ -27,9 +28,11 @@ from localization.types import (
 )
 
 __all__ = [
+    "CameraCalibration",
     "CrlbRatio",
     "FrameScores",
     "GainEstimate",
+    "LevelStatistics",
     "Interval",
     "LocalizationError",
     "Localizations",
@@ -39,11 +42,13 @@ __all__ = [
     "TableWriter",
     "bootstrap",
     "bootstrap_difference",
+    "calibrate_camera",
     "concatenate",
     "estimate_gain_offset",
     "list_peaks",
     "make_localizations",
     "match",
+    "measure_level",
     "open_movie",
     "pair_errors_um",
     "read",

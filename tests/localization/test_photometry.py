@@ -5,17 +5,20 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from localization import LocalizationError, estimate_gain_offset
+from localization.photometry import rounding_step
 
 
-def blinking_movie(gain, offset, *, read_noise_e=0.0, n_frames=60, side=96, emitters=150, sigma_px=1.5, seed=0):
-    """Molecules of 900 photons that are on for about three frames, over an uneven background."""
+def blinking_movie(
+    gain, offset, *, read_noise_e=0.0, n_frames=60, side=96, emitters=150, sigma_px=1.5, seed=0, photons=900
+):
+    """Molecules of `photons` a frame that are on for about three frames, over an uneven background."""
     rng = np.random.default_rng(seed)
     uneven = gaussian_filter(rng.normal(size=(side, side)), 12)
     light = np.repeat((40 + 60 * (uneven - uneven.min()) / np.ptp(uneven))[None], n_frames, axis=0)
     y, x = np.mgrid[:side, :side]
     for _ in range(emitters):
         cx, cy = rng.uniform(0, side, 2)
-        spot = 900 / (2 * np.pi * sigma_px**2) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma_px**2))
+        spot = photons / (2 * np.pi * sigma_px**2) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma_px**2))
         on, change = False, np.where(rng.random(n_frames) < 1 / 3, 1, 0)
         for t in range(n_frames):
             on = (on and not change[t]) or (not on and rng.random() < 0.04)
@@ -42,14 +45,41 @@ def test_errors_are_those_that_repeats_show():
 
 
 def test_read_noise_lowers_the_offset_by_its_variance_over_the_gain():
-    estimate = estimate_gain_offset(blinking_movie(2.0, 300.0, read_noise_e=4.0, emitters=0))
+    """Not told, the offset comes out gain * read_noise^2 low; told, it is the camera's."""
+    movie = blinking_movie(2.0, 300.0, read_noise_e=4.0, emitters=0)
+    estimate = estimate_gain_offset(movie)
     assert estimate.gain_adu_per_photon == pytest.approx(2.0, rel=0.05)
-    assert estimate.offset_adu == pytest.approx(300.0 - 2.0 * 16, abs=8)
+    assert estimate.offset_adu == estimate.zero_variance_adu == pytest.approx(300.0 - 2.0 * 16, abs=8)
+    told = estimate_gain_offset(movie, read_noise_e=4.0)
+    assert told.offset_adu == pytest.approx(told.zero_variance_adu + told.gain_adu_per_photon * 16)
+    assert told.offset_adu == pytest.approx(300.0, abs=3 * told.offset_error_adu)
+    with pytest.raises(LocalizationError, match="read_noise_e = -1"):
+        estimate_gain_offset(movie, read_noise_e=-1.0)
+
+
+def test_bright_molecules_everywhere_are_left_out():
+    """Some 1,500 molecules of 5,000 photons in 192 x 192 px: still within 5 %, though a third is left out."""
+    movie = blinking_movie(1.0, 100.0, n_frames=60, side=192, emitters=1500, photons=5000)
+    estimate = estimate_gain_offset(movie)
+    assert estimate.kept < 0.8
+    assert estimate.gain_adu_per_photon == pytest.approx(1.0, rel=0.05)
+    assert estimate.offset_adu == pytest.approx(100.0, abs=4)
+
+
+def test_rounding_is_not_taken_for_light():
+    """At 0.2 counts per electron the variance 1/12 of rounding would move the offset by 0.4, of a step of 4 by 27."""
+    for step, gain in ((1, 0.2), (4, 2.0)):
+        movie = blinking_movie(gain / step, 100.0, emitters=0, side=192) * step
+        estimate = estimate_gain_offset(movie)
+        assert (rounding_step(movie), estimate.step_adu) == (step, step)
+        expected = 100 * step
+        assert abs(estimate.offset_adu - expected) < 4 * estimate.offset_error_adu
+    assert rounding_step(movie + 0.25 * np.arange(192)) == 0
 
 
 def test_plain_temporal_noise_would_be_fooled():
     """The spatial filter is what blinking asks for: without it the gain is far too high."""
-    movie = blinking_movie(1.5, 100.0).astype(float)
+    movie = blinking_movie(1.5, 100.0, side=192, emitters=600).astype(float)
     level, noise = movie.mean(axis=0), np.diff(movie, axis=0).var(axis=0) / 2
     plain = np.polyfit(level.ravel(), noise.ravel(), 1)[0]
     assert plain > 1.5 * 1.5
