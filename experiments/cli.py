@@ -70,6 +70,7 @@ _LOCALIZE = {
     "threshold": (float, "P", "probability (or network units) that a localization needs"),
     "gain": (float, "ADU", "camera counts per photon, in place of the run's camera"),
     "offset": (float, "ADU", "camera counts without light"),
+    "camera": (str, "TOML", "both from a camera.toml (colocus calibrate-camera)"),
     "frames": (str, "A:B", "a part of the movie, counted from 0, such as 0:100 or 50:"),
     "rows": (str, "A:B", "a part of every frame"),
     "columns": (str, "A:B", "a part of every frame"),

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.config import load_settings
 from experiments.readers import load_reader
 from localization import Localizations, Movie, TableWriter, open_movie
-from training import ConfigError
+from training import CameraConfig, ConfigError, build_camera
 
 Span = tuple[int, int | None]
 
@@ -23,14 +24,15 @@ class LocalizeConfig:
     `frames`, `rows` and `columns` are (first, stop) from 0, stop None for the end: a part of the movie, in
     whose own coordinates and frame numbers the table stays. `threshold`: probability for a list decoder,
     network units for DeepSTORM3D weights; None takes 0.5, or that of the weights' settings.
-    `gain_adu_per_photon` and `offset_adu` replace the run's camera. `batch` frames go through a list decoder
-    at a time. `tile_px` cuts large frames; None chooses a side that keeps memory near 2 GB. `model_config`
-    belongs to weights.
+    `gain_adu_per_photon` and `offset_adu` replace the run's camera, as does the path of a `camera`.toml for both
+    at once. `batch` frames go through a list decoder at a time. `tile_px` cuts large frames; None chooses a side
+    that keeps memory near 2 GB. `model_config` belongs to weights.
     """
 
     threshold: float | None = None
     gain_adu_per_photon: float | None = None
     offset_adu: float | None = None
+    camera: str = ""
     frames: Span | None = None
     rows: Span | None = None
     columns: Span | None = None
@@ -41,6 +43,8 @@ class LocalizeConfig:
     def __post_init__(self):
         if self.batch < 1:
             raise ConfigError(f"batch = {self.batch} must be at least 1 frame")
+        if self.camera and not (self.gain_adu_per_photon is self.offset_adu is None):
+            raise ConfigError(f"camera = {self.camera} brings its own gain and offset; leave those out")
         if self.tile_px is not None and self.tile_px < 1:
             raise ConfigError(f"tile_px = {self.tile_px} must be positive")
 
@@ -92,12 +96,13 @@ def localize(
     """
     started = time.perf_counter()
     model, out = Path(model), Path(out)
+    gain, offset = photometry(config.camera) if config.camera else (config.gain_adu_per_photon, config.offset_adu)
     reader = load_reader(
         model,
         model_config=config.model_config,
         threshold=config.threshold,
-        gain_adu_per_photon=config.gain_adu_per_photon,
-        offset_adu=config.offset_adu,
+        gain_adu_per_photon=gain,
+        offset_adu=offset,
         batch=config.batch,
         tile_px=config.tile_px,
     )
@@ -119,6 +124,16 @@ def localize(
     result = LocalizeResult(out, total, found, time.perf_counter() - started)
     report({"event": "end", "path": str(out), "frames": total, "rows": found, "seconds": result.seconds})
     return result
+
+
+def photometry(path: str) -> tuple[float, float]:
+    """Counts per photon, and counts without light, of the camera in a camera.toml. Raises `ConfigError`."""
+    if Path(path).suffix.lower() == ".npz":
+        raise ConfigError(f"{path}: a movie is read with one gain and offset; name the camera.toml beside the maps")
+    config = load_settings(CameraConfig, path)
+    build_camera(config)  # refuses numbers that cannot be right
+    gain = config.gain_adu_per_e * (config.em_gain or 1.0)
+    return gain * config.quantum_efficiency, config.offset_adu + gain * config.spurious_e
 
 
 def _part(name: str, span: Span | None, size: int, least: int) -> tuple[int, int]:

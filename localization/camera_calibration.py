@@ -251,8 +251,8 @@ def calibrate_camera(dark: LevelStatistics, flats: Sequence[LevelStatistics]) ->
         gain_map_adu_per_e=gain_map,
         read_noise_map_e=read_map,
         map_error=float(1 / np.sqrt(information) / gain),
-        level_mean_adu=np.array([np.mean(level.mean_adu) for level in (dark, *usable)]),
-        level_variance_adu=np.array([np.mean(level.variance_adu) for level in (dark, *usable)]),
+        level_mean_adu=np.array([float(np.mean(level.mean_adu)) for level in (dark, *usable)]),
+        level_variance_adu=np.array([float(np.mean(level.variance_adu)) for level in (dark, *usable)]),
         warnings=tuple(warnings),
     )
 
