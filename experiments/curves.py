@@ -129,14 +129,14 @@ def draw_bounds(results: list[ArmResult], styles: Styles) -> Figure:
             else:
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:g}")
-                axes.yaxis.set_minor_formatter(_two_and_five)
+                axes.yaxis.set_minor_formatter(two_and_five)
             axes.set_xlabel("z (µm)")
             axes.set_ylabel(f"precision bound in {'xyz'[k]} (nm)")
         _legend(grid[-1], grid[0])
     return figure
 
 
-def _two_and_five(value: float, position: int) -> str:
+def two_and_five(value: float, position: int) -> str:
     """Labels between the decades of a logarithmic axis."""
     del position
     lead = value / 10 ** np.floor(np.log10(value))

@@ -101,6 +101,11 @@ def load(
     return replace(mask, opd_um=sign * mask.opd_um[turn, turn], transmission=mask.transmission[turn, turn])
 
 
+def carries_optics(path: str | os.PathLike) -> bool:
+    """Whether `save` wrote the file, so that `load` takes the path alone. Raises `OpticsError` as `load` does."""
+    return "colocus_format" in _read(Path(path))
+
+
 def save(path: str | os.PathLike, mask: PhaseMask) -> None:
     """Save a mask as .mat, .npz, .npy or .tif (by suffix) so that `load(path)` returns it exactly.
 

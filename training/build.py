@@ -86,8 +86,11 @@ def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
     """A mask from the library or from a file, for this microscope."""
     wavelength = float(microscope.wavelength_um)
     if config.name == "file":
+        path = mask_path(config.path)
+        if mask_io.carries_optics(path):  # saved by Colocus: pitch and focal length are those of other people's files
+            return mask_io.load(path, turn_180=config.turn_180)
         return mask_io.load(
-            mask_path(config.path),
+            path,
             variable=config.variable,
             wavelength_um=wavelength,
             pitch_um=config.pitch_um,
