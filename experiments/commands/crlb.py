@@ -14,6 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/crlb"), metavar="DIR", help="folder (runs/crlb)")
     text = "a mask file, beside the masks of the settings"
     parser.add_argument("--mask", type=Path, action="append", default=[], metavar="FILE", help=text)
+    text = "a calibrated psf.npz, in place of the default masks"
+    parser.add_argument("--psf", type=Path, action="append", default=[], metavar="FILE", help=text)
     parser.epilog = (
         "Without settings: clear pupil, astigmatism and a 3 um Tetrapod in oil on water, 3500 photons. "
         "Examples: detection=biplane separation_um=0.6; camera.read_noise_e=1.6; dipole=fixed "
@@ -31,7 +33,8 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.config import load_settings
-    from experiments.crlb import CrlbArm, CrlbConfig, compute, table, write
+    from experiments.crlb import compute, table, write
+    from experiments.crlb_config import CrlbArm, CrlbConfig
     from training import ConfigError, MaskConfig
 
     files = [item for item in arguments.settings if "=" not in item]
@@ -41,8 +44,11 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
         raise ConfigError(f"{arguments.out} is a file; name a folder")
     assignments = [item for item in arguments.settings if "=" in item]
     config = load_settings(CrlbConfig, files[0] if files else None, assignments)
-    extra = tuple(CrlbArm(path.stem, MaskConfig("file", path=str(path))) for path in arguments.mask)
-    config = dataclasses.replace(config, arms=(*config.arms, *extra))
+    # a calibrated PSF has a microscope of its own: the default masks, in another, would be a comparison of two
+    named = () if arguments.psf and config.arms == CrlbConfig().arms else config.arms
+    from_masks = (CrlbArm(path.stem, MaskConfig("file", path=str(path))) for path in arguments.mask)
+    from_psfs = (CrlbArm(path.stem, psf_file=str(path)) for path in arguments.psf)
+    config = dataclasses.replace(config, arms=(*named, *from_masks, *from_psfs))
     console = Console(file=sys.stderr, highlight=False)
     if console.is_terminal:
         with console.status("") as status:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.crlb import CrlbConfig, compute, table
-from optics import crlb_std_um, mask_io, masks
+from experiments.crlb import compute, table
+from experiments.crlb_config import CrlbConfig
+from optics import crlb_std_um, make_microscope, make_psf, mask_io, masks
+from optics.psf_io import save_psf
 from training import ConfigError, MaskConfig, from_dict
 from training.build import build_psf
 
@@ -66,6 +68,22 @@ def test_table_files_and_figure(tmp_path, capsys):
     assert [row["density_per_um2"] for row in density] == ["0.0", "5.0"] * 2
     assert (out / "crlb.png").read_bytes().endswith(b"IEND\xaeB`\x82")
     assert not list(out.glob("*.part"))
+
+
+def test_a_calibrated_psf_brings_its_own_microscope(tmp_path, capsys):
+    """--psf FILE takes the place of the default masks, in matched media also above the coverslip."""
+    scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
+    psf = make_psf(scope, image_px=9, z_range_um=(-0.3, 0.3), pixel="centre")
+    save_psf(tmp_path / "scope1.npz", psf)
+    out, range_um = tmp_path / "out", ["z_min_um=-0.3", "z_max_um=0.3", "depths=2"]
+    plain = [*range_um, "neighbours.densities_per_um2=[]"]
+    assert cli.main(["crlb", *plain, "--psf", str(tmp_path / "scope1.npz"), "--out", str(out)]) == 0
+    assert "scope1" in capsys.readouterr().out
+    (arm,) = json.loads((out / "crlb.json").read_text())["arms"]
+    expected = 1e3 * np.asarray(crlb_std_um(psf, jnp.array([0.0, 0.0, 0.3]), 3500.0, 50.0))
+    np.testing.assert_allclose(arm["marginal"][1][:3], expected, rtol=1e-4)
+    assert cli.main(["crlb", *plain, "--psf", str(tmp_path / "none.npz"), "--out", str(out)]) == 2
+    assert "no such file" in capsys.readouterr().err
 
 
 def test_angles_and_colour_of_a_fixed_dipole_on_two_paths():
