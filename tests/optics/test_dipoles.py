@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rays import direct_sum
 
 from optics.psf import collected_fraction, make_psf, psf_image, pupil_fields, transmitted_fraction
 from optics.pytree import replace
@@ -11,7 +12,7 @@ from optics.types import OpticsError, make_mask, make_microscope
 
 XYZ_UM = jnp.array([0.04, -0.03, 0.3])
 DIPOLE_RAD = jnp.array([1.1, 0.7])
-K, PIXEL_UM, WAVELENGTH_UM, FOCUS_UM = 9, 0.11, 0.6, 0.2
+K, FOCUS_UM = 9, 0.2
 LAYERS = {"matched": (1.4, 1.4, 1.3), "oil on water": (1.33, 1.518, 1.45)}  # n_sample, n_immersion, NA
 
 # samples that leave 1e-7: the sum over rays has another quadrature
@@ -27,62 +28,12 @@ def build(name="matched", **options):
         na=na,
         n_sample=n_sample,
         n_immersion=n_immersion,
-        wavelength_um=WAVELENGTH_UM,
-        pixel_um=PIXEL_UM,
+        wavelength_um=0.6,
+        pixel_um=0.11,
         focus_um=FOCUS_UM,
     )
     settings = {"image_px": K, "pupil_px": 24, "ring_px": 8, "pixel": "centre"} | options
     return make_psf(scope, **settings)
-
-
-def rays(name):
-    """Directions (x, y of n sin) and weights over the pupil in polar coordinates, roots at both panel ends tamed."""
-    n_sample, _, na = LAYERS[name]
-    t, w = np.polynomial.legendre.leggauss(60)
-    panels = [(0.0, na)] if na < n_sample else [(0.0, n_sample), (n_sample, na)]
-    sine, weight = [], []
-    for low, high in panels:
-        node, half = np.sin(t * np.pi / 2), (high - low) / 2
-        sine.append((low + high) / 2 + half * node)
-        weight.append(half * np.cos(t * np.pi / 2) * np.pi / 2 * w)
-    sine, weight = np.concatenate(sine), np.concatenate(weight)
-    azimuth = (np.arange(90) + 0.5) * 2 * np.pi / 90
-    q = sine[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)])[:, None, :]
-    return q[0].ravel(), q[1].ravel(), np.repeat(weight * sine, 90)
-
-
-def direct_sum(name, xyz_um, axis):
-    """|E_x|^2 and |E_y|^2 at the pixels (2, K, K), ray by ray, from E = d - k (k . d) and refraction at each interface.
-
-    The dipole and the rays are 3-vectors in the sample's axes, z away from the objective; nothing is shared
-    with the code under test.
-    """
-    n_s, n_i, _ = LAYERS[name]
-    k0 = 2 * np.pi / WAVELENGTH_UM
-    qx, qy, weight = rays(name)
-    q = np.hypot(qx, qy)
-    kz_s, kz_i = np.sqrt(n_s**2 - q**2 + 0j), np.sqrt(n_i**2 - q**2)
-    centres = (np.arange(K) - K // 2) * PIXEL_UM
-    total = np.zeros((2, K, K), complex)
-    for x, y, size, s, i, w in zip(qx, qy, q, kz_s, kz_i, weight, strict=True):
-        ray = np.array([x, y, -s]) / n_s  # down to the objective
-        emitted = axis - ray * (ray @ axis)
-        across = np.array([-y, x, 0]) / size
-        up = np.cross(ray, across)  # the p direction: radial for a ray along the axis
-        t_s = 2 * s / (s + i)
-        t_p = 2 * n_s * n_i * s / (n_i**2 * s + n_s**2 * i)
-        # a plane wave of the Weyl expansion is emitted / kz; the lens turns p into the radial direction
-        radial = np.array([x, y, 0]) / size
-        refracted = (t_s * (across @ emitted) * across + t_p * (up @ emitted) * radial) / s * np.sqrt(i)
-        phase = s * xyz_um[2] - i * FOCUS_UM - x * xyz_um[0] - y * xyz_um[1]
-        wave = w * np.exp(1j * k0 * (phase + x * centres[None, :] + y * centres[:, None]))
-        total += refracted[:2, None, None] * wave
-    return np.abs(total) ** 2
-
-
-def unit(dipole_rad):
-    polar, azimuth = np.asarray(dipole_rad)
-    return np.array([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -91,7 +42,7 @@ def test_fixed_dipole_equals_a_direct_sum_over_rays(name):
     psf = build(name, dipole="fixed", **FINE[name])
     factors = []
     for dipole in ([1.1, 0.7], [0.4, -2.0], [np.pi / 2, 0.3]):
-        truth = direct_sum(name, np.asarray(XYZ_UM), unit(dipole))
+        truth = direct_sum(psf.microscope, K, XYZ_UM, dipole)
         collected = float(collected_fraction(psf, XYZ_UM[2], jnp.array(dipole)))
         for polarisation, expected in zip(("both", "x", "y"), (truth.sum(0), *truth), strict=True):
             ours = collected * np.asarray(image_of(replace(psf, polarisation=polarisation), XYZ_UM, jnp.array(dipole)))
@@ -132,7 +83,7 @@ def test_polarised_halves_sum_to_the_whole(dipole):
 
 def test_gradients_by_angles_position_and_mask():
     """Of an image loss, against central differences: every number that a fixed dipole's image depends on."""
-    mask = make_mask(np.random.default_rng(1).normal(0, 0.05, (8, 8)), design_wavelength_um=WAVELENGTH_UM)
+    mask = make_mask(np.random.default_rng(1).normal(0, 0.05, (8, 8)), design_wavelength_um=0.6)
     psf = build(dipole="fixed", polarisation="x", mask=mask, ring_px=0)
     weights = np.random.default_rng(2).uniform(size=(K, K))
 
