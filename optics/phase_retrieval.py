@@ -20,17 +20,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from optics.bead_stack import SECOND_BEAD, BeadStack, correlation, noise_ceiling, second_bead_px
 from optics.psf import make_psf
 from optics.pupil_gauge import pupil_weight, remove_undetermined, wrapped, zernike_table
 from optics.pytree import replace
 from optics.retrieval_model import Params, Slices, descend, line_fit, pupil_plate, slice_images, start_params
-from optics.retrieval_noise import estimate_noise
+from optics.retrieval_noise import NoiseModel, estimate_noise
 from optics.retrieval_notes import findings, super_critical_share
 from optics.retrieval_types import BeadFit, Retrieval, RetrievalSettings
 from optics.types import OpticsError, PhaseMask, Psf
 from optics.zernike import osa_to_nm
+
+# Weight of the smoothness prior while the basin is sought: loose, so that the phase may wind and unwind.
+_SEARCH_SMOOTHNESS = 1e-4
+# A cell farther than this from the mean phasor about it is a stray one.
+_STRAY_RAD = 0.7
 
 
 def template_psf(stacks: Sequence[BeadStack], settings: RetrievalSettings, *, coarse: bool = False) -> Psf:
@@ -122,53 +128,85 @@ def retrieve_psf(
     stacks = [stacks] if isinstance(stacks, BeadStack) else list(stacks)
     settings = RetrievalSettings() if settings is None else settings
     _check_stacks(stacks)
-    watch = Stopwatch(report, sum(settings.steps) + settings.steps[0] // 4)
+    find, refine, weigh = settings.steps
+    watch = Stopwatch(report, find + find // 4 + refine + 2 * (weigh // 2))
     cells, radius_um = mask_cells(stacks[0], settings), settings.bead_diameter_um / 2
     scales = [float(np.std(np.asarray(stack.images))) for stack in stacks]
     even = [even_weights(stack, scale) for stack, scale in zip(stacks, scales, strict=True)]
     whole = as_slices(stacks, even, scales)
     few = _thinned(whole, 14)
     coarse, fine = (template_psf(stacks, settings, coarse=coarse) for coarse in (True, False))
-    common: dict[str, Any] = {"cells": cells, "radius_um": radius_um, "smoothness": settings.smoothness}
-    find, refine, weigh = settings.steps
+    common: dict[str, Any] = {"cells": cells, "radius_um": radius_um}
 
     params = start_params(
         len(stacks), cells, amplitude_modes=settings.amplitude_modes, blur_um=settings.blur_um, seed=settings.seed
     )
     params = descend(
-        params, few, coarse, steps=find, rate=0.15, batch=14, seed=settings.seed, frozen=("tilt", "step"),
-        show=watch.stage("find", find), **common,
+        params, few, coarse, steps=find, rate=0.15, batch=14, smoothness=_SEARCH_SMOOTHNESS, seed=settings.seed,
+        frozen=("tilt", "step"), show=watch.stage("find", find), **common,
     )  # fmt: skip
     twin = _twin_misfit(params, few, coarse, settings, watch, common)
+    params = _settled(params)
     if settings.phase == "zernike":
         params = {**params, "phase": _as_modes(params, settings.n_zernike)}
+    _, _, smoothness = _weigh(stacks, params, fine, whole, even, scales, settings, common)
     params = descend(
-        params, whole, fine, steps=refine, rate=0.05, batch=settings.batch_slices, seed=settings.seed,
-        show=watch.stage("refine", refine), **common,
+        params, whole, fine, steps=refine, rate=0.05, batch=settings.batch_slices, smoothness=smoothness,
+        seed=settings.seed, show=watch.stage("refine", refine), **common,
     )  # fmt: skip
-
-    # the camera's likelihood: the same misfit, each pixel weighed by its variance
-    fitted = [_fit_lines(stack, params, fine, common, b, whole) for b, stack in enumerate(stacks)]
-    noises = [
-        estimate_noise(stack, model, background) for stack, (model, _, background) in zip(stacks, fitted, strict=True)
-    ]
-    weights = [
-        np.asarray(stack.usable) / noise.variance(model - background[:, None, None])
-        for stack, noise, (model, _, background) in zip(stacks, noises, fitted, strict=True)
-    ]
-    # in units in which the misfit goes on from where it was, so that smoothness keeps its meaning
-    square = [(np.asarray(stack.images) - model) ** 2 for stack, (model, _, _) in zip(stacks, fitted, strict=True)]
-    level = [
-        np.sum(w * r / scale**2) / np.sum(v * r) for w, v, r, scale in zip(even, weights, square, scales, strict=True)
-    ]
-    likelihood = as_slices(
-        stacks, [v * factor * scale**2 for v, factor, scale in zip(weights, level, scales, strict=True)], scales
-    )
-    params = descend(
-        params, likelihood, fine, steps=weigh, rate=0.02, batch=2 * settings.batch_slices, seed=settings.seed + 1,
-        show=watch.stage("likelihood", weigh), **common,
-    )  # fmt: skip
+    # the camera's likelihood: the same misfit, each pixel weighed by its variance, which is estimated twice
+    params = _settled(params)
+    for half in (1, 2):
+        noises, likelihood, smoothness = _weigh(stacks, params, fine, whole, even, scales, settings, common)
+        params = descend(
+            params, likelihood, fine, steps=weigh // 2, rate=0.02 / half, batch=2 * settings.batch_slices,
+            smoothness=smoothness, seed=settings.seed + half, show=watch.stage("likelihood", weigh // 2), **common,
+        )  # fmt: skip
     return _finish(stacks, params, fine, noises, likelihood, whole, twin, settings, common, watch)
+
+
+def _settled(params: Params) -> Params:
+    """The phase with single cells that the descent left a turn away drawn back to their neighbours.
+
+    Such a cell is a pair of vortices; the smoothness prior, blind to turns, pins it. A mean of phasors frees it.
+    """
+    phase = np.asarray(params["phase"], dtype=float)
+    if phase.ndim == 1:
+        return params
+    mean = gaussian_filter(np.cos(phase), 1.0) + 1j * gaussian_filter(np.sin(phase), 1.0)
+    stray = np.abs(wrapped(phase - np.angle(mean))) > _STRAY_RAD
+    return {**params, "phase": jnp.asarray(np.where(stray, np.angle(mean), phase), jnp.float32)}
+
+
+def _weigh(
+    stacks: Sequence[BeadStack],
+    params: Params,
+    template: Psf,
+    whole: Slices,
+    even: Sequence[NDArray],
+    scales: Sequence[float],
+    settings: RetrievalSettings,
+    common: dict[str, Any],
+) -> tuple[list[NoiseModel], Slices, float]:
+    """Noise of each bead, all slices weighed by the inverse of its variance, and the weight of the smoothness prior.
+
+    The weights are scaled so that the misfit goes on from where it is. The prior is Gaussian: second differences
+    between cells of `settings.roughness_rad`, in the same units as the misfit.
+    """
+    noises: list[NoiseModel] = []
+    weights, unexplained, chi2 = [], 0.0, 0.0
+    for b, (stack, share, scale) in enumerate(zip(stacks, even, scales, strict=True)):
+        model, _, background = _fit_lines(stack, params, template, common, b, whole)
+        noise = estimate_noise(stack, model, background)
+        weight = np.asarray(stack.usable) / noise.variance(model - background[:, None, None])
+        square = (np.asarray(stack.images) - model) ** 2
+        unexplained += float(np.sum(share * square)) / scale**2
+        chi2 += float(np.sum(weight * square))
+        noises.append(noise)
+        weights.append(weight * scale**2)
+    unit = unexplained / chi2
+    smoothness = 2 * unit / len(whole.focus_um) * common["cells"] ** 2 / settings.roughness_rad**2
+    return noises, as_slices(stacks, [weight * unit for weight in weights], scales), smoothness
 
 
 def _check_stacks(stacks: Sequence[BeadStack]) -> None:
@@ -223,8 +261,8 @@ def _twin_misfit(
 
     reverse = replace(few, focus_um=-few.focus_um)
     descend(
-        twin, reverse, coarse, steps=steps, rate=0.02, batch=14, seed=settings.seed, frozen=("tilt", "step"), show=keep,
-        **common,
+        twin, reverse, coarse, steps=steps, rate=0.02, batch=14, smoothness=_SEARCH_SMOOTHNESS, seed=settings.seed,
+        frozen=("tilt", "step"), show=keep, **common,
     )  # fmt: skip
     return seen[-1]
 

@@ -15,8 +15,8 @@ class RetrievalSettings:
 
     `phase` "pixel" leaves every cell free, "zernike" then fits `n_zernike` OSA modes alone. `mask_px` cells a
     side (None: twice what the stamp can resolve). `amplitude_modes` Zernike modes of the log amplitude (0:
-    even). `smoothness` weighs the mean 1 - cos of the second differences between cells against the unexplained part
-    of the images. `bead_diameter_um` is known, not fitted: its blur looks like the PSF's own. `steps` of the
+    even). `roughness_rad` is the typical second difference of the phase between cells that the prior expects.
+    `bead_diameter_um` is known, not fitted: its blur looks like the PSF's own. `steps` of the
     three stages.
     """
 
@@ -26,7 +26,7 @@ class RetrievalSettings:
     n_zernike: int = 45
     mask_px: int | None = None
     amplitude_modes: int = 36
-    smoothness: float = 2e-3
+    roughness_rad: float = 0.25
     bead_diameter_um: float = 0.04
     blur_um: float = 0.1
     steps: tuple[int, int, int] = (150, 120, 60)
@@ -34,14 +34,14 @@ class RetrievalSettings:
     seed: int = 0
 
     def __post_init__(self):
-        if self.n_zernike < 6 or self.amplitude_modes < 0 or self.smoothness < 0:
-            raise OpticsError("n_zernike must be at least 6, amplitude_modes and smoothness not negative")
+        if self.n_zernike < 6 or self.amplitude_modes < 0 or self.roughness_rad <= 0:
+            raise OpticsError("n_zernike must be at least 6, amplitude_modes not negative and roughness_rad positive")
         if not 0 <= self.bead_diameter_um < 2:
             raise OpticsError(f"bead_diameter_um = {self.bead_diameter_um:g} must lie between 0 and 2 um")
         if not 0 < self.blur_um < 1:
             raise OpticsError(f"blur_um = {self.blur_um:g} must lie between 0 and 1 um")
-        if min(self.steps) < 1 or self.batch_slices < 2 or (self.mask_px is not None and self.mask_px < 16):
-            raise OpticsError("steps must be at least 1, batch_slices 2 and mask_px 16")
+        if min(self.steps) < 4 or self.batch_slices < 2 or (self.mask_px is not None and self.mask_px < 16):
+            raise OpticsError("steps must be at least 4, batch_slices 2 and mask_px 16")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
