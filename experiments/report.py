@@ -1,17 +1,14 @@
 """report.html, metrics.json and figures/ of a comparison, finished or not."""
 
-import base64
 import html
 import json
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from experiments.config import ExperimentConfig
 from experiments.figures import write_figures
 from experiments.folder import logged_start
-from experiments.plot_style import DPI
+from experiments.page import Figures, page, table
 from experiments.results import load_results
 from experiments.summary import HEADLINE_GATE, density_cells, pair_cells, sign, summarise
 from experiments.toml import to_toml
@@ -41,19 +38,13 @@ def write_report(config: ExperimentConfig, out: Path) -> dict[str, Any]:
 
 def render(config: ExperimentConfig, summary: dict[str, Any], figures: dict[str, Path], start: dict[str, Any]) -> str:
     """The page, its pictures inside."""
-    template = Template((resources.files("experiments") / "templates" / "report.html").read_text())
     title = config.title or "A comparison of phase masks"
     sentences = list(summary["verdict"])
     if summary["missing"]:
         sentences.append(f"Not finished yet: {', '.join(summary['missing'])}.")
     body = "\n".join(_sections(config, summary, figures, start)) if summary["arms"] else ""
-    return template.substitute(
-        title=html.escape(title),
-        subtitle=html.escape(_subtitle(config)),
-        verdict="\n".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences),
-        interval_note=html.escape(f"How the intervals were made: {summary['intervals']}"),
-        body=body,
-    )
+    note = f"How the intervals were made: {summary['intervals']}"
+    return page(title, _subtitle(config), sentences, note, body)
 
 
 def _subtitle(config: ExperimentConfig) -> str:
@@ -74,47 +65,47 @@ def _light(scene) -> str:
 
 
 def _sections(config, summary, figures, start):
-    page = _Page(figures)
+    shown = Figures(figures)
     learned = [name for name in figures if name.startswith("evolution-")]
     several = len(config.seeds) > 1
     bars = "the t interval over seeds" if several else "the 95 % bootstrap interval over frames"
     scene = config.run.scene
     first = "; pictures show the first seed" if several else ""
-    yield page.figure(
+    yield shown.figure(
         "masks",
         "Phase masks",
         f"Phase at {1e3 * config.run.microscope.wavelength_um:g} nm inside the NA, wrapped to ±π; a constant "
         f"phase, which changes no image, is taken away{first}.",
     )
     for name in learned:
-        yield page.figure(
+        yield shown.figure(
             name,
             f"How the mask of “{name.removeprefix('evolution-')}” was learned",
             "Snapshots by training step.",
         )
-    yield page.figure(
+    yield shown.figure(
         "psf",
         "PSF through depth",
         "Each panel on its own square-root grey scale, from zero to its brightest pixel; the number is that "
         "pixel's share of the photons.",
     )
     yield _stamp_table(summary)
-    yield page.figure(
+    yield shown.figure(
         "density",
         "Scores against density",
         f"Gate {HEADLINE_GATE} (lateral/axial). Bars are {bars}.",
     )
-    yield page.figure(
+    yield shown.figure(
         "pairs",
         "Scores at given photons and background",
         f"{config.score.pair_count} emitters per frame, gate {HEADLINE_GATE}. Bars are {bars}.",
     )
-    yield page.figure(
+    yield shown.figure(
         "frames",
         "An example frame",
         "The same scene, at the highest density scored, as each microscope sees it (square-root grey scale).",
     )
-    yield page.figure(
+    yield shown.figure(
         "bounds",
         "Precision bounds",
         "Cramér-Rao bound of an isolated emitter as a standard deviation, "
@@ -125,40 +116,10 @@ def _sections(config, summary, figures, start):
     for gate in summary["arms"][0]["cells"][0]["gates"]:
         yield _score_table(summary, gate)
     yield _difference_table(summary)
-    yield page.figure("training", "Training", "Loss of each arm; the first steps may lie above the frame.")
+    yield shown.figure("training", "Training", "Loss of each arm; the first steps may lie above the frame.")
     yield _cost_table(config, summary, start)
     settings = html.escape(to_toml(config))
     yield f"<h2>Configuration</h2><details><summary>every setting</summary><pre>{settings}</pre></details>"
-
-
-class _Page:
-    """Embeds the figures that there are."""
-
-    def __init__(self, figures: dict[str, Path]):
-        self._figures = figures
-
-    def figure(self, name: str, heading: str, caption: str) -> str:
-        if name not in self._figures:
-            return ""
-        png = self._figures[name].read_bytes()
-        width_px = int.from_bytes(png[16:20], "big") * 96 / DPI  # letters have one size in all
-        title, source = html.escape(heading), base64.b64encode(png).decode()
-        image = f'<img style="--width:{width_px:.0f}px" alt="{title}" src="data:image/png;base64,{source}">'
-        note = f"<figcaption>{html.escape(caption)}</figcaption>"
-        return f'<h2>{title}</h2>\n<figure><div class="wide">{image}</div>{note}</figure>'
-
-
-def _table(caption: str, head: list[str], rows: list[list[str]], groups: set[int] | None = None) -> str:
-    """A table of ready-made cells; `groups` are the rows that begin a group."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    lines = []
-    for number, row in enumerate(rows):
-        kind = ' class="group"' if groups and number in groups else ""
-        lines.append(f"<tr{kind}>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>")
-    return (
-        f'<div class="wide"><table><caption>{caption}</caption><thead><tr>{top}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
 
 
 def _with_interval(value: dict[str, Any], factor: float, digits: int, *, signed: bool = False) -> str:
@@ -197,7 +158,7 @@ def _score_table(summary: dict[str, Any], gate: str) -> str:
             values = [_with_interval(cell["gates"][gate][m], factor, digits) for m, _, factor, digits in _SCORES]
             rows.append([html.escape(arm["label"]), *_scene_cells(cell), *values])
     caption = "Estimate [95 % interval]. Errors are of the emitters found inside the gate."
-    return f"<h2>Scores, gate {html.escape(gate)}</h2>{_table(caption, head, rows, groups)}"
+    return f"<h2>Scores, gate {html.escape(gate)}</h2>{table(caption, head, rows, groups)}"
 
 
 def _difference_table(summary: dict[str, Any]) -> str:
@@ -221,7 +182,7 @@ def _difference_table(summary: dict[str, Any]) -> str:
         rows.append([*names, str(row["count"]), f"{row['density_per_um2']:.2f}", *values])
     caption = "Estimate [95 % interval]; bold where it excludes zero. Every interval stands for itself."
     heading = f"Differences from “{html.escape(summary['reference'])}”"
-    return f"<h2>{heading}</h2>{_table(caption, head, rows, groups)}"
+    return f"<h2>{heading}</h2>{table(caption, head, rows, groups)}"
 
 
 def _single_table(summary: dict[str, Any]) -> str:
@@ -247,7 +208,7 @@ def _single_table(summary: dict[str, Any]) -> str:
         "share of errors beyond 5 bounds and the share of emitters found within 250/500 nm. An efficient, "
         "unbiased decoder reaches 1."
     )
-    return f"<h2>Isolated emitters against the Cramér-Rao bound</h2>{_table(caption, head, rows)}"
+    return f"<h2>Isolated emitters against the Cramér-Rao bound</h2>{table(caption, head, rows)}"
 
 
 def _plain(value: float | None, form: str) -> str:
@@ -262,7 +223,7 @@ def _stamp_table(summary: dict[str, Any]) -> str:
         for arm in summary["arms"]
     ]
     caption = "Share of an emitter's photons outside its rendered stamp: absent from frames and bound alike."
-    return _table(caption, head, rows)
+    return table(caption, head, rows)
 
 
 def _cost_table(config: ExperimentConfig, summary: dict[str, Any], start: dict[str, Any]) -> str:
@@ -284,4 +245,4 @@ def _cost_table(config: ExperimentConfig, summary: dict[str, Any], start: dict[s
         f"{key} {value}" for key, value in start.items() if key in ("device", "cores", "versions", "command")
     )
     caption = "Training includes compilation." + (f" Run on: {html.escape(where)}." if where else "")
-    return f"<h2>Cost</h2>{_table(caption, head, rows)}"
+    return f"<h2>Cost</h2>{table(caption, head, rows)}"
