@@ -10,6 +10,7 @@ from optics.camera import (
     sample_camera,
     sample_camera_differentiable,
 )
+from optics.design_target import DesignTarget, Neighbours, make_target, objective_um
 from optics.fisher import (
     DepthBounds,
     bound_std,
@@ -21,6 +22,8 @@ from optics.fisher import (
     volume_bound_um,
 )
 from optics.fisher_density import density_bound_um, density_bounds_um
+from optics.mask_design import Design, design_mask, refocus
+from optics.mask_limits import MaskLimits
 from optics.multipath import SplitPsf, biplane, make_split_psf, polarisation_split, split_image
 from optics.psf import collected_fraction, make_psf, psf_image
 from optics.pupil import make_pupil
@@ -42,8 +45,12 @@ from optics.types import (
 __all__ = [
     "Camera",
     "DepthBounds",
+    "Design",
+    "DesignTarget",
     "Emitters",
+    "MaskLimits",
     "Microscope",
+    "Neighbours",
     "OpticsError",
     "PhaseMask",
     "Psf",
@@ -58,6 +65,7 @@ __all__ = [
     "density_bound_um",
     "density_bounds_um",
     "depth_bounds",
+    "design_mask",
     "electron_variance",
     "fisher_matrix",
     "log_likelihood",
@@ -68,10 +76,13 @@ __all__ = [
     "make_psf",
     "make_pupil",
     "make_split_psf",
+    "make_target",
     "masks",
+    "objective_um",
     "photons_to_adu",
     "polarisation_split",
     "psf_image",
+    "refocus",
     "render_frame",
     "render_frames",
     "render_scenes",
