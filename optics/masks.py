@@ -74,7 +74,7 @@ def check_wavelength(mask: PhaseMask | None, wavelength_um: ArrayLike) -> None:
     if abs(design - asked) > 1e-6 * design:
         raise OpticsError(
             f"the mask is wrapped at {design:g} um and means nothing at wavelength_um = {asked:g}; "
-            "unwrap it, or use its design wavelength"
+            "unwrap it, use its design wavelength, or give its material (optics.fabrication.at_wavelength)"
         )
 
 
