@@ -4,12 +4,12 @@ In a scene every emitter is unknown, position and photons, and so is the even ba
 them together, over the pixels of the target's stamp, says what the neighbours cost the target: the bound is that of
 the target's position with everything else estimated too. Neighbours form a Poisson process of a given density.
 
-An emitter on top of another cannot be told from it: its bound grows without limit as a power of their distance, and
-so strongly that the mean of the variance over scenes, and of the standard deviation, do not exist. Two things make
-a sound average of it.
+An emitter on top of another cannot be told from it: with both brightnesses unknown its bound grows as 1 / distance**2,
+so that the variance has no mean over scenes (the distance d has a density of d**2), and the mean of the standard
+deviation hangs on few of them. Two things make a sound average.
 - A prior: each position is known beforehand to a Gaussian of `prior_um` per axis (a detection), each neighbour's
-  photons to their own number. Its information adds to the Fisher matrix: per scene the bound of van Trees (1968;
-  Gill & Levit 1995, doi 10.2307/3318681). No bound exceeds `prior_um`.
+  photons to their own number. Its information adds to the Fisher matrix, as in the inequality of van Trees (Gill &
+  Levit 1995, doi 10.2307/3318681), here at each scene's own positions. No bound exceeds `prior_um`.
 - The geometric mean over scenes, exp(mean(log sigma)). Minimising it maximises the expected Shannon information that
   an image gives about the position (in the Gaussian approximation), the Bayesian criterion D of the design of
   experiments (Chaloner & Verdinelli 1995, doi 10.1214/ss/1177009939). Every scene counts by its relative loss;
@@ -114,7 +114,7 @@ def density_bounds_um(
             f"n_scenes = {n_scenes} and n_stamps = {n_stamps} must be at least 1, "
             f"n_neighbours = {n_neighbours} not negative"
         )
-    xyz = jnp.asarray(xyz_um) * jnp.ones((), jnp.result_type(psf.microscope.pixel_um))
+    xyz = jnp.asarray(xyz_um, jnp.result_type(psf.microscope.pixel_um))
     photons, background = jnp.asarray(photons, xyz.dtype), jnp.asarray(background, xyz.dtype)
     brightness = (photons, photons) if photons_range is None else photons_range
     key_stamps, key_scenes = jax.random.split(key)
