@@ -36,7 +36,7 @@ def fused_silica(n_medium: float = 1.0) -> Dispersion:
     >>> round(float(refractive_index(fused_silica(), 0.5876)), 4)
     1.4585
     """
-    b = (0.6961663, 0.4079426, 0.8974794)
+    b = np.array([0.6961663, 0.4079426, 0.8974794])
     c_um = (0.0684043, 0.1162414, 9.896161)
     return sellmeier(b, np.square(c_um), low_um=0.21, high_um=3.71, n_medium=n_medium)
 
