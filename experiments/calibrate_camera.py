@@ -330,8 +330,9 @@ def figure(found: MeasuredCamera) -> Any:
     )
     axes.set_xlabel("mean level (counts)")
     axes.set_ylabel("variance over time (counts²)")
-    axes.set_title(f"gain {found.camera.gain_adu_per_e:.4g} counts per electron, from {found.method}")
+    axes.set_title(f"gain {found.camera.gain_adu_per_e:.4g} counts per electron", fontsize=9)
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
     return drawn
 
 
