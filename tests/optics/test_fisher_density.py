@@ -10,7 +10,7 @@ import pytest
 from optics import fisher_density
 from optics.fisher import fisher_matrix
 from optics.fisher_density import density_bound_um, density_bounds_um
-from optics.psf import make_psf, pupil_fields, transmitted_fraction
+from optics.psf import make_psf, pupil_fields
 from optics.pytree import replace
 from optics.render import render_frame
 from optics.types import Emitters, OpticsError, make_camera, make_microscope
@@ -46,12 +46,16 @@ def bounds(psf, density, key=KEY, photons_range=None, camera=None, n_scenes=48, 
     )
 
 
-@partial(jax.jit, static_argnames=("count", "n_stamps"))
+@partial(jax.jit, static_argnames="n_stamps")
+def draw_stamps(psf, n_stamps):
+    key = jax.random.split(KEY)[0]
+    return fisher_density._draw_stamps(key, psf, pupil_fields(psf), Z_RANGE_UM, n_stamps, jnp.float64)
+
+
 def drawn(psf, density, brightness, count, n_stamps=4):
     """The stamps and scenes that `density_bounds_um` draws from KEY."""
-    key_stamps, key_scenes = jax.random.split(KEY)
-    stamps = fisher_density._draw_stamps(key_stamps, psf, pupil_fields(psf), Z_RANGE_UM, n_stamps, jnp.float64)
-    return stamps, fisher_density._draw_scenes(key_scenes, psf, stamps, XYZ_UM, density, brightness, count)
+    stamps, key = draw_stamps(psf, n_stamps), jax.random.split(KEY)[1]
+    return stamps, fisher_density._draw_scenes(key, psf, stamps, XYZ_UM, density, brightness, count)
 
 
 def effective(std):
@@ -113,13 +117,18 @@ def test_no_neighbours_gives_the_bound_of_a_single_emitter(psf):
 
 
 def test_neighbours_beyond_capacity_are_an_even_background(psf):
-    """With no slot at all, the mean light comes as background: density x photons x pixel area x what arrives."""
-    density = 0.8
-    std = bounds(psf, density, n_neighbours=0)
-    shared = pupil_fields(psf)
-    sent = float(transmitted_fraction(psf, shared, jnp.array(0.25)))
-    light = density * PHOTONS * float(psf.microscope.pixel_um) ** 2 * sent
-    np.testing.assert_allclose(std[0], alone(psf, BACKGROUND + light), rtol=1e-4)
+    """With no slot the mean light comes as background: density x photons x pixel area; with slots, the rest of it."""
+    density, light = 0.8, 0.8 * PHOTONS * float(psf.microscope.pixel_um) ** 2
+    brightness = (PHOTONS, PHOTONS)
+    none = drawn(psf, density, brightness, (1, 0))[1]
+    np.testing.assert_allclose(none.beyond, light, rtol=1e-4)  # a clear pupil without loss
+    stamps, few = drawn(psf, density, brightness, (400, 6))
+    size, middle = psf.image_px, psf.image_px // 2
+    rows, columns = few.corner_px[..., 1] + middle, few.corner_px[..., 0] + middle
+    seen = PHOTONS * np.asarray(stamps.padded)[few.stamp, 0, rows, columns].sum(axis=1)
+    assert size == 11 and (few.beyond >= 0).all()
+    assert float((seen + few.beyond).mean()) == pytest.approx(light, abs=4 * seen.std() / 20)
+    assert float(few.beyond.mean()) < 0.3 * light
 
 
 def test_bound_grows_with_density_and_stays_below_the_prior(psf):
@@ -132,7 +141,7 @@ def test_bound_grows_with_density_and_stays_below_the_prior(psf):
 def test_nearest_neighbours_of_a_poisson_process(psf):
     """Drawn counts within 0.4 um: mean and variance density x area; depths and brightness fill their ranges."""
     density, radius, count = 2.0, 0.4, (4000, 12)
-    stamps, scenes = drawn(psf, density, (500.0, 700.0), count, n_stamps=16)
+    stamps, scenes = drawn(psf, density, (500.0, 700.0), count)
     shift = (psf.image_px - np.asarray(scenes.corner_px)) * float(psf.microscope.pixel_um)
     place = shift + np.asarray(stamps.offset_um)[np.asarray(scenes.stamp)] - np.asarray(XYZ_UM[:2])
     within = (np.hypot(place[..., 0], place[..., 1]) < radius).sum(axis=1)
@@ -147,15 +156,15 @@ def test_effective_bound_and_its_gradient(psf):
 
     def objective(rms_um):
         bent = replace(psf, zernike_um=psf.zernike_um.at[5].set(rms_um))
-        sizes = {"n_scenes": 8, "n_neighbours": 2, "n_stamps": 4}
-        std = density_bound_um(KEY, bent, XYZ_UM, PHOTONS, BACKGROUND, 1.0, z_range_um=Z_RANGE_UM, **sizes)
-        return std.sum()
+        sizes = {"n_scenes": 8, "n_neighbours": 2, "n_stamps": 4, "z_range_um": Z_RANGE_UM}
+        std = density_bound_um(KEY, bent, XYZ_UM, PHOTONS, BACKGROUND, 1.0, **sizes)
+        return std.sum(), density_bounds_um(KEY, bent, XYZ_UM, PHOTONS, BACKGROUND, 1.0, **sizes)
 
-    both = jax.jit(jax.value_and_grad(objective))  # one program for the slope and for the differences
-    value, slope = both(0.06)
-    assert float(slope) == pytest.approx(float(both(0.0605)[0] - both(0.0595)[0]) / 0.001, rel=1e-4)
-    std = bounds(psf, 1.0, n_scenes=8, n_neighbours=2, n_stamps=4)
-    assert float(value) == pytest.approx(effective(std).sum(), rel=0.02)  # another prior
+    both = jax.jit(jax.value_and_grad(objective, has_aux=True))  # one program for the slope and for the differences
+    (value, by_scene), slope = both(0.06)
+    above, below = (both(0.06 + step)[0][0] for step in (5e-4, -5e-4))
+    assert float(slope) == pytest.approx(float(above - below) / 0.001, rel=1e-4)
+    assert float(value) == pytest.approx(effective(by_scene).sum(), rel=1e-12)
 
 
 def test_single_precision_holds_among_coincident_emitters(psf):
