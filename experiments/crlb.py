@@ -63,7 +63,7 @@ def compute(config: CrlbConfig, report: Callable[[Event], None] = lambda event: 
     `report` is given an event per piece of work: {"event": "crlb", "arm", "what", "done", "total"}.
     """
     camera = build_camera(config.camera)
-    psfs = {arm.label: _arm_psf(config, arm) for arm in config.arms}
+    psfs = {arm.label: arm_psf(config, arm) for arm in config.arms}
     total = len(psfs) * (1 + len(config.densities_per_um2))
     results = []
     done = 0
@@ -85,7 +85,8 @@ def compute(config: CrlbConfig, report: Callable[[Event], None] = lambda event: 
     return results
 
 
-def _arm_psf(config: CrlbConfig, arm: CrlbArm) -> Psf | SplitPsf:
+def arm_psf(config: CrlbConfig, arm: CrlbArm) -> Psf | SplitPsf:
+    """The PSF of one arm, or its paths; raises `ConfigError` or `OpticsError` naming what cannot be."""
     half = config.separation_um / 2 if config.detection == "biplane" else 0.0
     depths = (config.z_min_um - half, config.z_max_um + half)
     psf = _calibrated(arm, depths) if arm.psf_file else build_psf(config.microscope, config.psf, arm.mask, depths)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import cli
+from experiments import cli, crlb
 from experiments.crlb import compute, table
 from experiments.crlb_config import CrlbConfig
 from optics import crlb_std_um, make_microscope, make_psf, mask_io, masks
@@ -70,23 +70,30 @@ def test_table_files_and_figure(tmp_path, capsys):
     assert not list(out.glob("*.part"))
 
 
-def test_a_calibrated_psf_brings_its_own_microscope(tmp_path, capsys):
-    """--psf FILE takes the place of the default masks, in matched media also above the coverslip."""
+def test_a_calibrated_psf_brings_its_own_microscope(tmp_path, capsys, monkeypatch):
+    """--psf FILE takes the place of the default masks, sampled for the depths, in matched media also above z = 0."""
     scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    psf = make_psf(scope, image_px=9, z_range_um=(-0.3, 0.3), pixel="centre")
+    psf = make_psf(scope, image_px=9, zernike_um=[0, 0, 0, 0, 0, 0.05], pupil_px=8)
     save_psf(tmp_path / "scope1.npz", psf)
-    out, range_um = tmp_path / "out", ["z_min_um=-0.3", "z_max_um=0.3", "depths=2"]
-    plain = [*range_um, "neighbours.densities_per_um2=[]"]
-    assert cli.main(["crlb", *plain, "--psf", str(tmp_path / "scope1.npz"), "--out", str(out)]) == 0
-    assert "scope1" in capsys.readouterr().out
-    (arm,) = json.loads((out / "crlb.json").read_text())["arms"]
-    expected = 1e3 * np.asarray(crlb_std_um(psf, jnp.array([0.0, 0.0, 0.3]), 3500.0, 50.0))
-    np.testing.assert_allclose(arm["marginal"][1][:3], expected, rtol=1e-4)
-    assert cli.main(["crlb", *plain, "--psf", str(tmp_path / "none.npz"), "--out", str(out)]) == 2
+    seen = []
+    monkeypatch.setattr(crlb, "compute", lambda config, **_: seen.append(config))
+    monkeypatch.setattr(crlb, "write", lambda *_: None)
+    monkeypatch.setattr(crlb, "table", lambda _: [])
+    command = ["crlb", "z_min_um=-0.3", "z_max_um=0.3", "--psf", str(tmp_path / "scope1.npz"), "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    (arm,) = seen[0].arms
+    assert arm.label == "scope1"
+    loaded = crlb.arm_psf(seen[0], arm)
+    np.testing.assert_array_equal(loaded.zernike_um, psf.zernike_um)
+    assert loaded.microscope == psf.microscope
+    assert loaded.pupil_px == make_psf(scope, image_px=9, z_range_um=(-0.3, 0.3)).pupil_px > psf.pupil_px
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert cli.main([part.replace("scope1", "none") for part in command]) == 2
     assert "no such file" in capsys.readouterr().err
 
 
-def test_angles_and_colour_of_a_fixed_dipole_on_two_paths():
+def test_an_angle_of_a_fixed_dipole_on_two_paths():
     """Further parameters have columns of their own; without neighbours there is no such table."""
     settings = {
         "psf": {"stamp_px": 9, "pupil_px": 12, "ring_px": 3},
@@ -94,12 +101,12 @@ def test_angles_and_colour_of_a_fixed_dipole_on_two_paths():
         "depths": 2,
         "detection": "polarised",
         "dipole": "fixed",
-        "unknown": ["polar", "wavelength"],
+        "unknown": ["polar"],
     }
     seen = []
     (result,) = compute(from_dict(CrlbConfig, settings), report=seen.append)
-    assert result.columns == ("x_nm", "y_nm", "z_nm", "photons", "background", "polar_deg", "wavelength_nm")
-    assert result.marginal.shape == (2, 7) and np.isfinite(result.marginal).all()
+    assert result.columns == ("x_nm", "y_nm", "z_nm", "photons", "background", "polar_deg")
+    assert result.marginal.shape == (2, 6) and np.isfinite(result.marginal).all()
     lines = table([result])
     assert "polar (deg)" in lines[2] and not any("neighbours" in line for line in lines)
     assert seen == [{"event": "crlb", "arm": "clear", "what": "bounds through depth", "done": 0, "total": 1}]
