@@ -176,7 +176,7 @@ def refocus(key: jax.Array, psf: Psf, target: DesignTarget, reach_um: float) -> 
     """The PSF with its focus where the objective is least, within `reach_um` of where it is. A host function.
 
     For a fair comparison of a given mask with a designed one: a scan, then a bounded search about its best point.
-    The samplings are those of `make_psf` at the new focus.
+    The samplings are those that `make_psf` would choose for the focus that needs the most of them.
     """
     z_range_um = (float(target.z_um[0]), float(target.z_um[-1]))
     start_um = float(psf.microscope.focus_um)
@@ -192,7 +192,7 @@ def refocus(key: jax.Array, psf: Psf, target: DesignTarget, reach_um: float) -> 
     about = (float(scan[max(best - 1, 0)]), float(scan[min(best + 1, _SCANNED - 1)]))
     found = minimize_scalar(value, bounds=about, method="bounded", options={"xatol": 0.005})
     focus_um = jnp.asarray(found.x, roomy.microscope.focus_um.dtype)  # pyright: ignore[reportAttributeAccessIssue]
-    return at_full_sampling(replace(psf, microscope=replace(psf.microscope, focus_um=focus_um)), z_range_um)
+    return replace(roomy, microscope=replace(psf.microscope, focus_um=focus_um))
 
 
 @pytree
