@@ -188,9 +188,8 @@ def _mean_of_draws(rows: list[RobustnessRow]) -> list[RobustnessRow]:
 
 def robustness_table(rows: list[RobustnessRow]) -> list[str]:
     """Lines for a terminal: bounds in nm, what is lost, and how alike the pictures are."""
-    lines = [
-        f"{'error of the mask':28}{'x':>7}{'y':>7}{'z':>7}{'mean':>7} nm{'loss':>9}{'alike':>8}{'worst':>8}{'strehl':>8}"
-    ]
+    heads = "".join(f"{head:>{width}}" for head, width in (("x", 7), ("y", 7), ("z", 7), ("mean", 7)))
+    lines = [f"{'error of the mask':28}{heads} nm{'loss':>9}{'alike':>8}{'worst':>8}{'strehl':>8}"]
     for row in rows:
         name = f"{row.error} {row.size:+g} {row.unit}" if row.unit not in ("", "levels", "waves rms") else row.error
         name = f"{row.size:g} {row.unit}" if row.error == "levels" else name
@@ -233,7 +232,7 @@ def robustness_figure(rows: list[RobustnessRow]) -> Any:
             axes[1, column].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes[1, column].minorticks_off()
         if len(errors) > 1:
-            axes[0, column].legend(fontsize=7)
+            axes[0, column].legend(fontsize=7, frameon=False)
         axes[1, column].set_xlabel(label, fontsize=8)
     for axis in axes.flat:
         axis.grid(True, color="#DDDDDD", linewidth=0.6)
