@@ -8,6 +8,7 @@ import difflib
 import errno
 import importlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -128,6 +129,17 @@ def _command_module(command: str) -> ModuleType:
     return importlib.import_module(f"experiments.commands.{command.replace('-', '_')}")
 
 
+def _with_negatives(argv: list[str]) -> list[str]:
+    """Arguments in which a value that begins with a minus sign (--focus -3:3:61) is joined to its option."""
+    joined: list[str] = []
+    for item in argv:
+        if joined and re.match(r"-[\d.]", item) and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={item}"
+        else:
+            joined.append(item)
+    return joined
+
+
 def _minutes(text: str) -> float:
     try:
         minutes = float(text)
@@ -157,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(ABOUT)}"
             raise _UsageError(f"unknown command {command!r}; {hint}")
         # intermixed: settings may stand behind an option as well as before it
-        arguments = _parser(command).parse_intermixed_args(argv[1:])
+        arguments = _parser(command).parse_intermixed_args(_with_negatives(argv[1:]))
         run = _command_module(command).main if command in _SEPARATE else _COMMANDS[command]
         return run(arguments, argv)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from optics import Camera, Psf, SplitPsf, biplane, density_bounds_um, depth_boun
 from optics.psf import pupil_samples, ring_samples
 from optics.psf_io import load_psf
 from training import ConfigError, build_camera, to_dict
-from training.build import build_psf, mask_path
+from training.build import build_psf, file_path
 from training.loop import write_text
 
 Event = dict[str, Any]
@@ -111,7 +111,7 @@ def arm_psf(config: CrlbConfig, arm: CrlbArm) -> Psf | SplitPsf:
 
 def _calibrated(arm: CrlbArm, depths: tuple[float, float]) -> Psf:
     """A PSF from a file, with at least the samples that these depths need."""
-    psf = load_psf(mask_path(arm.psf_file))
+    psf = load_psf(file_path(arm.psf_file, "arms.psf_file"))
     return replace(
         psf,
         pupil_px=max(psf.pupil_px, pupil_samples(psf.microscope, psf.image_px, depths)),

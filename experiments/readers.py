@@ -161,8 +161,8 @@ def _list_reader(
             f"{folder}: its decoder is of kind {run.decoder.kind!r}; localize reads list decoders "
             "and files of DeepSTORM3D weights"
         )
-    # The mask plays no part in reading: without it, a run can be used where its mask's file is not.
-    parts = build(replace(run, mask=MaskConfig()))
+    # Mask and calibration play no part in reading: without them, a run can be used where their files are not.
+    parts = build(replace(run, mask=MaskConfig(), psf=replace(run.psf, calibration="")))
     variables = restore(folder, jax.eval_shape(lambda: init_state(parts))).variables
     camera = run.camera
     own_gain = camera.gain_adu_per_e * (camera.em_gain or 1.0) * camera.quantum_efficiency

@@ -117,6 +117,19 @@ def correlation(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     return np.sum(a * b, axis=1) / np.sqrt(np.sum(a**2, axis=1) * np.sum(b**2, axis=1))
 
 
+def sharpest_focus_um(stack: BeadStack) -> float:
+    """The stage reading about which the light is most concentrated: where the retrieval starts to look for focus.
+
+    Mean focus weighted by the excess of sum(light^2) / sum(light)^2 over its least.
+    """
+    images, focus = np.asarray(stack.images, dtype=float), np.asarray(stack.focus_um, dtype=float)
+    mean, noise = corner_noise(images)
+    light = np.clip(images - (mean + 2 * noise)[:, None, None], 0, None)
+    sharp = np.sum(light**2, axis=(1, 2)) / np.maximum(np.sum(light, axis=(1, 2)), 1e-300) ** 2
+    weight = (sharp - sharp.min()) ** 2
+    return float(np.sum(weight * focus) / weight.sum()) if weight.sum() > 0 else float(focus.mean())
+
+
 def second_bead_px(images: ArrayLike) -> tuple[float, tuple[int, int]]:
     """How strongly all slices repeat themselves at one displacement, and that displacement (dx, dy) in px.
 

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any, Literal
@@ -139,11 +138,11 @@ def save(path: str | os.PathLike, mask: PhaseMask) -> None:
                 raise OpticsError(f"{path}: a .npy holds no transmission; use .npz, .mat or .tif")
             np.save(buffer, opd_um)
             numbers["crc32"] = zlib.crc32(buffer.getvalue())
-            _write(path.with_suffix(".json"), json.dumps(numbers, indent=1).encode())
+            write_bytes(path.with_suffix(".json"), json.dumps(numbers, indent=1).encode())
         case _:
             pages = opd_um[None] if clear else np.stack([opd_um, transmission])
             tifffile.imwrite(buffer, pages, photometric="minisblack", description=json.dumps(numbers), metadata=None)
-    _write(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def _check_suffix(path: Path) -> None:
@@ -151,16 +150,14 @@ def _check_suffix(path: Path) -> None:
         raise OpticsError(f"{path}: unknown suffix {path.suffix!r}; masks are {', '.join(SUFFIXES)}")
 
 
-def _write(path: Path, content: bytes) -> None:
-    part = None
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises `OpticsError` where the folder is missing, full or closed."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            part = file.name
-            file.write(content)
+        part.write_bytes(content)
         os.replace(part, path)
     except OSError as error:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise OpticsError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from optics.bead_stack import SECOND_BEAD, BeadStack, correlation, noise_ceiling, second_bead_px
+from optics.bead_stack import SECOND_BEAD, BeadStack, correlation, noise_ceiling, second_bead_px, sharpest_focus_um
 from optics.psf import make_psf
 from optics.pupil_gauge import pupil_weight, remove_undetermined, wrapped, zernike_table
 from optics.pytree import replace
@@ -42,7 +42,7 @@ _STRAY_RAD = 0.7
 def template_psf(stacks: Sequence[BeadStack], settings: RetrievalSettings, *, coarse: bool = False) -> Psf:
     """The `Psf` that a retrieval starts from, sampled for the farthest focus; float32. `coarse` for the search."""
     scope = stacks[0].microscope
-    far = max(float(jnp.abs(stack.focus_um).max()) for stack in stacks)
+    far = max(float(jnp.abs(stack.focus_um - sharpest_focus_um(stack)).max()) for stack in stacks)
     image_px = stacks[0].images.shape[-1]
     psf = make_psf(
         replace(scope, focus_um=jnp.asarray(far)),
@@ -60,12 +60,12 @@ def template_psf(stacks: Sequence[BeadStack], settings: RetrievalSettings, *, co
 
 
 def mask_cells(stack: BeadStack, settings: RetrievalSettings) -> int:
-    """Cells a side of the retrieved mask: twice the Nyquist rate of a pupil seen through this stamp, 64 to 192."""
+    """Cells a side of the retrieved mask: 2.6 times what a stamp of this size resolves, 64 to 192."""
     if settings.mask_px is not None:
         return settings.mask_px
     scope = stack.microscope
     nyquist = stack.images.shape[-1] * float(scope.pixel_um) * 2 * float(scope.na) / float(scope.wavelength_um)
-    return int(np.clip(8 * math.ceil(2.1 * nyquist / 8), 64, 192))
+    return int(np.clip(8 * math.ceil(2.6 * nyquist / 8), 64, 192))
 
 
 def as_slices(stacks: Sequence[BeadStack], weights: Sequence[np.ndarray], scales: Sequence[float]) -> Slices:
@@ -141,6 +141,7 @@ def retrieve_psf(
     params = start_params(
         len(stacks), cells, amplitude_modes=settings.amplitude_modes, blur_um=settings.blur_um, seed=settings.seed
     )
+    params["focus_um"] = jnp.asarray([-sharpest_focus_um(stack) for stack in stacks], jnp.float32)
     params = descend(
         params, few, coarse, steps=find, rate=0.15, batch=14, smoothness=_SEARCH_SMOOTHNESS, seed=settings.seed,
         frozen=("tilt", "step"), show=watch.stage("find", find), **common,

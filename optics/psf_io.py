@@ -1,14 +1,15 @@
 """A calibrated `Psf` in one file (.npz), read back exactly."""
 
 import dataclasses
+import io
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
+from optics.mask_io import write_bytes
 from optics.types import Microscope, OpticsError, PhaseMask, Psf
 
 FORMAT = "colocus-psf-1"
@@ -42,16 +43,9 @@ def save_psf(path: str | os.PathLike, psf: Psf, notes: dict | None = None) -> No
         if getattr(psf, name) is not None:
             arrays[name] = getattr(psf, name)
     header = {"format": FORMAT, "kinds": {name: getattr(psf, name) for name in _KINDS}, "notes": notes or {}}
-    part = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            part = file.name
-            np.savez_compressed(file, header=json.dumps(header), **{k: np.asarray(v) for k, v in arrays.items()})  # pyright: ignore
-        os.replace(part, path)
-    except OSError as error:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
-        raise OpticsError(f"{path}: cannot be written: {error.strerror or error}") from error
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=json.dumps(header), **{k: np.asarray(v) for k, v in arrays.items()})  # pyright: ignore
+    write_bytes(path, buffer.getvalue())
 
 
 def load_psf(path: str | os.PathLike) -> Psf:

@@ -16,7 +16,7 @@ from optics.masks import mask_grid
 from optics.psf import image_of, pupil_fields
 from optics.pytree import pytree, replace
 from optics.types import OpticsError, PhaseMask, Psf
-from optics.zernike import zernike_basis
+from optics.zernike import osa_to_nm, zernike_basis
 
 Params = dict[str, jax.Array]
 
@@ -57,6 +57,12 @@ def start_params(n_beads: int, cells: int, *, amplitude_modes: int, blur_um: flo
     }
 
 
+def amplitude_scale(n_modes: int) -> jax.Array:
+    """What a unit of each amplitude parameter is worth: less the finer the mode, so that pupils stay even; piston 0."""
+    order = np.array([osa_to_nm(j)[0] for j in range(n_modes)])
+    return jnp.asarray(np.where(order == 0, 0.0, 1 / (1 + (order / 3) ** 2)), jnp.float32)
+
+
 def pupil_plate(params: Params, wavelength_um: jax.Array, cells: int) -> PhaseMask:
     """The retrieved pupil as a mask: phase, and amplitude as a transmission that reaches 1."""
     x, y = (jnp.asarray(u, jnp.float32) for u in mask_grid(cells))
@@ -68,7 +74,7 @@ def pupil_plate(params: Params, wavelength_um: jax.Array, cells: int) -> PhaseMa
     if n_modes:
         inward = jnp.minimum(1.0, 1 / jnp.hypot(x, y))  # beyond the rim the amplitude goes on with its value there
         modes = zernike_basis(n_modes, inward * x, inward * y)
-        log_amplitude = jnp.tensordot(params["log_amplitude"].at[0].set(0.0), modes, 1)
+        log_amplitude = jnp.tensordot(amplitude_scale(n_modes) * params["log_amplitude"], modes, 1)
     wavelength = jnp.asarray(wavelength_um, phase.dtype)
     return PhaseMask(
         opd_um=phase * wavelength / (2 * jnp.pi),

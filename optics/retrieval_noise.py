@@ -48,15 +48,15 @@ def estimate_noise(stack: BeadStack, model: np.ndarray, background: np.ndarray) 
     floor = np.maximum(floor, 1e-6 * light.max() ** 2)
     excess = squared - floor[:, None, None] - known
     scale = light.max()
-    bins = np.quantile(light[light > 0.02 * scale], np.linspace(0, 1, 25)) if (light > 0.02 * scale).any() else [0, 1]
+    # bins in even ratios, so that dim and bright pixels have a say
+    bins = scale * np.geomspace(1e-3, 1.0, 25)
     label = np.digitize(light, bins)
     rows = []
-    for k in range(1, len(bins)):
+    for k in range(1, len(bins) + 1):
         inside = label == k
-        if inside.sum() > 10:
-            rows.append(
-                (light[inside].mean() / scale, excess[inside].mean(), excess[inside].std() / inside.sum() ** 0.5)
-            )
+        if inside.sum() > 20:
+            spread = squared[inside].mean() * np.sqrt(2 / inside.sum())
+            rows.append((light[inside].mean() / scale, excess[inside].mean(), max(spread, 1e-300)))
     level, height, error = np.array(rows).T if rows else (np.ones(1), np.zeros(1), np.ones(1))
     columns = [level, level**2] if camera is None else [0 * level, level**2]
     solved, _ = nnls(np.stack(columns, axis=1) / error[:, None], np.clip(height, 0, None) / error)

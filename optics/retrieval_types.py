@@ -14,7 +14,7 @@ class RetrievalSettings:
     """How a pupil is retrieved.
 
     `phase` "pixel" leaves every cell free, "zernike" then fits `n_zernike` OSA modes alone. `mask_px` cells a
-    side (None: twice what the stamp can resolve). `amplitude_modes` Zernike modes of the log amplitude (0:
+    side (None: 2.6 times what the stamp resolves). `amplitude_modes` Zernike modes of the log amplitude (0:
     even). `roughness_rad` is the typical second difference of the phase between cells that the prior expects.
     `bead_diameter_um` is known, not fitted: its blur looks like the PSF's own. `steps` of the
     three stages.
@@ -26,7 +26,7 @@ class RetrievalSettings:
     n_zernike: int = 45
     mask_px: int | None = None
     amplitude_modes: int = 36
-    roughness_rad: float = 0.25
+    roughness_rad: float = 0.3
     bead_diameter_um: float = 0.04
     blur_um: float = 0.1
     steps: tuple[int, int, int] = (150, 120, 60)

@@ -21,6 +21,7 @@ from optics import (
     masks,
 )
 from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
+from optics.psf_io import load_psf
 from optics.pytree import replace
 from training.config import (
     CameraConfig,
@@ -68,16 +69,16 @@ def build_microscope(m: MicroscopeConfig) -> Microscope:
     )
 
 
-def mask_path(path: str) -> str:
-    """A mask's path with environment variables filled in, so that a preset can say `$COLOCUS_DATA/...`.
+def file_path(path: str, key: str) -> str:
+    """A path in a configuration with environment variables filled in, so that a preset can say `$COLOCUS_DATA/...`.
 
     Raises `ConfigError` where a variable is not set.
     """
     filled = os.path.expandvars(path)
     if unset := re.search(r"\$\{?\w+\}?", filled):
         raise ConfigError(
-            f"mask.path = {path!r}: the environment variable {unset[0].strip('${}')} is not set; "
-            "set it to the folder that holds the masks, or give a path without it"
+            f"{key} = {path!r}: the environment variable {unset[0].strip('${}')} is not set; "
+            "set it to the folder that holds the files, or give a path without it"
         )
     return filled
 
@@ -86,7 +87,7 @@ def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
     """A mask from the library or from a file, for this microscope."""
     wavelength = float(microscope.wavelength_um)
     if config.name == "file":
-        path = mask_path(config.path)
+        path = file_path(config.path, "mask.path")
         if mask_io.carries_optics(path):  # saved by Colocus: pitch and focal length are those of other people's files
             return mask_io.load(path, turn_180=config.turn_180)
         return mask_io.load(
@@ -116,17 +117,41 @@ def build_psf(
 ) -> Psf:
     """The PSF of a configuration, for emitters between two depths."""
     scope = build_microscope(microscope)
+    aberration, blur_um, polarisation = None, psf.blur_um, "both"
+    if psf.calibration:
+        calibrated = calibrated_psf(psf, microscope)
+        aberration, polarisation = calibrated.aberration, calibrated.polarisation
+        if blur_um is None and calibrated.blur_um is not None:
+            blur_um = float(calibrated.blur_um)
     return make_psf(
         scope,
         mask=build_mask(mask, scope) if isinstance(mask, MaskConfig) else mask,
-        blur_um=psf.blur_um,
+        aberration=aberration,
+        blur_um=blur_um,
         kind=psf.kind,
+        polarisation=polarisation,
         image_px=psf.stamp_px,
         pupil_px=psf.pupil_px,
         ring_px=psf.ring_px,
         pixel=psf.pixel,
         z_range_um=z_range_um,
     )
+
+
+def calibrated_psf(config: PsfConfig, microscope: MicroscopeConfig) -> Psf:
+    """The PSF in the file `config.calibration`; raises `ConfigError` where it is of another microscope or kind."""
+    psf = load_psf(file_path(config.calibration, "psf.calibration"))
+    asked = build_microscope(microscope)
+    for name in ("na", "iris_na", "n_immersion", "n_coverslip", "n_sample", "wavelength_um", "pixel_um"):
+        theirs, ours = float(getattr(psf.microscope, name)), float(getattr(asked, name))
+        if not math.isclose(theirs, ours, rel_tol=1e-5):
+            raise ConfigError(
+                f"psf.calibration = {config.calibration!r} was retrieved with {name} = {theirs:g}, "
+                f"not microscope.{name} = {ours:g}; set it so (the file's folder has a run.toml that does)"
+            )
+    if psf.kind != config.kind:
+        raise ConfigError(f"psf.calibration = {config.calibration!r} is {psf.kind}; set psf.kind = {psf.kind!r}")
+    return psf
 
 
 def run_psf(run: RunConfig) -> Psf:

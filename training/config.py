@@ -51,8 +51,11 @@ class PsfConfig:
     """How the PSF is computed; see `optics.make_psf`. `stamp_px` is the side of one emitter's picture.
 
     `pupil_px` and `ring_px` are chosen for an error near 1e-4 unless given; 1e-2 is enough to train.
+    `calibration` is the psf.npz of `colocus retrieve`: the instrument's own pupil and blur, under whatever mask is
+    set or learned. Its microscope must be the configured one, but for the focus.
     """
 
+    calibration: str = ""
     kind: Literal["vectorial", "scalar"] = "vectorial"
     stamp_px: int = 61
     pixel: Literal["integrated", "centre"] = "centre"
