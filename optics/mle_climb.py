@@ -19,8 +19,9 @@ from optics.types import Camera, Psf
 LEAST_PHOTONS = 1.0  # lower limits of a fit: low enough for an empty stamp to end there
 LEAST_BACKGROUND = 1e-3  # photons per pixel
 FIRST_DAMPING = 0.01
-_EASIER, _HARDER = 0.1, 10.0  # what an accepted and a refused step do to the damping
-_LEAST_DAMPING, _MOST_DAMPING = 1e-7, 1e7
+_LEAST_DAMPING, _WORRIED_DAMPING, _MOST_DAMPING = 1e-4, 0.3, 1e7
+_EASIER, _HARDER = 0.1, 10.0  # what a good step, and a refused or much too long one, do to the damping
+_FAR_BEYOND, _BEYOND = -0.5, -0.25  # slope along the step at its end over that at its start: 0 at the summit
 _DEPTHS_PER_DEGREE = 1.5  # depths tried for a start: the PSF changes as fast as its degree in z says
 _LATERAL_STEP_PX = 0.5
 
@@ -198,12 +199,18 @@ def climb_step(
     step = scale * jnp.linalg.solve(matrix, jnp.where(held, 0.0, here.slope * scale))
     theta = jnp.clip(climb.theta + step, low, high)
     there = standing(source, camera, stamp, theta)
+    made = (theta - climb.theta) / scale
     # what rounding alone may do to a sum of counts times logarithms
-    counts = jnp.sum(jnp.abs(adu_to_electrons(camera, stamp.adu)) * stamp.valid)
-    slack = 10 * jnp.finfo(counts.dtype).eps * (counts + stamp.adu.shape[0])
+    counts = adu_to_electrons(camera, stamp.adu) * stamp.valid
+    slack = jnp.finfo(counts.dtype).eps * (8 * jnp.linalg.norm(counts) + 4 * counts.shape[0])
     taken = there.log_likelihood >= here.log_likelihood - slack
-    moved = jnp.max(jnp.abs(theta - climb.theta) / scale)
-    damping = jnp.clip(climb.damping * jnp.where(taken, _EASIER, _HARDER), _LEAST_DAMPING, _MOST_DAMPING)
+    # dim images can be twice as curved as the Fisher matrix says: such steps swing about the summit, too little for the
+    # likelihood to show among its rounding; the slopes show it
+    before, after = jnp.sum(made * scale * here.slope), jnp.sum(made * scale * there.slope)
+    harder = ~taken | (after < _FAR_BEYOND * before)
+    factor = jnp.where(harder, _HARDER, jnp.where(after > _BEYOND * before, _EASIER, 1.0))
+    damping = jnp.maximum(climb.damping * factor, jnp.where(harder, _WORRIED_DAMPING, _LEAST_DAMPING))
+    moved = jnp.max(jnp.abs(made))
     now = jax.tree.map(lambda new, old: jnp.where(taken, new, old), there, here)
     climb = Climb(
         theta=jnp.where(taken, theta, climb.theta),

@@ -50,7 +50,7 @@ def tabulate_psf(
     psf: Psf,
     z_range_um: tuple[float, float],
     *,
-    reach_px: float = 1.0,
+    reach_px: float = 1.5,
     tolerance: float = 3e-4,
     dipole_rad: ArrayLike | None = None,
 ) -> PsfTable:

@@ -1,0 +1,67 @@
+"""The three PSFs on which the fits are judged and timed: astigmatism, a Tetrapod, a double helix."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optics import make_microscope, make_psf, masks
+from optics.psf import image_of, pupil_fields
+from optics.types import Microscope, Psf
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mask, the stamp and the depths of its emitters, and where the objective is focused for them."""
+
+    mask: str
+    image_px: int
+    depth_um: tuple[float, float]
+    focus_um: float
+
+    @property
+    def fit_range_um(self) -> tuple[float, float]:
+        """What a fit may answer: from the coverslip to a tenth beyond the deepest emitter."""
+        return 0.0, 1.1 * self.depth_um[1]
+
+    def psf(self, image_px: int | None = None) -> Psf:
+        """The PSF, on this case's stamp or another."""
+        scope = make_microscope(
+            na=1.45, n_immersion=1.518, n_sample=1.33, wavelength_um=0.67, pixel_um=0.11, focus_um=self.focus_um
+        )
+        mask = _MASKS[self.mask](self.depth_um[1], scope)
+        side = self.image_px if image_px is None else image_px
+        return make_psf(scope, mask=mask, image_px=side, z_range_um=self.fit_range_um)
+
+
+def _astigmatism(range_um: float, scope: Microscope):
+    return masks.astigmatism(0.08)
+
+
+_MASKS = {"astigmatism": _astigmatism, "tetrapod": masks.tetrapod, "double_helix": masks.double_helix}
+
+CASES = {
+    "astigmatism": Case("astigmatism", image_px=21, depth_um=(0.05, 1.2), focus_um=0.75),
+    "double_helix": Case("double_helix", image_px=31, depth_um=(0.1, 2.0), focus_um=1.2),
+    "tetrapod": Case("tetrapod", image_px=41, depth_um=(0.1, 4.0), focus_um=2.4),
+}
+
+
+@jax.jit
+def exact_images(psf: Psf, xyz_um: jax.Array) -> jax.Array:
+    """Images (N, K, K) at `xyz_um` (N, 3), for one photon, by the exact optics."""
+    shared = pupil_fields(psf)
+    return jax.lax.map(lambda point: image_of(psf, shared, point), xyz_um, batch_size=BATCH)
+
+
+def random_stamps(
+    rng: np.random.Generator, psf: Psf, z_um: np.ndarray, photons: float, background: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Poisson images (N, K, K) of emitters at depths `z_um` and random places in the middle pixel; and these (N, 3)."""
+    half = float(psf.microscope.pixel_um) / 2
+    xyz = np.column_stack([rng.uniform(-half, half, (len(z_um), 2)), z_um])
+    images = np.maximum(np.asarray(exact_images(psf, jnp.asarray(xyz))), 0)
+    return rng.poisson(photons * images + background).astype(np.float32), xyz
