@@ -2,6 +2,7 @@
 
 from optics import masks
 from optics.background import sample_background
+from optics.bead_stack import BeadStack, make_bead_stack
 from optics.camera import (
     adu_to_photons,
     electron_variance,
@@ -25,10 +26,13 @@ from optics.fisher_density import density_bound_um, density_bounds_um
 from optics.mask_design import Design, design_mask, refocus
 from optics.mask_limits import MaskLimits
 from optics.multipath import SplitPsf, biplane, make_split_psf, polarisation_split, split_image
+from optics.phase_retrieval import retrieve_psf
 from optics.psf import collected_fraction, make_psf, psf_image
+from optics.psf_io import load_psf, save_psf
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.render import render_frame, render_frames, render_scenes, stamp_fraction
+from optics.retrieval_types import Retrieval, RetrievalSettings
 from optics.types import (
     Camera,
     Emitters,
@@ -43,6 +47,7 @@ from optics.types import (
 )
 
 __all__ = [
+    "BeadStack",
     "Camera",
     "DepthBounds",
     "Design",
@@ -54,6 +59,8 @@ __all__ = [
     "OpticsError",
     "PhaseMask",
     "Psf",
+    "Retrieval",
+    "RetrievalSettings",
     "SplitPsf",
     "adu_to_photons",
     "biplane",
@@ -68,7 +75,9 @@ __all__ = [
     "design_mask",
     "electron_variance",
     "fisher_matrix",
+    "load_psf",
     "log_likelihood",
+    "make_bead_stack",
     "make_camera",
     "make_emitters",
     "make_mask",
@@ -87,9 +96,11 @@ __all__ = [
     "render_frames",
     "render_scenes",
     "replace",
+    "retrieve_psf",
     "sample_background",
     "sample_camera",
     "sample_camera_differentiable",
+    "save_psf",
     "split_image",
     "stamp_fraction",
     "volume_bound_um",
