@@ -23,7 +23,7 @@ from optics.mle import fit_emitters
 from optics.psf_table import tabulate_psf
 
 LEVELS = {  # photons, background per pixel
-    "astigmatism": ((1000.0, 10.0), (5000.0, 20.0)),
+    "astigmatism": ((2000.0, 10.0), (10000.0, 20.0)),
     "double_helix": ((3500.0, 20.0), (20000.0, 50.0)),
     "tetrapod": ((3500.0, 50.0), (20000.0, 50.0)),
 }

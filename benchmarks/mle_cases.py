@@ -44,7 +44,7 @@ def _astigmatism(range_um: float, scope: Microscope):
 _MASKS = {"astigmatism": _astigmatism, "tetrapod": masks.tetrapod, "double_helix": masks.double_helix}
 
 CASES = {
-    "astigmatism": Case("astigmatism", image_px=21, depth_um=(0.05, 1.2), focus_um=0.75),
+    "astigmatism": Case("astigmatism", image_px=21, depth_um=(0.1, 1.1), focus_um=0.75),
     "double_helix": Case("double_helix", image_px=31, depth_um=(0.1, 2.0), focus_um=1.2),
     "tetrapod": Case("tetrapod", image_px=41, depth_um=(0.1, 4.0), focus_um=2.4),
 }

@@ -25,14 +25,17 @@ from optics.fisher import (
 from optics.fisher_density import density_bound_um, density_bounds_um
 from optics.mask_design import Design, design_mask, refocus
 from optics.mask_limits import MaskLimits
+from optics.mle import Fits, fit_emitters
 from optics.multipath import SplitPsf, biplane, make_split_psf, polarisation_split, split_image
 from optics.phase_retrieval import retrieve_psf
 from optics.psf import collected_fraction, make_psf, psf_image
 from optics.psf_io import load_psf, save_psf
+from optics.psf_table import PsfTable, tabulate_psf
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.render import render_frame, render_frames, render_scenes, stamp_fraction
 from optics.retrieval_types import Retrieval, RetrievalSettings
+from optics.stamps import Stamps, cut_stamps, to_frame_um
 from optics.types import (
     Camera,
     Emitters,
@@ -53,15 +56,18 @@ __all__ = [
     "Design",
     "DesignTarget",
     "Emitters",
+    "Fits",
     "MaskLimits",
     "Microscope",
     "Neighbours",
     "OpticsError",
     "PhaseMask",
     "Psf",
+    "PsfTable",
     "Retrieval",
     "RetrievalSettings",
     "SplitPsf",
+    "Stamps",
     "adu_to_photons",
     "biplane",
     "bound_std",
@@ -69,12 +75,14 @@ __all__ = [
     "conditional_std",
     "crlb_std",
     "crlb_std_um",
+    "cut_stamps",
     "density_bound_um",
     "density_bounds_um",
     "depth_bounds",
     "design_mask",
     "electron_variance",
     "fisher_matrix",
+    "fit_emitters",
     "load_psf",
     "log_likelihood",
     "make_bead_stack",
@@ -103,5 +111,7 @@ __all__ = [
     "save_psf",
     "split_image",
     "stamp_fraction",
+    "tabulate_psf",
+    "to_frame_um",
     "volume_bound_um",
 ]

@@ -83,7 +83,7 @@ def fit_emitters(
     >>> from optics import make_microscope, make_psf, psf_image
     >>> scope = make_microscope(na=0.9, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
     >>> psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.05], image_px=11, pupil_px=16)
-    >>> image = 900 * psf_image(psf, jnp.array([0.02, -0.03, 0.1])) + 5
+    >>> image = 900 * jax.jit(psf_image)(psf, jnp.array([0.02, -0.03, 0.1])) + 5
     >>> fits = fit_emitters(psf, image[None], z_range_um=(-0.3, 0.3))
     >>> bool(jnp.abs(fits.xyz_um[0] - jnp.array([0.02, -0.03, 0.1])).max() < 1e-3)
     True
@@ -102,7 +102,7 @@ def fit_emitters(
         table = tabulate_psf(psf, z_range_um, dipole_rad=dipole_rad)
     elif table.image_px != psf.image_px:
         raise OpticsError(f"table is for image_px = {table.image_px}, psf has image_px = {psf.image_px}")
-    box = mle_climb.limits(table)
+    box = _limits(table)
     pixels = _CHUNK_PIXELS.get(jax.default_backend(), _ACCELERATOR_CHUNK_PIXELS)
     size = chunk or max(8, pixels // psf.image_px**2)
 
@@ -134,7 +134,7 @@ def fit_emitters(
     )
 
 
-_templates = jax.jit(mle_climb.templates)
+_limits, _templates = jax.jit(mle_climb.limits), jax.jit(mle_climb.templates)
 
 
 def _own(stamp, camera):

@@ -22,6 +22,7 @@ from optics.pytree import pytree, replace, static
 from optics.types import OpticsError, Psf
 
 _WITNESSES = 48  # exact images, at random positions, that the table is compared with
+_BATCH = 64  # exact images at a time
 _GROWTH = 1.25  # of the degrees, where the first guess is not enough
 _TRIES = 3
 
@@ -160,14 +161,19 @@ def _images(psf: Psf, unit: np.ndarray, reach_um: float, z_range_um, dipole_rad)
     low, high = z_range_um
     half = np.array([reach_um, reach_um, (high - low) / 2])
     points = unit * half + np.array([0.0, 0.0, (high + low) / 2])
-    return np.asarray(_exact(psf, jnp.asarray(points), None if dipole_rad is None else jnp.asarray(dipole_rad)))
+    angles = None if dipole_rad is None else jnp.asarray(dipole_rad)
+    images = []
+    for start in range(0, len(points), _BATCH):  # of one size, so that there is one compilation
+        batch = points[np.minimum(np.arange(start, start + _BATCH), len(points) - 1)]
+        images.append(np.asarray(_exact(psf, jnp.asarray(batch), angles))[: len(points) - start])
+    return np.concatenate(images)
 
 
 @jax.jit
 def _exact(psf: Psf, points: jax.Array, dipole_rad: jax.Array | None) -> jax.Array:
     shared = pupil_fields(psf)
     one = partial(image_of, psf, shared, dipole_rad=dipole_rad)
-    return jax.lax.map(lambda point: one(point).ravel(), points, batch_size=16)
+    return jax.lax.map(lambda point: one(point).ravel(), points, batch_size=_BATCH // 4)
 
 
 @jax.jit

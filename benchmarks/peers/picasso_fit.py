@@ -3,9 +3,9 @@
 Started by `mle_speed.py` with an interpreter that has picassosr: `python picasso_fit.py STAMPS.npz THREADS FITS`.
 STAMPS.npz holds, for each name, `NAME/images` (N, K, K), `NAME/z_um` (N,), and where a spline is to be fitted
 `NAME/stack` (Z, K, K), the PSF for one photon at depths `NAME/stack_z_um`. Timed are `gaussmle` (Newton, integrated
-Gaussian of two widths, no z), `gaussfit` (its successor, Levenberg-Marquardt) and `spline` (the cubic-spline fitter with
-the depths that its program starts from, FITS stamps). All get THREADS threads; left alone they take three quarters
-of the cores. The first line of output has the versions and, for the splines, the median error in z.
+Gaussian of two widths, no z), `gaussfit` (its successor, Levenberg-Marquardt) and `spline` (its cubic-spline fitter,
+from the depths that its program starts from, on FITS stamps). All get THREADS threads; left alone they take three
+quarters of the cores. The first line of output has the versions and, for the splines, the median error in z.
 """
 
 import importlib.metadata
