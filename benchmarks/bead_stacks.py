@@ -31,6 +31,7 @@ class BeadSource:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     peers: tuple[str, ...] = ()  # names of the stack in the file of the AutoDS3D retrieval, one per crop
     note: str = ""
+    why: str = ""  # what the residual is, should the retrieval fall short of its target
     licence: str = NO_LICENCE
 
     def microscope(self) -> Microscope:
@@ -64,8 +65,8 @@ def epfl_beads() -> tuple[list[NDArray], NDArray]:
     for bead in sorted({row["bead"] for row in rows}):
         of_bead = [row for row in rows if row["bead"] == bead]
         z_um = np.array([float(row["z_nm"]) for row in of_bead]) / 1000
-        centre = tuple(round(float(of_bead[0][key]) / 100 - 0.5) for key in ("y_nm_in_this_crop", "x_nm"))
-        crops.append(crop_bead(movie, centre, EPFL_CROP_PX)[::EPFL_EVERY])
+        row, column = (round(float(of_bead[0][key]) / 100 - 0.5) for key in ("y_nm_in_this_crop", "x_nm"))
+        crops.append(crop_bead(movie, (row, column), EPFL_CROP_PX)[::EPFL_EVERY])
     return crops, -z_um[::EPFL_EVERY]
 
 

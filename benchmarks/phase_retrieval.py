@@ -5,7 +5,8 @@
 Recordings come from COLOCUS_DATA. COLOCUS_AUTODS3D names the JSON of AutoDS3D's own retrieval of the same stacks
 (its correlations per slice; made by `peers/autods3d_retrieval.py`, stack by stack); without it those columns stay
 empty. Each finished stack is kept in runs/phase_retrieval, so an interrupted run goes on; parts that are not asked
-for keep their last numbers. Correlations are Pearson's over the whole crop, per slice, lowest and mean; the ceiling
+for keep their last numbers. Writes results/phase_retrieval.json, the table of docs/retrieval.md and
+docs/figures/retrieval.png. Correlations are Pearson's over the whole crop, per slice, lowest and mean; the ceiling
 is that of a perfect model by the noise of the corners, which leaves out the bead's own shot noise.
 """
 
@@ -24,6 +25,7 @@ from record import FOLDER, commit, write_result
 from reference_files import DATA, ROOT
 from retrieval_held_out import predicted
 from retrieval_lens import lens_retrieval
+from retrieval_page import SHOWN, draw, write_page
 from retrieval_simulated import phase_error_rad, simulated_stack
 from retrieval_speed import speed
 
@@ -70,6 +72,30 @@ def perfect_correlation(images: np.ndarray, bead: BeadFit) -> np.ndarray:
     return np.sqrt(np.clip(1 - noise.mean(axis=(1, 2)) / images.var(axis=(1, 2)), 0, 1))
 
 
+def residual_shares(bead: BeadFit, images: np.ndarray) -> dict[str, Any]:
+    """What the part of a slice's variance that the model leaves is made of, means over slices.
+
+    Noise of the corners, the light's shot noise by the fitted gain, and structure: the rest. `neighbours_alike` is
+    the correlation of the residual with itself one pixel to the side: 0 for noise.
+    """
+    light = np.clip(bead.model_adu - bead.background_adu[:, None, None], 0, None)
+    variance = images.var(axis=(1, 2))
+    left = 1 - bead.correlation**2
+    corners = 1 - bead.ceiling**2
+    shot = bead.noise.gain_adu * light.mean(axis=(1, 2)) / variance
+    rest = images - bead.model_adu
+    rest = rest - rest.mean(axis=(1, 2), keepdims=True)
+    alike = np.mean(rest[:, :, 1:] * rest[:, :, :-1], axis=(1, 2)) / np.mean(rest**2, axis=(1, 2))
+    return {
+        "left": float(left.mean()),
+        "corner_noise": float(corners.mean()),
+        "shot_noise": float(shot.mean()),
+        "structure": float((left - corners - shot).mean()),
+        "neighbours_alike": float(alike.mean()),
+        "worst_slice": int(np.argmax(bead.ceiling - bead.correlation)),
+    }
+
+
 def scores(bead: BeadFit, images: np.ndarray) -> dict[str, Any]:
     below = bead.ceiling - bead.correlation
     with_shot_noise = perfect_correlation(images, bead) - bead.correlation
@@ -83,6 +109,7 @@ def scores(bead: BeadFit, images: np.ndarray) -> dict[str, Any]:
         "below_ceiling_with_shot_noise_worst": float(with_shot_noise.max()),
         "reached": bool(below.mean() <= MEAN_BELOW and below.max() <= WORST_BELOW),
         "chi2_mean": float(bead.chi2.mean()),
+        "residual": residual_shares(bead, images),
         "gain_adu": bead.noise.gain_adu,
         "missed_share_of_light": bead.noise.model_error,
         "focus_offset_um": bead.focus_offset_um,
@@ -134,7 +161,7 @@ def arrays_of(result: Retrieval, stacks) -> dict[str, np.ndarray]:
         "model_adu": result.beads[0].model_adu,
         "correlation": result.beads[0].correlation,
         "focus_um": np.asarray(stacks[0].focus_um),
-        "focus_offset_um": result.beads[0].focus_offset_um,
+        "focus_offset_um": np.asarray(result.beads[0].focus_offset_um),
     }
 
 
@@ -171,6 +198,7 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
              "correlation_worst": min(float(t.min()) for t in theirs), "beads": len(theirs)}
             if theirs else None
         )  # fmt: skip
+        row["why"] = None if row["reached"] else source.why
         row["stored_autods3d_mean_worst_by_its_own_measure"] = stored_correlations(name)
         rows[name] = row
     return rows
@@ -290,6 +318,10 @@ def main() -> None:
         numbers[name] = {**numbers.get(name, {}), **found}
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
         write_result("phase_retrieval", numbers)
+    write_page(numbers)
+    kept = {name: SCRATCH / f"{name}.npz" for name in SHOWN}
+    if all(path.exists() for path in kept.values()):
+        draw({name: np.load(path) for name, path in kept.items()})
 
 
 if __name__ == "__main__":

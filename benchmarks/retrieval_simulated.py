@@ -51,6 +51,7 @@ def phase_error_rad(result: Retrieval, truth: Psf) -> dict[str, float]:
     Piston, tilt and defocus are taken off; each cell counts alike, as the difference's wrapped value.
     """
     scope, cells = truth.microscope, len(result.phase_rad)
+    assert truth.mask is not None
     x, y = mask_grid(cells)
     true = np.angle(np.asarray(sample_mask(truth.mask, x, y, float(scope.wavelength_um))))
     weight = pupil_weight(np.ones_like(true), float(scope.n_sample / scope.na))

@@ -111,7 +111,8 @@ def optimisers(stack, settings: RetrievalSettings) -> dict[str, Any]:
                  options={"maxfun": steps, "maxiter": steps, "maxcor": 20})  # fmt: skip
         return seen
 
-    search(4), climb(1)
+    search(4)
+    climb(1)
     runs = {"adam": search(STEPS), "lbfgs": climb(STEPS)}
     best = min(misfit for run in runs.values() for _, misfit in run)
     level = 1 - (SHARE * np.sqrt(1 - best)) ** 2
