@@ -14,7 +14,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from mle_cases import CASES, random_stamps
+from mle_cases import CASES, expected_stamps, random_stamps
 from record import write_result
 from scipy import stats
 
@@ -28,6 +28,7 @@ LEVELS = {  # photons, background per pixel
     "tetrapod": ((3500.0, 50.0), (20000.0, 50.0)),
 }
 AMBIGUOUS, OUTLIER_SIGMA, FEW = 3.0, 5.0, 0.01
+NOISELESS = 200
 POOLED, EACH = (0.98, 1.03), (0.92, 1.10)
 AXES = ("x", "y", "z")
 SHOWN = ("z_um", "crlb_nm", "rmse_over_crlb", "outliers", "ambiguous", "at_limit")
@@ -36,6 +37,14 @@ SHOWN = ("z_um", "crlb_nm", "rmse_over_crlb", "outliers", "ambiguous", "at_limit
 @jax.jit
 def bounds(psf, xyz_um, photons, background):
     return jax.lax.map(lambda point: crlb_std(psf, point, photons, background), xyz_um, batch_size=8)
+
+
+def table_bias(psf, table, z_um, photons, background, rng):
+    """What the table's error does: rms and largest error over the bound, per axis, of fits to images without noise."""
+    images, xyz = expected_stamps(rng, psf, z_um, photons, background)
+    fits = fit_emitters(psf, images, table=table, tolerance=1e-3)
+    errors = np.abs(np.asarray(fits.xyz_um) - xyz) / np.asarray(fits.crlb_std)[:, :3]
+    return {"rms": np.sqrt(np.mean(errors**2, axis=0)).tolist(), "largest": errors.max(axis=0).tolist()}
 
 
 def one_level(psf, table, depths, n, photons, background, rng):
@@ -69,6 +78,7 @@ def one_level(psf, table, depths, n, photons, background, rng):
                 "unimodal": ambiguous < FEW and at_limit < FEW,
             }
         )
+    bias = table_bias(psf, table, rng.uniform(depths[0], depths[-1], NOISELESS), photons, background, rng)
     unimodal = [i for i, point in enumerate(points) if point["unimodal"]]
     pooled = np.sqrt(np.mean([squares[i] for i in unimodal], axis=(0, 1))) if unimodal else np.full(3, np.nan)
     each = np.array([points[i]["rmse_over_crlb"][:3] for i in unimodal])
@@ -76,6 +86,7 @@ def one_level(psf, table, depths, n, photons, background, rng):
     return {
         "photons": photons,
         "background": background,
+        "table_bias_over_crlb": bias,
         "pooled": dict(zip(AXES, pooled.round(4).tolist(), strict=True)),
         "pooled_within": bool(np.all((pooled >= POOLED[0]) & (pooled <= POOLED[1]))),
         "worst_points": [float(each.min()), float(each.max())],
@@ -107,6 +118,7 @@ def main() -> None:
             level = one_level(psf, table, depths, options.fits, photons, background, rng)
             result["levels"].append(level)
             print(f"{name} {photons:g}/{background:g}: pooled {level['pooled']}, points {level['worst_points']},")
+            print(f"  bias by the table {level['table_bias_over_crlb']}")
             print(f"  unimodal {level['depths_unimodal']} of {level['depths']}, uniform {level['offset_uniformity_p']}")
             for point in level["points"]:
                 print("  ", {key: point[key] for key in SHOWN})

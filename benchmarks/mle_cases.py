@@ -57,11 +57,18 @@ def exact_images(psf: Psf, xyz_um: jax.Array) -> jax.Array:
     return jax.lax.map(lambda point: image_of(psf, shared, point), xyz_um, batch_size=BATCH)
 
 
+def expected_stamps(
+    rng: np.random.Generator, psf: Psf, z_um: np.ndarray, photons: float, background: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected images (N, K, K) of emitters at depths `z_um`, anywhere in the middle pixel, and where (N, 3)."""
+    half = float(psf.microscope.pixel_um) / 2
+    xyz = np.column_stack([rng.uniform(-half, half, (len(z_um), 2)), z_um])
+    return photons * np.maximum(np.asarray(exact_images(psf, jnp.asarray(xyz))), 0) + background, xyz
+
+
 def random_stamps(
     rng: np.random.Generator, psf: Psf, z_um: np.ndarray, photons: float, background: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Poisson images (N, K, K) of emitters at depths `z_um` and random places in the middle pixel; and these (N, 3)."""
-    half = float(psf.microscope.pixel_um) / 2
-    xyz = np.column_stack([rng.uniform(-half, half, (len(z_um), 2)), z_um])
-    images = np.maximum(np.asarray(exact_images(psf, jnp.asarray(xyz))), 0)
-    return rng.poisson(photons * images + background).astype(np.float32), xyz
+    """`expected_stamps` with Poisson noise."""
+    expected, xyz = expected_stamps(rng, psf, z_um, photons, background)
+    return rng.poisson(expected).astype(np.float32), xyz

@@ -52,7 +52,7 @@ def tabulate_psf(
     z_range_um: tuple[float, float],
     *,
     reach_px: float = 1.5,
-    tolerance: float = 3e-4,
+    tolerance: float = 1e-3,
     dipole_rad: ArrayLike | None = None,
 ) -> PsfTable:
     """Tabulate the images of `psf` over a range of depths, for emitters within `reach_px` pixels of the stamp's centre.
@@ -65,7 +65,7 @@ def tabulate_psf(
     >>> from optics import make_microscope, make_psf
     >>> scope = make_microscope(na=0.9, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
     >>> table = tabulate_psf(make_psf(scope, image_px=9, pupil_px=16), (0.0, 0.3), reach_px=0.5)
-    >>> bool(table.error < 3e-4), table.pictures.shape[1]
+    >>> bool(table.error < 1e-3), table.pictures.shape[1]
     (True, 81)
     """
     low, high = check_z_range(psf, z_range_um)
