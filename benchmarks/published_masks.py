@@ -197,7 +197,7 @@ def draw(records: dict[str, dict]) -> None:
             axes.scatter(pair[:1], [row], color="#0072B2", marker="s", label="published" if row == 0 else None)
             axes.scatter(pair[1:], [row], color="#D55E00", marker="o", label="ours" if row == 0 else None)
         axes.set_xlabel(f"mean bound in {axis} (nm)")
-        axes.set_xlim(0, None)
+        axes.set_xlim(0, 1.08 * max(records[n][arm]["mean_nm"][axis] for n in records for arm in ("published", "ours")))
         axes.grid(axis="x", color="#DDDDDD")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -231,7 +231,7 @@ def _show(axes, phase_rad: np.ndarray, half_width: float, given: Published) -> N
     field = np.exp(1j * phase_rad)
     wrapped = np.where(inside, np.angle(field * np.conj(field[inside].mean())), np.nan)
     extent = (-half_width, half_width, half_width, -half_width)
-    axes.imshow(wrapped, cmap="twilight_shifted", vmin=-np.pi, vmax=np.pi, extent=extent)
+    axes.imshow(wrapped, cmap="twilight_shifted", vmin=-np.pi, vmax=np.pi, extent=extent, interpolation="nearest")
     axes.set(xlim=(-1, 1), ylim=(1, -1), xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
