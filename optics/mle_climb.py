@@ -24,6 +24,9 @@ _EASIER, _HARDER = 0.1, 10.0  # what a good step, and a refused or much too long
 _FAR_BEYOND, _BEYOND = -0.5, -0.25  # slope along the step at its end over that at its start: 0 at the summit
 _DEPTHS_PER_DEGREE = 1.5  # depths tried for a start: the PSF changes as fast as its degree in z says
 _LATERAL_STEP_PX = 0.5
+# A depth whose template explains so much less than the best one's, as a share and in log-likelihood, is not climbed:
+# templates are dense enough to explain nine tenths of what the best fit does.
+_HOPELESS_SHARE, _HOPELESS_GAP = 0.6, 20.0
 
 
 @pytree
@@ -79,7 +82,7 @@ def limits(table: PsfTable) -> jax.Array:
 
 
 def templates(table: PsfTable) -> Templates:
-    """The images that a start is chosen from: every half pixel sideways, and as many depths as the PSF tells apart."""
+    """The images that a start is chosen from: half a pixel apart at most, at more depths than the PSF tells apart."""
     low, high = table.z_range_um
     depth = jnp.linspace(low, high, int(_DEPTHS_PER_DEGREE * table.degrees[1]) + 2)
     n = 2 * int(np.ceil(table.reach_px / _LATERAL_STEP_PX)) + 1
@@ -128,7 +131,9 @@ def depth_starts(
     theta = jnp.concatenate(
         [bank.sideways_um[sideways[where]], jnp.stack([bank.depth_um[where], light, background], axis=1)], axis=1
     )
-    return theta, (height > 0) | (jnp.arange(count) == 0)
+    behind = (height[0] - height) * information_px.sum() / n_valid / 2
+    hopeless = (height < _HOPELESS_SHARE * height[0]) & (behind > _HOPELESS_GAP)
+    return theta, ((height > 0) & ~hopeless) | (jnp.arange(count) == 0)
 
 
 def begin(theta: jax.Array) -> Climb:
