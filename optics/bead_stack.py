@@ -42,8 +42,8 @@ def make_bead_stack(
 
     `images` (Z, K, K) counts, square and with an even surround; `focus_um` (Z,) in any order. Pixels at or
     above `saturation_adu` are left out. Raises `OpticsError` naming the part: shapes that do not fit, fewer
-    than 3 slices, NaN or Inf, a focus that repeats itself or looks like nanometres, slices without light,
-    more than a hundredth of the pixels saturated, or two beads.
+    than 3 slices, NaN or Inf, a focus that repeats itself or looks like nanometres, slices without light, or
+    more than a hundredth of all pixels, or half of a slice's, saturated.
 
     >>> from optics import make_microscope
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
@@ -70,6 +70,11 @@ def make_bead_stack(
         raise OpticsError(
             f"{100 * (1 - usable.mean()):.1f} % of the pixels are saturated (at {saturation_adu:g} counts); "
             "record the beads with less light"
+        )
+    lost = 1 - usable.mean(axis=(1, 2))
+    if lost.max() > 0.5:
+        raise OpticsError(
+            f"slice {int(np.argmax(lost))} is saturated in {100 * lost.max():.0f} % of its pixels; leave it out"
         )
     even = np.ptp(stack, axis=(1, 2)) == 0
     if even.any():
@@ -172,11 +177,14 @@ def find_beads(field: ArrayLike, crop_px: int, *, significance: float = 8.0) -> 
     # a blob as wide as a bead, not the summit of a slope: it stands out of its own surround
     surround = ndimage.percentile_filter(projected, 20, size=crop_px)
     peaks &= projected - surround > 0.2 * (projected.max() - level)
-    found = np.argwhere(peaks)
+    # a bead between pixels can have equal ones at its summit: they are one
+    labels, count = ndimage.label(peaks, np.ones((3, 3)))
+    summits = ndimage.center_of_mass(peaks, labels, np.arange(1, count + 1))
+    found = np.rint(np.reshape(summits, (count, 2))).astype(int)
     found = found[np.argsort(-projected[tuple(found.T)])]
     half, notes, kept = crop_px // 2, [], []
-    for row, column in found:
-        others = np.delete(found, np.flatnonzero((found == (row, column)).all(axis=1)), axis=0)
+    for index, (row, column) in enumerate(found.tolist()):
+        others = np.delete(found, index, axis=0)
         near = bool(len(others)) and np.abs(others - (row, column)).max(axis=1).min() < crop_px
         inside = half <= row < stack.shape[1] - half and half <= column < stack.shape[2] - half
         if not inside:

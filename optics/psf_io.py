@@ -54,13 +54,15 @@ def load_psf(path: str | os.PathLike) -> Psf:
 
 
 def read_psf(path: str | os.PathLike) -> tuple[Psf, dict]:
-    """`load_psf`, and the notes that were saved with it."""
+    """The `Psf` in a file and the notes that were saved with it. Raises `OpticsError` as `load_psf` does."""
     path = Path(path)
     if not path.is_file():
         raise OpticsError(f"{path}: no such file; a calibrated PSF is the psf.npz of `colocus retrieve`")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:  # np.load keeps broken files open
             arrays = {name: file[name] for name in file.files}
+        if "header" not in arrays:
+            raise OpticsError(f"{path}: not a PSF saved by Colocus (it holds {', '.join(arrays)})")
         header = json.loads(str(arrays.pop("header")))
         if header["format"] != FORMAT:
             raise OpticsError(f"{path}: format {header['format']} is not {FORMAT}; update Colocus")
