@@ -14,6 +14,9 @@ from optics.masks import mask_grid, sample_mask, sample_path_um
 from optics.pytree import pytree, static
 from optics.types import OpticsError, PhaseMask, make_mask
 
+# one program, where each of its steps would be compiled for itself
+_sample = jax.jit(sample_mask)
+
 
 @pytree
 class EtchedMask:
@@ -47,7 +50,7 @@ def regrid(mask: PhaseMask, size: int, half_width: float) -> PhaseMask:
     if size < 2:
         raise OpticsError(f"size = {size} must be at least 2")
     x, y = mask_grid(size, half_width)
-    phasor = sample_mask(mask, x, y, mask.design_wavelength_um)
+    phasor = _sample(mask, x, y, mask.design_wavelength_um)
     wavelength = float(mask.design_wavelength_um)
     opd = jnp.angle(phasor) * wavelength / (2 * np.pi) if mask.wrapped else sample_path_um(mask, x, y)
     return make_mask(

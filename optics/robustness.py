@@ -14,6 +14,8 @@ from optics.pytree import replace
 from optics.types import Camera, PhaseMask, Psf
 from optics.zernike import osa_to_nm, zernike_mode
 
+# one program, where each of its steps would be compiled for itself
+_sample = jax.jit(sample_mask)
 _UNEVEN_MODES = tuple(range(3, 28))  # OSA indices of the orders 2 to 6
 
 
@@ -42,7 +44,7 @@ def misaligned(
     x, y = cosine * x + sine * y, cosine * y - sine * x
     if mask.wrapped:
         clear = replace(mask, transmission=jnp.ones_like(mask.transmission))
-        phasor = sample_mask(clear, x, y, mask.design_wavelength_um)
+        phasor = _sample(clear, x, y, mask.design_wavelength_um)
         opd = jnp.arctan2(phasor.imag, phasor.real) * mask.design_wavelength_um / (2 * jnp.pi)
     else:
         opd = sample_path_um(mask, x, y)
@@ -81,9 +83,9 @@ def mask_scores(
 
     >>> from optics import make_microscope, make_psf
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> bound, image = mask_scores(make_psf(scope, image_px=15), jnp.array([0.0, 0.3]), 1000.0, 10.0)
-    >>> bound.shape, image.shape
-    ((2, 3), (2, 15, 15))
+    >>> psf = make_psf(scope, image_px=15)
+    >>> [one.shape for one in jax.eval_shape(mask_scores, psf, jnp.array([0.0, 0.3]), 1000.0, 10.0)]
+    [(2, 3), (2, 15, 15)]
     """
     points = jnp.zeros((z_um.shape[0], 3), z_um.dtype).at[:, 2].set(z_um)
     bounds = jax.lax.map(lambda point: crlb_std_um(psf, point, photons, background, camera), points)
@@ -115,5 +117,5 @@ def strehl(made: PhaseMask, meant: PhaseMask) -> jax.Array:
     x, y = mask_grid(made.opd_um.shape[0], made.half_width)
     light = x**2 + y**2 <= 1
     wavelength = meant.design_wavelength_um
-    turned = sample_mask(made, x, y, wavelength) * jnp.conj(sample_mask(meant, x, y, wavelength))
+    turned = _sample(made, x, y, wavelength) * jnp.conj(_sample(meant, x, y, wavelength))
     return jnp.abs(jnp.sum(jnp.where(light, turned, 0)) / jnp.sum(light)) ** 2

@@ -16,6 +16,9 @@ from optics.masks import sample_mask
 from optics.pytree import pytree, static
 from optics.types import OpticsError, PhaseMask, make_mask
 
+# one program, where each of its steps would be compiled for itself
+_sample = jax.jit(sample_mask)
+
 
 @pytree
 class Slm:
@@ -118,9 +121,7 @@ def grey_image(slm: Slm, mask: PhaseMask, *, pupil_diameter_px: float) -> np.nda
     across = np.hypot(column, row) / (pupil_diameter_px / 2)
     _check_pupil(slm, pupil_diameter_px)
     x, y = _to_mask(slm, column, row)
-    phasor = np.asarray(
-        sample_mask(mask, x * 2 / pupil_diameter_px, y * 2 / pupil_diameter_px, mask.design_wavelength_um)
-    )
+    phasor = np.asarray(_sample(mask, x * 2 / pupil_diameter_px, y * 2 / pupil_diameter_px, mask.design_wavelength_um))
     inside = across <= 1
     if (np.abs(phasor[inside]) < 1 - 1e-3).any():
         raise OpticsError(
