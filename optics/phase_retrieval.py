@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from optics.bead_stack import SECOND_BEAD, BeadStack, correlation, noise_ceiling, second_bead_px, sharpest_focus_um
+from optics.masks import mask_grid
 from optics.psf import make_psf
 from optics.pupil_gauge import pupil_weight, remove_undetermined, wrapped, zernike_table
 from optics.pytree import replace
@@ -35,8 +36,6 @@ from optics.zernike import osa_to_nm
 
 # Weight of the smoothness prior while the basin is sought: loose, so that the phase may wind and unwind.
 _SEARCH_SMOOTHNESS = 1e-4
-# A cell farther than this from the mean phasor about it is a stray one.
-_STRAY_RAD = 0.7
 
 
 def template_psf(stacks: Sequence[BeadStack], settings: RetrievalSettings, *, coarse: bool = False) -> Psf:
@@ -60,12 +59,12 @@ def template_psf(stacks: Sequence[BeadStack], settings: RetrievalSettings, *, co
 
 
 def mask_cells(stack: BeadStack, settings: RetrievalSettings) -> int:
-    """Cells a side of the retrieved mask: 2.6 times what a stamp of this size resolves, 64 to 192."""
+    """Cells a side of the retrieved mask: 2.2 times what a stamp of this size resolves, 80 to 192."""
     if settings.mask_px is not None:
         return settings.mask_px
     scope = stack.microscope
     nyquist = stack.images.shape[-1] * float(scope.pixel_um) * 2 * float(scope.na) / float(scope.wavelength_um)
-    return int(np.clip(8 * math.ceil(2.6 * nyquist / 8), 64, 192))
+    return int(np.clip(8 * math.ceil(2.2 * nyquist / 8), 80, 192))
 
 
 def as_slices(stacks: Sequence[BeadStack], weights: Sequence[np.ndarray], scales: Sequence[float]) -> Slices:
@@ -166,16 +165,20 @@ def retrieve_psf(
     return _finish(stacks, params, fine, noises, likelihood, whole, twin, settings, common, watch)
 
 
-def _settled(params: Params) -> Params:
-    """The phase with single cells that the descent left a turn away drawn back to their neighbours.
+def _settled(params: Params, width_cells: float = 1.0, stray_rad: float = 0.7) -> Params:
+    """The phase with cells that the descent left a turn away drawn back to their neighbours.
 
-    Such a cell is a pair of vortices; the smoothness prior, blind to turns, pins it. A mean of phasors frees it.
+    Such a cell is a pair of vortices; the smoothness prior, blind to turns, pins it. The direction of a Gaussian
+    mean of phasors, which a steep phase does not change, frees it: for cells farther from it than `stray_rad`.
     """
     phase = np.asarray(params["phase"], dtype=float)
     if phase.ndim == 1:
         return params
-    mean = gaussian_filter(np.cos(phase), 1.0) + 1j * gaussian_filter(np.sin(phase), 1.0)
-    stray = np.abs(wrapped(phase - np.angle(mean))) > _STRAY_RAD
+    x, y = (np.asarray(u) for u in mask_grid(len(phase)))
+    inside = np.hypot(x, y) <= 1  # beyond the rim the phase means nothing
+    parts = (gaussian_filter(inside * part(phase), width_cells) for part in (np.cos, np.sin))
+    mean = next(parts) + 1j * next(parts)
+    stray = np.abs(wrapped(phase - np.angle(mean))) > stray_rad
     return {**params, "phase": jnp.asarray(np.where(stray, np.angle(mean), phase), jnp.float32)}
 
 

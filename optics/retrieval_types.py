@@ -14,7 +14,7 @@ class RetrievalSettings:
     """How a pupil is retrieved.
 
     `phase` "pixel" leaves every cell free, "zernike" then fits `n_zernike` OSA modes alone. `mask_px` cells a
-    side (None: 2.6 times what the stamp resolves). `amplitude_modes` Zernike modes of the log amplitude (0:
+    side (None: 2.2 times what the stamp resolves). `amplitude_modes` Zernike modes of the log amplitude (0:
     even). `roughness_rad` is the typical second difference of the phase between cells that the prior expects.
     `bead_diameter_um` is known, not fitted: its blur looks like the PSF's own. `steps` of the
     three stages.

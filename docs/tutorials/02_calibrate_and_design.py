@@ -43,7 +43,7 @@ hidden_camera = optics.make_camera(gain_adu_per_e=2.2, offset_adu=100.0, read_no
 # %%
 light = 40 + 35 * np.sin(np.linspace(0, 3, 96))[None, :] * np.cos(np.linspace(0, 2, 96))[:, None]
 frames = jax.vmap(lambda key: optics.sample_camera(key, hidden_camera, jnp.asarray(light)))(
-    jax.random.split(jax.random.key(0), 60)
+    jax.random.split(jax.random.key(0), 200)
 )
 estimate = localization.estimate_gain_offset(np.asarray(frames), read_noise_e=1.5)
 print(f"gain {estimate.gain_adu_per_photon:.2f} +- {estimate.gain_error:.2f} counts per photon (true: 2.20)")
@@ -75,7 +75,7 @@ expected = 60_000 * bead_images(hidden_psf, bead_um, jnp.asarray(focus_um)) + 10
 stack = optics.make_bead_stack(
     optics.sample_camera(jax.random.key(1), hidden_camera, expected), focus_um, scope, camera=camera
 )
-retrieval = optics.retrieve_psf(stack, optics.RetrievalSettings(steps=(80, 40, 20)))
+retrieval = optics.retrieve_psf(stack, optics.RetrievalSettings(steps=(100, 80, 40)))
 bead = retrieval.beads[0]
 print(f"slices and model correlate by {bead.correlation.mean():.4f}; the noise allows {bead.ceiling.mean():.4f}")
 print(f"blur {1000 * float(retrieval.psf.blur_um):.0f} nm (true: 60)")
