@@ -227,7 +227,7 @@ def _is_better(config: DesignConfig, new: Psf, old: Psf, among: DesignTarget) ->
 
 def _many_scenes(target: DesignTarget) -> DesignTarget:
     assert target.neighbours is not None
-    z = jnp.linspace(target.z_um[0], target.z_um[-1], _SCORED_AMONG)
+    z = jnp.linspace(*target.z_range_um, _SCORED_AMONG)
     return replace(target, z_um=z, neighbours=replace(target.neighbours, n_scenes=64, n_stamps=32))
 
 

@@ -1,11 +1,11 @@
 """What a designed mask is to be good at: bounds over depths, of an emitter alone or among neighbours."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from optics.fisher import crlb_std_um
 from optics.fisher_density import density_bound_um
@@ -32,12 +32,13 @@ class Neighbours:
 class DesignTarget:
     """What a mask is to be good at; `make_target` builds it.
 
-    Bounds at depths `z_um` (Z,) for `photons` and `background` (photons per pixel). Per depth the axes are
-    combined as (sum w b**q / sum w)**(1/q), `axis_weights` (3,) w and q = `axis_power`; depths as a mean of the
-    p-th powers, p = `depth_power`: 1 is the mean, a large p the worst depth.
+    Bounds at depths `z_um` (Z,), for `photons` and `background` (photons per pixel); neighbours lie in `z_range_um`.
+    Per depth the axes are combined as (sum w b**q / sum w)**(1/q), `axis_weights` (3,) w and q = `axis_power`; depths
+    as a mean of the p-th powers, p = `depth_power`: 1 is the mean, a large p the worst depth.
     """
 
     z_um: jax.Array
+    z_range_um: tuple[jax.Array | float, jax.Array | float]
     photons: jax.Array
     background: jax.Array
     axis_weights: jax.Array
@@ -54,7 +55,7 @@ def make_target(
     background: float,
     n_depths: int = 11,
     over_depths: Literal["mean", "rms", "worst"] = "mean",
-    axis_weights: ArrayLike = (1.0, 1.0, 1.0),
+    axis_weights: Sequence[float] = (1.0, 1.0, 1.0),
     axis_power: float = 1.0,
     camera: Camera | None = None,
     neighbours: Neighbours | None = None,
@@ -86,6 +87,7 @@ def make_target(
         raise OpticsError(f"background = {background:g} must not be negative")
     return DesignTarget(
         z_um=jnp.linspace(low, high, n_depths),
+        z_range_um=(float(low), float(high)),
         photons=jnp.asarray(photons, dtype=float),
         background=jnp.asarray(background, dtype=float),
         axis_weights=jnp.asarray(weights, dtype=float),
@@ -114,7 +116,7 @@ def target_bounds_um(key: jax.Array, psf: Psf, target: DesignTarget) -> jax.Arra
             target.photons,
             target.background,
             around.density_per_um2,
-            z_range_um=(target.z_um[0], target.z_um[-1]),
+            z_range_um=target.z_range_um,
             n_scenes=around.n_scenes,
             n_neighbours=around.n_neighbours,
             photons_range=around.photons_range,

@@ -139,7 +139,7 @@ def design_mask(
         (f"random {i + 1}", random_start(k, family, spread_rad))
         for i, k in enumerate(jax.random.split(key_starts, max(starts, 1))[:starts])
     ] + [(label, family.project(mask)) for label, mask in start_masks]
-    z_range_um = (float(target.z_um[0]), float(target.z_um[-1]))
+    z_range_um = (float(target.z_range_um[0]), float(target.z_range_um[1]))
     reach_um = (z_range_um[1] - z_range_um[0]) / 2 if free_focus else 0.0
     search = _Search(
         _Problem(
@@ -178,7 +178,7 @@ def refocus(key: jax.Array, psf: Psf, target: DesignTarget, reach_um: float) -> 
     For a fair comparison of a given mask with a designed one: a scan, then a bounded search about its best point.
     The samplings are those that `make_psf` would choose for the focus that needs the most of them.
     """
-    z_range_um = (float(target.z_um[0]), float(target.z_um[-1]))
+    z_range_um = (float(target.z_range_um[0]), float(target.z_range_um[1]))
     start_um = float(psf.microscope.focus_um)
     roomy = at_full_sampling(psf, z_range_um, focus_um=reach_um)
 
@@ -327,10 +327,11 @@ class _Search:
         return list(self._adam_steps(x, iterations, penalty, self.learning_rate_rad))[-1]
 
     def _adam_steps(self, x: np.ndarray, iterations: int, penalty: float, rate: float) -> Iterator[np.ndarray]:
-        """Adam (arXiv 1412.6980) with a rate that falls as a cosine; new scenes every step."""
+        """Adam (arXiv 1412.6980), its rate falling as a cosine; among neighbours new scenes and depths every step."""
         first, second = np.zeros_like(x), np.zeros_like(x)
         for step in range(iterations):
-            _, slope = self._evaluate(x, jax.random.fold_in(self.key, self.done), penalty)
+            fresh = jax.random.fold_in(self.key, self.done)
+            _, slope = self._evaluate(x, fresh, penalty, self._other_depths(fresh))
             first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
             unbiased = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.99 ** (step + 1))
             falling = rate * 0.5 * (1 + np.cos(np.pi * step / iterations))
@@ -339,9 +340,24 @@ class _Search:
                 x[-1] = np.clip(x[-1], -self.reach, self.reach)
             yield x
 
-    def _evaluate(self, x: np.ndarray, key: jax.Array, penalty: float) -> tuple[float, np.ndarray]:
+    def _other_depths(self, key: jax.Array) -> _Problem:
+        """The problem with depths drawn at random, one from each of equal parts of the range.
+
+        Scenes allow few depths a step; a mask would learn those few and neglect what lies between.
+        """
+        target = self.problem.target
+        if target.neighbours is None:
+            return self.problem
+        parts = target.z_um.shape[0]
+        share = (jnp.arange(parts) + jax.random.uniform(key, (parts,))) / parts
+        low, high = target.z_range_um
+        return replace(self.problem, target=replace(target, z_um=low + (high - low) * share.astype(target.z_um.dtype)))
+
+    def _evaluate(
+        self, x: np.ndarray, key: jax.Array, penalty: float, problem: _Problem | None = None
+    ) -> tuple[float, np.ndarray]:
         at, weight = jnp.asarray(x, dtype=float), jnp.asarray(penalty, dtype=float)
-        (loss, value_um), slope = _value_and_grad(at, key, self.problem, weight)
+        (loss, value_um), slope = _value_and_grad(at, key, problem or self.problem, weight)
         loss, value_um, slope = float(loss), float(value_um), np.asarray(slope, dtype=float)
         if not (np.isfinite(loss) and np.isfinite(slope).all()):
             loss, value_um, slope = _NO_BOUND, float("inf"), np.zeros_like(slope)
