@@ -96,7 +96,8 @@ def fit_emitters(
     stamps, camera = check_input(psf, images, valid, camera, saturation_adu)
     n = len(stamps)
     if n == 0:
-        nothing = fit_emitters(psf, np.zeros((1, psf.image_px, psf.image_px)), z_range_um=z_range_um, table=table)
+        one = np.zeros((1, psf.image_px, psf.image_px))
+        nothing = fit_emitters(psf, one, z_range_um=z_range_um, table=table, dipole_rad=dipole_rad)
         return jax.tree.map(lambda leaf: leaf[:0], nothing)
     thetas = None if init is None else check_start(init, n)
     if table is None:
@@ -122,7 +123,7 @@ def fit_emitters(
     final, source = _take(climbs, best), table
     if exact_steps:
         angles = None if dipole_rad is None else jnp.asarray(dipole_rad)
-        source, size = ExactImages(psf=psf, shared=pupil_fields(psf), dipole_rad=angles), max(1, size // _EXACT_SHARE)
+        source, size = ExactImages(psf=psf, shared=_pupil_fields(psf), dipole_rad=angles), max(1, size // _EXACT_SHARE)
         advance = partial(_advance, source, camera, box)
         final = _climb_all(advance, stamps, np.arange(n), final.theta, exact_steps, tolerance, size)
         final = replace(final, iterations=final.iterations + climbs.iterations[best])
@@ -140,6 +141,7 @@ def fit_emitters(
 
 
 _limits, _templates = jax.jit(mle_climb.limits), jax.jit(mle_climb.templates)
+_pupil_fields = jax.jit(pupil_fields)
 
 
 def _own(stamp, camera):
