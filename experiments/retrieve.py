@@ -188,14 +188,14 @@ def run_toml(config: RetrieveConfig, retrieval: Retrieval, out: Path) -> str:
     return (
         "# The instrument as its beads show it. Set focus_um, the scenes and the camera to your experiment's:\n"
         f"# a stage reading r focuses at r (1 {retrieval.step_error:+.4f}) {offset:+.4f} um.\n"
-        'title = "Decoders for a calibrated instrument"\nreference = "as calibrated"\n\n'
+        'title = "Decoders for a calibrated instrument"\nreference = "calibrated"\n\n'
         "[run.microscope]\n" + "\n".join(lines) + "\n\n"
         f"[run.psf]\ncalibration = {json.dumps(str((out / 'psf.npz').absolute()))}\n{kind}"
         f"stamp_px = {size if size % 2 else size - 1}\n\n"
         "[run.scene]\nz_min_um = 0.0\nz_max_um = 2.0\n\n"
         '[learn]\nparametrisation = "smooth"\n\n'
-        '[[arms]]\nlabel = "as calibrated"\nmask = { name = "flat" }\n\n'
-        '[[arms]]\nlabel = "learned on top"\nmask = { name = "flat" }\nlearn = true\n'
+        '[[arms]]\nlabel = "calibrated"\nmask = { name = "flat" }\n\n'
+        '[[arms]]\nlabel = "learned-on-top"\nmask = { name = "flat" }\nlearn = true\n'
     )
 
 
