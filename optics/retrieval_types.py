@@ -16,8 +16,11 @@ class RetrievalSettings:
     `phase` "pixel" leaves every cell free, "zernike" then fits `n_zernike` OSA modes alone. `mask_px` cells a
     side (None: 2.2 times what the stamp resolves). `amplitude_modes` Zernike modes of the log amplitude (0:
     even). `roughness_rad` is the typical second difference of the phase between cells that the prior expects.
-    `bead_diameter_um` is known, not fitted: its blur looks like the PSF's own. `steps` of the
-    three stages.
+    `bead_diameter_um` is known, not fitted: its blur looks like the PSF's own. `steps` of the three stages (find,
+    refine, likelihood). Raises `OpticsError` naming the field.
+
+    >>> RetrievalSettings(phase="zernike", n_zernike=28).steps
+    (150, 120, 60)
     """
 
     phase: Literal["pixel", "zernike"] = "pixel"
@@ -34,23 +37,35 @@ class RetrievalSettings:
     seed: int = 0
 
     def __post_init__(self):
-        if self.n_zernike < 6 or self.amplitude_modes < 0 or self.roughness_rad <= 0:
-            raise OpticsError("n_zernike must be at least 6, amplitude_modes not negative and roughness_rad positive")
+        if self.phase not in ("pixel", "zernike"):
+            raise OpticsError(f"phase = {self.phase!r} must be 'pixel' or 'zernike'")
+        least = {"n_zernike": 6, "batch_slices": 2, "mask_px": 16}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise OpticsError(f"{name} = {value} must be at least {low}")
+        if self.amplitude_modes < 0:
+            raise OpticsError(f"amplitude_modes = {self.amplitude_modes} must not be negative; 0 is an even pupil")
+        if not self.roughness_rad > 0:
+            raise OpticsError(f"roughness_rad = {self.roughness_rad:g} must be positive")
         if not 0 <= self.bead_diameter_um < 2:
             raise OpticsError(f"bead_diameter_um = {self.bead_diameter_um:g} must lie between 0 and 2 um")
         if not 0 < self.blur_um < 1:
             raise OpticsError(f"blur_um = {self.blur_um:g} must lie between 0 and 1 um")
-        if min(self.steps) < 4 or self.batch_slices < 2 or (self.mask_px is not None and self.mask_px < 16):
-            raise OpticsError("steps must be at least 4, batch_slices 2 and mask_px 16")
+        if len(self.steps) != 3 or min(self.steps) < 4:
+            raise OpticsError(f"steps = {self.steps} must be three numbers of at least 4, one a stage")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BeadFit:
-    """One bead of a retrieval. `xy_um` from the centre of its crop at the middle of the scan, `tilt` its walk
-    in um per um of focus; a stage reading r is the focus r (1 + `step_error`) + `focus_offset_um`. Per slice
-    (Z,): `signal_adu` of the whole image plane, `background_adu` a pixel, `correlation` of images and model over
-    the crop, its `ceiling` by the noise of the corners, and `chi2`, mean squared residual over the variance.
-    `model_adu` (Z, K, K)."""
+    """One bead of a retrieval.
+
+    `xy_um` from the centre of its crop at the middle of the scan, `tilt` its walk in um per um of focus; a stage
+    reading r is the focus r (1 + `step_error`) + `focus_offset_um`. Per slice (Z,): `signal_adu` of the whole image
+    plane, had the pupil no loss, `background_adu` a pixel, `correlation` of images and model over the crop, its
+    `ceiling` by the noise of the corners, and `chi2`, the mean squared residual over the variance.
+    `model_adu` (Z, K, K).
+    """
 
     xy_um: NDArray
     tilt: NDArray
