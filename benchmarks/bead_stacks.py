@@ -73,6 +73,19 @@ def epfl_beads() -> tuple[list[NDArray], NDArray]:
 _OIL_1450 = {"na": 1.45, "n_immersion": 1.518, "n_sample": 1.33, "wavelength_um": 0.67, "pixel_um": 0.11}
 
 
+# What the residual images show where a stack falls short; not proven where it names a cause as possible.
+_FOV_END = (
+    "The residual lies on the lobes and on the fringes between them, most at the end of the scan: measured lobes reach "
+    "further out and fringes have less contrast than one pupil with one Gaussian blur gives. Possible causes that the "
+    "model does not have: the emission's bandwidth, and a mask 15 to 30 mm away from the Fourier plane."
+)
+_WHY = {
+    "center": _FOV_END + " It is the brightest of the seven, with the least noise to hide this.",
+    "bottomRight": _FOV_END,
+    "topRight": "The weakest of the seven: most of what is left is noise; the structure is as in the others.",
+}
+
+
 def _fov() -> dict[str, BeadSource]:
     names = sorted(path.stem for path in (DATA / "fov-tp-beads").glob("*.tif"))
     return {
@@ -80,6 +93,7 @@ def _fov() -> dict[str, BeadSource]:
             load=_file(f"fov-tp-beads/{name}.tif", np.linspace(-7.5, -3.5, 21)),
             optics=_OIL_1450,
             peers=(f"fov-tp-beads/{name}",),
+            why=_WHY.get(name.split("_")[0], _FOV_END),
         )
         for name in names
     }
@@ -115,6 +129,8 @@ SOURCES: dict[str, BeadSource] = {
         optics={**_OIL_1450, "na": 1.49, "pixel_um": 0.1},
         settings={"kind": "scalar"},
         peers=tuple(f"vipr-epfl-dh-beads/bead{b}" for b in (0, 1, 2, 5)),
+        why="Shot noise: its makers rendered 30,000 photons a frame at about 13.5 counts each. The rest lies on the "
+        "two lobes, in a measured PSF of unknown NA, wavelength and treatment before it was rendered.",
         note="rendered by its makers from one measured PSF with a round cut-off; wavelength and NA are VIPR's guess",
     ),
     "ppg3d-tp-bead": BeadSource(

@@ -55,9 +55,11 @@ def _shares(row: dict[str, Any]) -> str:
         100 * float(np.mean([part[key] for part in parts]))
         for key in ("left", "corner_noise", "shot_noise", "structure")
     )
+    below = np.mean([b["below_ceiling_mean"] - b["below_ceiling_with_shot_noise_mean"] for b in row["beads"]])
     return (
         f"of the variance {left:.1f} % is left: {corner:.1f} noise of the corners, {shot:.1f} shot noise by the "
-        f"fitted gain, {max(structure, 0):.1f} structure."
+        f"fitted gain, {max(structure, 0):.1f} structure; by that noise a perfect model would lie {below:.4f} below "
+        "the ceiling of the corners."
     )
 
 
