@@ -97,10 +97,10 @@ def calibrated(images: NDArray, travel_mm: NDArray) -> dict[str, Any]:
     few, every = jnp.array([1, 4, 8]), jnp.arange(len(chosen))
     tried = []
     for name, turn in TURNS.items():
-        psf = lens(1.0, etched_plate(turn), images.shape[1], 60.0)
-        for pixel in np.geomspace(0.5, 1.6, 8):
-            for rate in np.outer([-1, 1], np.geomspace(0.8, 3.2, 6)).ravel():
-                for middle_mm in (0.0, 3.0, 6.0):
+        psf = lens(0.3, etched_plate(turn), images.shape[1], 50.0)
+        for pixel in np.geomspace(0.09, 0.36, 9):
+            for rate in np.outer([-1, 1], np.geomspace(0.7, 3.5, 7)).ravel():
+                for middle_mm in (1.0, 3.0):
                     flat = np.array([np.log(pixel), -rate * middle_mm, rate, 0.0, *centre_px, np.log(1.0)])
                     tried.append((float(score(jnp.asarray(flat, jnp.float32), psf, few)), name, flat))
     tried.sort(key=lambda t: -t[0])
@@ -108,7 +108,7 @@ def calibrated(images: NDArray, travel_mm: NDArray) -> dict[str, Any]:
     unit = np.array([0.02, 1.0, 0.05, 0.005, 0.5, 0.5, 0.2])
     refined = []
     for _, name, flat in tried[:8]:
-        psf = lens(1.0, etched_plate(TURNS[name]), images.shape[1], 60.0)
+        psf = lens(0.3, etched_plate(TURNS[name]), images.shape[1], 50.0)
 
         def away(step, flat=flat, psf=psf):
             value, gradient = slope(jnp.asarray(flat + unit * step, jnp.float32), psf, every)
