@@ -12,16 +12,16 @@ import pandas as pd
 import scipy.io
 
 from experiments.config import override, read_toml
-from experiments.retrieve_files import read_beads
-from optics import make_camera, mask_io
+from experiments.retrieve_files import read_beads, written_whole
+from optics import mask_io
 from optics.bead_stack import BeadStack
+from optics.masks import mask_grid
 from optics.phase_retrieval import retrieve_psf
 from optics.psf_io import save_psf
 from optics.pupil_gauge import mode_names
 from optics.retrieval_types import Retrieval, RetrievalSettings
-from optics.types import Camera
 from training import ConfigError, MicroscopeConfig, from_dict, to_dict
-from training.build import build_microscope
+from training.build import build_camera, build_microscope
 from training.config import CameraConfig
 from training.loop import write_text
 
@@ -50,11 +50,12 @@ def load_config(path: str, assignments: Sequence[str], *, camera: str | None = N
     values = read_toml(path)
     if not {field.name for field in dataclasses.fields(RetrieveConfig)} & set(values):
         values = {"microscope": values}  # a plain scope.toml
+    values = override(values, assignments)
+    base = from_dict(RetrieveConfig, values)
     given = values.get("microscope", {})
     needed = [name for name in ("na", "n_immersion", "n_sample", "wavelength_um", "pixel_um") if name not in given]
     if needed:
         raise ConfigError(f"{path}: no {', '.join(needed)}; a retrieval needs the optics as they are, not defaults")
-    base = from_dict(RetrieveConfig, override(values, assignments))
     if camera is not None:
         tables = read_toml(camera)
         base = dataclasses.replace(base, camera=from_dict(CameraConfig, tables.get("camera", tables), where="camera"))
@@ -73,30 +74,31 @@ def retrieve(
 ) -> RetrieveResult:
     """Retrieve the PSF from bead files and write psf.npz, masks, tables, figures and report.html into `out`.
 
-    `focus` is START:STOP:N in um or a CSV. Raises `ConfigError`, `LocalizationError` or `OpticsError`, in one line,
+    `focus` is START:STOP:N in um or a CSV; `crop_px` finds beads in whole fields and crops them, the `beads_max`
+    brightest of each. `report` receives the events of `optics.phase_retrieval.retrieve_psf`. Files in `out` are
+    replaced when all new ones are whole. Raises `ConfigError`, `LocalizationError` or `OpticsError`, in one line,
     before the long work where the input is at fault.
     """
     from experiments.retrieve_report import write_report  # matplotlib
 
     scope = build_microscope(config.microscope)
-    stacks, names, notes = read_beads(paths, focus, scope, _camera(config.camera), crop_px=crop_px, beads_max=beads_max)
-    retrieval = retrieve_psf(stacks, config.retrieval, report=report)
-    result = RetrieveResult(retrieval, names, notes, out)
-    write_text(out / "config.json", json.dumps({**to_dict(config), "focus": focus}, indent=2) + "\n")
-    save_psf(out / "psf.npz", retrieval.psf, {"beads": names, **numbers(result)["pupil"]})
-    mask = retrieval.psf.aberration
-    assert mask is not None
-    mask_io.save(out / "mask.npz", mask)
-    _write_peer_mask(out / "mask.mat", retrieval)
-    write_text(out / "slices.csv", slice_table(result, stacks).to_csv(index=False, float_format="%.6g"))
-    write_text(out / "metrics.json", json.dumps(numbers(result), indent=1) + "\n")
-    write_text(out / "run.toml", run_toml(config, retrieval, out))
-    write_report(result, stacks, config, out)
+    camera = None if config.camera is None else build_camera(config.camera)
+    stacks, names, notes = read_beads(paths, focus, scope, camera, crop_px=crop_px, beads_max=beads_max)
+    with written_whole(out) as part:
+        retrieval = retrieve_psf(stacks, config.retrieval, report=report)
+        result = RetrieveResult(retrieval, names, notes, out)
+        metrics = numbers(result)
+        save_psf(part / "psf.npz", retrieval.psf, {"beads": names, **metrics["pupil"]})
+        mask = retrieval.psf.aberration
+        assert mask is not None  # a retrieved pupil always is one
+        mask_io.save(part / "mask.npz", mask)
+        _write_peer_mask(part / "mask.mat", retrieval)
+        write_text(part / "slices.csv", slice_table(result, stacks).to_csv(index=False, float_format="%.6g"))
+        write_text(part / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        write_text(part / "run.toml", run_toml(config, retrieval, out))
+        write_report(result, stacks, config, part)
+        write_text(part / "config.json", json.dumps({**to_dict(config), "focus": focus}, indent=2) + "\n")
     return result
-
-
-def _camera(config: CameraConfig | None) -> Camera | None:
-    return None if config is None else make_camera(**dataclasses.asdict(config))
 
 
 def numbers(result: RetrieveResult) -> dict[str, Any]:
@@ -160,8 +162,7 @@ def slice_table(result: RetrieveResult, stacks: Sequence[BeadStack]) -> pd.DataF
 def _write_peer_mask(path: Path, retrieval: Retrieval) -> None:
     """The phase as DeepSTORM3D, VIPR and AutoDS3D use it: radians, turned by 180 degrees, 0 outside the NA."""
     cells = len(retrieval.phase_rad)
-    centre = (np.arange(cells) - (cells - 1) / 2) * 2 / cells
-    inside = np.hypot(centre[:, None], centre[None, :]) <= 1
+    inside = np.hypot(*(np.asarray(u) for u in mask_grid(cells))) <= 1
     scope = retrieval.psf.microscope
     contents = {
         "maskRec": np.where(inside, retrieval.phase_rad, 0.0)[::-1, ::-1],
@@ -191,7 +192,7 @@ def run_toml(config: RetrieveConfig, retrieval: Retrieval, out: Path) -> str:
         'title = "Decoders for a calibrated instrument"\nreference = "calibrated"\n\n'
         "[run.microscope]\n" + "\n".join(lines) + "\n\n"
         f"[run.psf]\ncalibration = {json.dumps(str((out / 'psf.npz').absolute()))}\n{kind}"
-        f"stamp_px = {size if size % 2 else size - 1}\n\n"
+        f'stamp_px = {size if size % 2 else size - 1}\npixel = "integrated"  # as retrieved; "centre" trains faster\n\n'
         "[run.scene]\nz_min_um = 0.0\nz_max_um = 2.0\n\n"
         '[learn]\nparametrisation = "smooth"\n\n'
         '[[arms]]\nlabel = "calibrated"\nmask = { name = "flat" }\n\n'

@@ -1,7 +1,12 @@
 """What a retrieval reads: bead stacks, focus positions; and the folder it may write to."""
 
 import csv
+import math
+import os
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +22,38 @@ _PLATEAU_PIXELS = 5  # so many pixels at the highest value of a stack, a convert
 _CONVERTERS = (255, 1023, 4095, 16383, 65535)
 
 
-def prepare(out: Path) -> None:
-    """Make the folder of results; raises `ConfigError` where something else stands there."""
+def check_out(out: Path) -> None:
+    """Raise `ConfigError` where `out` cannot take new results: a file, or a folder that holds a run."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; name a folder")
+    if (out / "config.json").exists():
+        raise ConfigError(f"{out} already holds a run (config.json); name another folder")
+
+
+@contextmanager
+def written_whole(out: Path) -> Iterator[Path]:
+    """A folder to write results into, which are moved to `out` when the block ends; if it fails, nothing is.
+
+    Files of the same name in `out` are replaced. What a failure leaves is `out` as it was before.
+    """
+    existing = next(folder for folder in (out, *out.parents) if folder.exists())
+    made = [folder for folder in (out, *out.parents) if existing in folder.parents]
     out.mkdir(parents=True, exist_ok=True)
+    part = out / f".{os.getpid()}.part"
+    try:
+        part.mkdir()
+        yield part
+        written = sorted(file for file in part.rglob("*") if file.is_file())
+        # config.json, by which a folder in use is known, last
+        for file in sorted(written, key=lambda file: file.name == "config.json"):
+            place = out / file.relative_to(part)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def read_focus(text: str | None, n_slices: int, name: str) -> NDArray[np.float64]:
@@ -42,7 +74,11 @@ def read_focus(text: str | None, n_slices: int, name: str) -> NDArray[np.float64
             start, stop = float(parts[1]), float(parts[2])
         except ValueError as error:
             raise ConfigError(f"--focus {text}: START and STOP are numbers in um, such as -3.5:2:56") from error
-        focus = np.linspace(start, stop, int(parts[3]))
+        if not (math.isfinite(start) and math.isfinite(stop)):
+            raise ConfigError(f"--focus {text}: START and STOP are finite numbers in um, such as -3.5:2:56")
+        if int(parts[3]) != n_slices:
+            raise ConfigError(f"{name} has {n_slices} slices but --focus {text} gives {int(parts[3])} positions")
+        focus = np.linspace(start, stop, n_slices)
     if len(focus) != n_slices:
         raise ConfigError(f"{name} has {n_slices} slices but --focus {text} gives {len(focus)} positions")
     if n_slices > 1 and np.ptp(focus) == 0:
@@ -62,8 +98,9 @@ def _focus_file(path: Path) -> NDArray[np.float64]:
     numbers = []
     for number, row in enumerate(rows):
         try:
-            numbers.append(float(row[-1]))
-        except (ValueError, IndexError):
+            if row:
+                numbers.append(float(row[-1]))
+        except ValueError:
             if number:  # the first line may be a header
                 raise ConfigError(f"--focus {path}: line {number + 1} ends in no number: {','.join(row)!r}") from None
     return np.array(numbers)
@@ -83,6 +120,8 @@ def read_beads(
         raise ConfigError("name at least one TIFF stack of a bead")
     if crop_px is not None and not 9 <= crop_px <= 400:
         raise ConfigError(f"--crop {crop_px} must lie between 9 and 400 px")
+    if beads_max < 1:
+        raise ConfigError(f"--beads-max {beads_max} must be at least 1")
     stacks, names, notes = [], [], []
     for path in paths:
         with open_movie(path) as movie:
@@ -111,7 +150,7 @@ def read_beads(
             ]
         for name, images in crops:
             stacks.append(make_bead_stack(images, positions, microscope, camera=camera, saturation_adu=saturation))
-            names.append(name)
+            names.append(name if name not in names else f"{name}-{len(names)}")
     return stacks, names, notes
 
 

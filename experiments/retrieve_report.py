@@ -1,8 +1,9 @@
 """The pictures and the page of a retrieval: pupil, slices measured and modelled, fit through focus, Zernike table."""
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -17,12 +18,15 @@ from optics.pupil_gauge import mode_names
 from optics.retrieval_types import BeadFit, Retrieval
 from training.loop import write_text
 
+if TYPE_CHECKING:
+    from experiments.retrieve import RetrieveConfig, RetrieveResult
+
 SLICES_SHOWN = 7
 _MEASURED, _MODEL, _CEILING = FIXED_COLOURS[2], FIXED_COLOURS[0], FIXED_COLOURS[4]
 
 
-def write_report(result: Any, stacks: Sequence[BeadStack], config: Any, out: Path) -> None:
-    """Write figures/*.png and report.html of an `experiments.retrieve.RetrieveResult`."""
+def write_report(result: "RetrieveResult", stacks: Sequence[BeadStack], config: "RetrieveConfig", out: Path) -> None:
+    """Write figures/*.png and report.html of a retrieval into the folder `out`."""
     retrieval: Retrieval = result.retrieval
     figures = {"pupil": out / "figures" / "pupil.png"}
     with matplotlib.rc_context(STYLE):
@@ -71,7 +75,7 @@ _NOTE = (
 )
 
 
-def verdict(result: Any) -> list[str]:
+def verdict(result: "RetrieveResult") -> list[str]:
     """The sentences at the head of the page."""
     beads = result.retrieval.beads
     mean = float(np.mean([bead.correlation.mean() for bead in beads]))
@@ -165,13 +169,13 @@ def draw_fit(bead: BeadFit, stack: BeadStack, path: Path) -> None:
     save_png(figure, path)
 
 
-def _bead_table(result: Any) -> str:
+def _bead_table(result: "RetrieveResult") -> str:
     head = ["bead", "correlation", "worst slice", "ceiling", "chi2", "focus offset, µm", "x, y, nm", "walk, nm/µm"]
     rows = []
     for name, bead in zip(result.names, result.retrieval.beads, strict=True):
         rows.append(
             [
-                name,
+                html.escape(name),
                 f"{bead.correlation.mean():.4f}",
                 f"{bead.correlation.min():.4f}",
                 f"{bead.ceiling.mean():.4f}",

@@ -151,6 +151,13 @@ def calibrated_psf(config: PsfConfig, microscope: MicroscopeConfig) -> Psf:
             )
     if psf.kind != config.kind:
         raise ConfigError(f"psf.calibration = {config.calibration!r} is {psf.kind}; set psf.kind = {psf.kind!r}")
+    parts = {"mask": psf.mask, "Zernike part": psf.zernike_um, "fixed dipole": psf.dipole == "fixed" or None}
+    more = [name for name, part in parts.items() if part is not None]
+    if more:
+        raise ConfigError(
+            f"psf.calibration = {config.calibration!r} is no calibration: it has a {more[0]} of its own; "
+            "retrieve one with colocus retrieve"
+        )
     return psf
 
 

@@ -31,13 +31,13 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.retrieve import load_config, retrieve, table
-    from experiments.retrieve_files import prepare
+    from experiments.retrieve_files import check_out
 
+    check_out(arguments.out)
     files = [Path(item) for item in arguments.beads if "=" not in item]
     config = load_config(
         arguments.microscope, [item for item in arguments.beads if "=" in item], camera=arguments.camera
     )
-    prepare(arguments.out)
     console = Console(file=sys.stderr, highlight=False)
 
     def run(report):
