@@ -3,11 +3,12 @@
     python benchmarks/published_masks.py [NAME ...]
 
 For every file: the mean Cramer-Rao bound of x, y and z over its range (3,500 photons, 50 background photons per pixel,
-vectorial model, free dipole, pixels integrated), at the focus that is best for it; and the same for a mask of 55
-Zernike modes found by `optics.design_mask` from random starts and from a Tetrapod of the library, never from the file.
+vectorial model, free dipole, pixels integrated), at the focus that is best for it; and the same for masks of 55
+Zernike modes found by `optics.design_mask`, from random starts alone and from the Tetrapod of the library (whose three
+shares were once read off the first of these files); the better of the two is "ours", both are on record.
 Files come from COLOCUS_DATA (default ../shared/data). Each finished mask is kept in runs/published_masks, so an
-interrupted run goes on. Writes results/published_masks.json, and docs/figures/published_masks.png with the pictures of
-those files whose licence allows it (MIT).
+interrupted run goes on. Writes results/published_masks.json, the table of docs/mask_design.md, and
+docs/figures/published_masks.png with the pictures of those files whose licence allows it (MIT).
 """
 
 import dataclasses
@@ -19,10 +20,22 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+from design_page import write_page
 from record import write_result
 from reference_files import DATA, ROOT
 
-from optics import depth_bounds, design_mask, make_microscope, make_psf, make_target, mask_io, masks, refocus, replace
+from optics import (
+    Psf,
+    depth_bounds,
+    design_mask,
+    make_microscope,
+    make_psf,
+    make_target,
+    mask_io,
+    masks,
+    refocus,
+    replace,
+)
 from optics.mask_design import at_full_sampling
 from optics.mask_params import ZernikePhase
 
@@ -31,7 +44,8 @@ import matplotlib.pyplot as plt
 
 PHOTONS, BACKGROUND = 3500.0, 50.0
 PARTS = ROOT / "runs" / "published_masks"
-SEARCH = {"starts": 4, "screening": 30, "iterations": 200}
+STARTS = 5
+SEARCH = {"screening": 30, "iterations": 200}
 _bounds = jax.jit(depth_bounds)
 
 
@@ -130,38 +144,49 @@ def measure(name: str, given: Published) -> dict:
         given.z_range_um, photons=PHOTONS, background=BACKGROUND, n_depths=round((high - low) / 0.33) + 1
     )
     family = ZernikePhase(n_modes=55, design_wavelength_um=given.wavelength_um)
-    found = design_mask(
-        jax.random.key(0),
-        replace(psf, pixel="centre", oversampling=1),
-        family,
-        target,
-        start_masks=[("library Tetrapod", masks.tetrapod(high - low, scope))],
-        **SEARCH,
-    )
+    searched = replace(psf, pixel="centre", oversampling=1)
+    found = {
+        "random starts": design_mask(jax.random.key(0), searched, family, target, starts=STARTS, **SEARCH),
+        "library Tetrapod": design_mask(
+            jax.random.key(0),
+            searched,
+            family,
+            target,
+            starts=0,
+            start_masks=[("library Tetrapod", masks.tetrapod(high - low, scope))],
+            **SEARCH,
+        ),
+    }
     z = jnp.linspace(low, high, 41)
     arms = {"published": refocus(jax.random.key(0), replace(psf, mask=theirs), target, reach_um)}
-    arms["ours"] = replace(psf, mask=found.mask, microscope=found.psf.microscope)
+    ours = {begun: replace(psf, mask=each.mask, microscope=each.psf.microscope) for begun, each in found.items()}
     record = {"file": given.path, "note": given.note, "optics": _optics(given), "z_range_um": [low, high]}
-    for arm, scored in arms.items():
-        bounds = 1e3 * np.asarray(_bounds(scored, z, PHOTONS, BACKGROUND).marginal[:, :3], float)
-        record[arm] = {
-            "focus_um": float(scored.microscope.focus_um),
-            "mean_nm": dict(zip("xyz", bounds.mean(axis=0).round(3).tolist(), strict=True)),
-            "mean_of_axes_nm": round(float(bounds.mean()), 3),
-            "worst_depth_nm": round(float(bounds.mean(axis=1).max()), 3),
-        }
-    ours, published = (record[arm]["mean_nm"] for arm in ("ours", "published"))
-    record["ratio"] = {axis: round(ours[axis] / published[axis], 4) for axis in "xyz"}
+    record["published"] = _scores(arms["published"], z)
+    record["from"] = {begun: _scores(each, z) for begun, each in ours.items()}
+    best = min(ours, key=lambda begun: record["from"][begun]["mean_of_axes_nm"])
+    arms["ours"], record["ours"] = ours[best], dict(record["from"][best])
+    own, given_nm = (record[arm]["mean_nm"] for arm in ("ours", "published"))
+    record["ratio"] = {axis: round(own[axis] / given_nm[axis], 4) for axis in "xyz"}
     record["ratio_of_means"] = round(record["ours"]["mean_of_axes_nm"] / record["published"]["mean_of_axes_nm"], 4)
-    record["best_start"] = found.best_start
+    record["best_start"] = best
     record["settings"] = _settings(given)
     # more pupil samples must not change the score: no light folds back into the stamp
     finer = at_full_sampling(arms["ours"], given.z_range_um, room=1.6, focus_um=reach_um)
     check = 1e3 * np.asarray(_bounds(finer, z, PHOTONS, BACKGROUND).marginal[:, :3], float)
     record["ours"]["mean_of_axes_nm_with_more_samples"] = round(float(check.mean()), 3)
     record["seconds"] = round(time.perf_counter() - started, 1)
-    mask_io.save(PARTS / f"{name.replace(' ', '_')}.npz", found.mask)
+    mask_io.save(PARTS / f"{name.replace(' ', '_')}.npz", found[best].mask)
     return record
+
+
+def _scores(psf: Psf, z_um: jax.Array) -> dict:
+    bounds = 1e3 * np.asarray(_bounds(psf, z_um, PHOTONS, BACKGROUND).marginal[:, :3], float)
+    return {
+        "focus_um": float(psf.microscope.focus_um),
+        "mean_nm": dict(zip("xyz", bounds.mean(axis=0).round(3).tolist(), strict=True)),
+        "mean_of_axes_nm": round(float(bounds.mean()), 3),
+        "worst_depth_nm": round(float(bounds.mean(axis=1).max()), 3),
+    }
 
 
 def _optics(given: Published) -> dict:
@@ -171,7 +196,7 @@ def _optics(given: Published) -> dict:
 
 def _settings(given: Published) -> dict:
     """What a kept result must have been made with."""
-    settings = {**dataclasses.asdict(given), **SEARCH, "photons": PHOTONS, "background": BACKGROUND}
+    settings = {**dataclasses.asdict(given), **SEARCH, "starts": STARTS, "photons": PHOTONS, "background": BACKGROUND}
     return json.loads(json.dumps(settings))
 
 
@@ -262,9 +287,10 @@ def main() -> None:
     if len(records) == len(FILES):
         worst = max(record["ratio_of_means"] for record in records.values())
         stripped = {name: {k: v for k, v in record.items() if k != "settings"} for name, record in records.items()}
-        conditions = {"photons": PHOTONS, "background_per_px": BACKGROUND, **SEARCH}
+        conditions = {"photons": PHOTONS, "background_per_px": BACKGROUND, "starts": STARTS, **SEARCH}
         numbers = {"conditions": conditions, "masks": stripped, "worst_ratio_of_means": worst}
         print(write_result("published_masks", numbers))
+        write_page()
         draw(records)
         if worst > 1:
             raise SystemExit(f"a published mask has the lower mean bound: ratio {worst}")

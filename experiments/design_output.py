@@ -17,9 +17,10 @@ from training.loop import write_text
 _AXES = ("x", "y", "z")
 
 
-def table(result: DesignResult) -> list[str]:
+def table(config: DesignConfig, result: DesignResult) -> list[str]:
     """The masks and their mean and worst bounds, as lines of text."""
-    lines = ["Smallest standard deviations (nm), mean over the depths; each mask at its best focus.", ""]
+    focus = "each mask at its best focus" if config.free_focus else "all masks at one focus"
+    lines = [f"Smallest standard deviations (nm), mean over the depths; {focus}.", ""]
     width = max(len(mask.label) for mask in result.scored) + 2
     lines.append(f"{'mask':<{width}}{'x':>9}{'y':>9}{'z':>9}{'all':>9}{'worst':>9}{'focus (um)':>12}")
     for mask in result.scored:

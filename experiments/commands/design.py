@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     if not result.design.finished:
         print(f"\ncolocus: interrupted; the best mask so far is {out / 'mask.npz'}, not scored", file=sys.stderr)
         return 130
-    print("\n".join([*table(result), "", f"The mask: {out / 'mask.npz'} and {out / 'mask.mat'}"]))
+    print("\n".join([*table(config, result), "", f"The mask: {out / 'mask.npz'} and {out / 'mask.mat'}"]))
     print(f"Open {out / 'design.png'}")
     return 0
 

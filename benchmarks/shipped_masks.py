@@ -1,0 +1,75 @@
+"""The designed masks that come with Colocus: optics/designs/NAME.npz and, beside it, NAME.json.
+
+    python benchmarks/shipped_masks.py [NAME ...]
+
+Finds those that are missing, or, anew, those that are named.
+
+Each is what `colocus design` finds with the settings below, with the record of how: settings, bounds beside masks of
+the library, versions. The microscope and the light are those of the preset `designed`, which compares them in use.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from design_page import write_page
+from record import write_result
+
+from experiments.design import DesignConfig, design
+from experiments.design_output import summary, table
+from optics import mask_io
+from training import MaskConfig, MicroscopeConfig, PsfConfig, to_dict
+
+FOLDER = Path(__file__).resolve().parents[1] / "optics" / "designs"
+_ALONE = DesignConfig(
+    microscope=MicroscopeConfig(na=1.45, n_immersion=1.518, n_sample=1.33, wavelength_um=0.58, focus_um=2.0),
+    psf=PsfConfig(stamp_px=57, pixel="integrated"),
+    z_min_um=0.0,
+    z_max_um=4.0,
+    # the middle of the preset's photons and background, each in proportion
+    photons=25_000.0,
+    background=50.0,
+    # a comparison has one focus for all arms: modes of the mask do what the focus would
+    free_focus=False,
+    starts=6,
+    start_masks=(MaskConfig("tetrapod", range_um=4.0),),
+)
+DESIGNS = {
+    "fisher-4um": _ALONE,
+    "density-4um": dataclasses.replace(
+        _ALONE,
+        density_per_um2=0.6,  # the most that the preset's frames hold
+        photons_min=10_000.0,
+        photons_max=60_000.0,
+        scenes=24,
+        dense_iterations=100,
+        learning_rate_rad=0.02,
+    ),
+}
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    missing = [name for name in DESIGNS if not (FOLDER / f"{name}.json").exists()]
+    for name in sys.argv[1:] or missing:
+        config = DESIGNS[name]
+        told: dict[str, int] = {}
+
+        def report(event, told=told):
+            if event["event"] == "evaluation" and event["done"] >= told.get(event["stage"], 0):
+                told[event["stage"]] = event["done"] + 20
+                print(event, flush=True)
+
+        result = design(config, report)
+        print("\n".join(["", name, *table(config, result), ""]), flush=True)
+        mask_io.save(FOLDER / f"{name}.npz", result.design.mask)
+        record = {"settings": to_dict(config), "design": summary(result)}
+        for mask in record["design"]["masks"]:  # per depth they are the business of `colocus crlb`
+            for long in ("z_um", "bounds_nm"):
+                del mask[long]
+        write_result(name, record, folder=FOLDER)
+        write_page()
+
+
+if __name__ == "__main__":
+    main()
