@@ -1,10 +1,11 @@
 """A photographic lens with an etched Tetrapod: the retrieved phase against the height map that was made.
 
 A lens images paraxially, so that its images stay the same when NA' = q NA, pixel' = pixel / q, focus' = focus /
-q^2: it is a scalar microscope in air of NA' = 0.3, whose pixel and focus per millimetre of the source's travel are
-unknown (the recording gives neither aperture nor distances). These are calibrated with the etched phase known; the
-phase is then retrieved from a flat start without it. That calibration also decides the direction of the focus, and
-with it the twin, and which way round the plate lay.
+q^2: it is a scalar microscope in air of NA' = 0.3. All lengths are halved once more, the wavelength among them, which
+changes no image either: so the scan stays within what `make_bead_stack` takes. Pixel and focus per millimetre of the
+source's travel are unknown (the recording gives neither aperture nor distances). They are calibrated with the etched
+phase known; the phase is then retrieved from a flat start without it. That calibration also decides the direction of
+the focus, and with it the twin, and which way round the plate lay.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,8 @@ from optics.pupil_gauge import agreement, defocus_phase, pupil_weight, wrapped
 from optics.retrieval_types import Retrieval, RetrievalSettings
 from optics.types import PhaseMask
 
-NA, WAVELENGTH_UM, INDEX_STEP = 0.3, 0.561, 0.4595
+SCALE = 0.5
+NA, WAVELENGTH_UM, INDEX_STEP = 0.3, SCALE * 0.561, 0.4595
 APERTURE_PX = 394
 TURNS: dict[str, Callable[[NDArray], NDArray]] = {
     "as filed": lambda h: h,
@@ -48,7 +50,7 @@ def etched_plate(turn: Callable[[NDArray], NDArray]) -> PhaseMask:
     """The etched glass as a plate over the lens's aperture."""
     height = turn(np.load(DATA / "bbl-lens-psf" / "tetrapod_height_um.npy").astype(float))
     first = (len(height) - APERTURE_PX) // 2
-    opd = INDEX_STEP * height[first : first + APERTURE_PX, first : first + APERTURE_PX]
+    opd = SCALE * INDEX_STEP * height[first : first + APERTURE_PX, first : first + APERTURE_PX]
     return PhaseMask(
         opd_um=jnp.asarray(opd, jnp.float32),
         transmission=jnp.ones_like(jnp.asarray(opd, jnp.float32)),
@@ -63,7 +65,7 @@ def lens(pixel_um: float, plate: PhaseMask | None, image_px: int, far_um: float)
         na=NA, n_immersion=1.0, n_sample=1.0, n_coverslip=1.0, wavelength_um=WAVELENGTH_UM, pixel_um=pixel_um,
         focus_um=far_um,
     )  # fmt: skip
-    psf = make_psf(scope, aberration=plate, kind="scalar", image_px=image_px, blur_um=0.3, pixel="centre")
+    psf = make_psf(scope, aberration=plate, kind="scalar", image_px=image_px, blur_um=0.1, pixel="centre")
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), psf)
 
 
@@ -94,27 +96,27 @@ def calibrated(images: NDArray, travel_mm: NDArray) -> dict[str, Any]:
 
     score = jax.jit(lambda flat, psf, pick: like(flat, psf, pick).mean())
     slope = jax.jit(jax.value_and_grad(lambda flat, psf, pick: 1 - like(flat, psf, pick).mean()))
-    few, every = jnp.array([1, 4, 8]), jnp.arange(len(chosen))
+    few, every = jnp.array([1, 4, 9]), jnp.arange(len(chosen))
     tried = []
     for name, turn in TURNS.items():
-        psf = lens(0.3, etched_plate(turn), images.shape[1], 50.0)
-        for pixel in np.geomspace(0.09, 0.36, 9):
-            for rate in np.outer([-1, 1], np.geomspace(0.7, 3.5, 7)).ravel():
-                for middle_mm in (1.0, 3.0):
-                    flat = np.array([np.log(pixel), -rate * middle_mm, rate, 0.0, *centre_px, np.log(1.0)])
+        psf = lens(0.2, etched_plate(turn), images.shape[1], 50.0)
+        for pixel in np.geomspace(0.11, 0.2, 5):
+            for rate in np.outer([-1, 1], np.geomspace(1.6, 4.0, 5)).ravel():
+                for middle_mm in (3.0, 4.0, 5.0):
+                    flat = np.array([np.log(pixel), -rate * middle_mm, rate, 0.0, *centre_px, np.log(2.0)])
                     tried.append((float(score(jnp.asarray(flat, jnp.float32), psf, few)), name, flat))
     tried.sort(key=lambda t: -t[0])
     print("lens, coarse:", [(round(v, 3), n, np.exp(f[0]).round(2), f[1:3].round(2).tolist()) for v, n, f in tried[:8]])
     unit = np.array([0.02, 1.0, 0.05, 0.005, 0.5, 0.5, 0.2])
     refined = []
-    for _, name, flat in tried[:8]:
-        psf = lens(0.3, etched_plate(TURNS[name]), images.shape[1], 50.0)
+    for _, name, flat in tried[:4]:
+        psf = lens(0.2, etched_plate(TURNS[name]), images.shape[1], 50.0)
 
         def away(step, flat=flat, psf=psf):
             value, gradient = slope(jnp.asarray(flat + unit * step, jnp.float32), psf, every)
             return 1e2 * float(value), 1e2 * unit * np.asarray(gradient, dtype=float)
 
-        found = minimize(away, np.zeros(7), jac=True, method="L-BFGS-B", options={"maxiter": 60})
+        found = minimize(away, np.zeros(7), jac=True, method="L-BFGS-B", options={"maxiter": 80})
         refined.append((1 - found.fun / 1e2, name, flat + unit * found.x))
         print("lens, refined:", round(refined[-1][0], 4), name, refined[-1][2].round(3).tolist(), flush=True)
     best, name, flat = max(refined, key=lambda r: r[0])
