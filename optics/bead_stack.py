@@ -178,8 +178,8 @@ def find_beads(field: ArrayLike, crop_px: int, *, significance: float = 8.0) -> 
     surround = ndimage.percentile_filter(projected, 20, size=crop_px)
     peaks &= projected - surround > 0.2 * (projected.max() - level)
     # a bead between pixels can have equal ones at its summit: they are one
-    labels, count = ndimage.label(peaks, np.ones((3, 3)))
-    summits = ndimage.center_of_mass(peaks, labels, np.arange(1, count + 1))
+    labels, count = ndimage.label(peaks, np.ones((3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
+    summits = [np.argwhere(labels == k).mean(axis=0) for k in range(1, count + 1)]
     found = np.rint(np.reshape(summits, (count, 2))).astype(int)
     found = found[np.argsort(-projected[tuple(found.T)])]
     half, notes, kept = crop_px // 2, [], []
