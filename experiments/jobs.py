@@ -143,6 +143,7 @@ def _describe(config: ExperimentConfig, arm: ArmConfig) -> str:
     mask = arm.mask
     name = {
         "file": Path(mask.path).name,
+        "designed": f"designed mask {mask.design}",
         "astigmatism": f"astigmatism of {mask.rms_um:g} um rms",
         "flat": "flat",
     }

@@ -23,6 +23,7 @@ from optics import (
 from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
 from optics.psf_io import load_psf
 from optics.pytree import replace
+from optics.shipped_masks import shipped_mask
 from training.config import (
     CameraConfig,
     ConfigError,
@@ -84,7 +85,7 @@ def file_path(path: str, key: str) -> str:
 
 
 def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
-    """A mask from the library or from a file, for this microscope."""
+    """A mask from the library, from those that come with Colocus or from a file, for this microscope."""
     wavelength = float(microscope.wavelength_um)
     if config.name == "file":
         path = file_path(config.path, "mask.path")
@@ -100,6 +101,8 @@ def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
             na=float(microscope.na),
             turn_180=config.turn_180,
         )
+    if config.name == "designed":
+        return shipped_mask(config.design, microscope)
     if config.name == "flat":
         return masks.flat(design_wavelength_um=wavelength)
     if config.name == "astigmatism":

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
-MaskName = Literal["flat", "astigmatism", "saddle_point", "tetrapod", "double_helix", "file"]
+MaskName = Literal["flat", "astigmatism", "saddle_point", "tetrapod", "double_helix", "designed", "file"]
 
 
 class ConfigError(ValueError):
@@ -72,8 +72,10 @@ class PsfConfig:
 class MaskConfig:
     """A phase mask from the library (`name`) or from a file (`name = "file"`, `path` and its optics).
 
+    `name = "designed"` is the mask called `design` that comes with Colocus (`optics.shipped_masks`), found by
+    `colocus design` for one objective and sample; a file that Colocus wrote needs its `path` alone.
     `range_um` is the depth range that a Tetrapod, saddle point or double helix is made for; `rms_um` the
-    strength of an astigmatism. A file needs its `variable` (where it holds several), the mask's
+    strength of an astigmatism. Another file needs its `variable` (where it holds several), the mask's
     `pitch_um`, `focal_length_um` and `magnification`; DeepSTORM3D's need `turn_180`.
     """
 
@@ -87,8 +89,10 @@ class MaskConfig:
     magnification: float = 100.0
     turn_180: bool = False
     label: str = ""
+    design: str = ""
 
     def __post_init__(self):
+        _check(self.name != "designed" or self.design != "", "mask.design", self.design, "must name a design")
         _check(self.name != "file" or self.path != "", "mask.path", self.path, "must name the mask's file")
         _check(self.range_um > 0, "mask.range_um", self.range_um, "must be positive")
 

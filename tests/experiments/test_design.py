@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.config import load_settings
+from experiments.config import load_experiment, load_settings
 from experiments.design import DesignConfig, targets
 from optics import mask_io
-from training import MaskConfig, MicroscopeConfig
+from optics.shipped_masks import shipped_record
+from training import MaskConfig, MicroscopeConfig, to_dict
 from training.build import build_mask, build_microscope
 
 TINY = [
@@ -25,6 +26,7 @@ def unoptimised():
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
+    jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", before)
 
 
@@ -76,6 +78,33 @@ def test_ctrl_c_keeps_the_best_mask(tmp_path, capsys, monkeypatch):
     assert cli.main(["design", *TINY, "max_range_um=0.5", "--out", str(tmp_path / "run")]) == 130
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "mask.mat", "mask.npz"}
     assert "interrupted; the best mask so far" in capsys.readouterr().err
+
+
+def test_the_preset_compares_designs_made_for_its_optics():
+    """Both shipped designs build for the preset's microscope, and their depths and focus are the preset's."""
+    config = load_experiment("designed")
+    assert [arm.label for arm in config.arms] == ["learned", "fisher", "density-aware", "tetrapod"]
+    run, scope = config.run, build_microscope(config.run.microscope)
+    for arm in config.arms[1:3]:
+        assert build_mask(arm.mask, scope).opd_um.shape == (128, 128)
+        settings = shipped_record(arm.mask.design)["numbers"]["settings"]
+        assert settings["microscope"] == to_dict(run.microscope) and not settings["free_focus"]
+        assert (settings["z_min_um"], settings["z_max_um"]) == (run.scene.z_min_um, run.scene.z_max_um)
+        assert run.scene.photons_min < settings["photons"] < run.scene.photons_max
+
+
+@pytest.mark.slow
+def test_the_preset_runs_in_small(tmp_path):
+    """Every arm of the comparison, with a decoder and scenes that take seconds."""
+    small = [
+        "run.psf.stamp_px=15", "run.psf.pupil_px=16", "run.scene.frame_px=24", "run.scene.count_max=3",
+        "run.decoder.channels=8", "run.decoder.head_channels=8", "run.decoder.dilations=[1, 2, 4]",
+        "run.optimiser.steps=4", "run.optimiser.batch=4", "score.counts=[1]", "score.pair_photons=[]",
+        "score.pair_background=[]", "score.pair_count=1", "score.frames=4", "score.single_frames=8",
+    ]  # fmt: skip
+    assert cli.main(["compare", "designed", *small, "--out", str(tmp_path / "run")]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [arm["label"] for arm in metrics["arms"]] == ["learned", "fisher", "density-aware", "tetrapod"]
 
 
 def test_depths_follow_the_range_and_neighbours_the_density():

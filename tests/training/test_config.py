@@ -29,6 +29,7 @@ def test_round_trip():
         ({"decoder": {"dilations": 3}}, "decoder.dilations = 3 must be a list"),
         ({"microscope": 3}, "microscope must be a table"),
         ({"mask": {"name": "file"}}, "mask.path"),
+        ({"mask": {"name": "designed"}}, "mask.design = '' must name a design"),
     ],
 )
 def test_mistakes_are_named(values, message):
