@@ -15,24 +15,25 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Case:
-    """A mask, the stamp and the depths of its emitters, and where the objective is focused for them."""
+    """A mask and the range it is made for, the depths of its emitters, their stamp, and the focus that suits them."""
 
     mask: str
-    image_px: int
+    range_um: float
     depth_um: tuple[float, float]
     focus_um: float
+    image_px: int
 
     @property
     def fit_range_um(self) -> tuple[float, float]:
-        """What a fit may answer: from the coverslip to a tenth beyond the deepest emitter."""
-        return 0.0, 1.1 * self.depth_um[1]
+        """What a fit may answer: from the coverslip to a tenth beyond the range."""
+        return 0.0, 1.1 * self.range_um
 
     def psf(self, image_px: int | None = None) -> Psf:
         """The PSF, on this case's stamp or another."""
         scope = make_microscope(
             na=1.45, n_immersion=1.518, n_sample=1.33, wavelength_um=0.67, pixel_um=0.11, focus_um=self.focus_um
         )
-        mask = _MASKS[self.mask](self.depth_um[1], scope)
+        mask = _MASKS[self.mask](self.range_um, scope)
         side = self.image_px if image_px is None else image_px
         return make_psf(scope, mask=mask, image_px=side, z_range_um=self.fit_range_um)
 
@@ -44,9 +45,9 @@ def _astigmatism(range_um: float, scope: Microscope):
 _MASKS = {"astigmatism": _astigmatism, "tetrapod": masks.tetrapod, "double_helix": masks.double_helix}
 
 CASES = {
-    "astigmatism": Case("astigmatism", image_px=21, depth_um=(0.1, 1.1), focus_um=0.75),
-    "double_helix": Case("double_helix", image_px=31, depth_um=(0.1, 2.0), focus_um=1.2),
-    "tetrapod": Case("tetrapod", image_px=41, depth_um=(0.1, 4.0), focus_um=2.4),
+    "astigmatism": Case("astigmatism", range_um=1.2, depth_um=(0.1, 1.1), focus_um=0.75, image_px=21),
+    "double_helix": Case("double_helix", range_um=2.0, depth_um=(0.1, 1.9), focus_um=1.2, image_px=31),
+    "tetrapod": Case("tetrapod", range_um=4.0, depth_um=(0.2, 3.7), focus_um=2.4, image_px=41),
 }
 
 

@@ -96,6 +96,10 @@ def main() -> None:
             peer.close()
     numbers["fits_per_second"] = {name: round(FITS / time["median_s"], 2) for name, time in times.items()}
     numbers["seconds_of_all_fits"] = times
+    numbers["fd_deeploc_ms_per_step"] = {
+        side: 1e3 * times[f"fd_deeploc_fit_{side}"]["median_s"] / FITS / steps
+        for side, steps in numbers.get("fd_deeploc_steps", {}).items()
+    }
     for name, speed in numbers["fits_per_second"].items():
         print(f"{name:40s} {speed:10.1f} fits/s")
     print(write_result("mle_speed", numbers, versions=versions))
