@@ -6,7 +6,8 @@ For each PSF, brightness and depth: images by the exact optics at random places 
 fits with the defaults, errors over the bound at the true values. Beside it what tells, without the truth, where the
 likelihood is not unimodal: the share of fits whose second-best maximum is less than 3 units of log-likelihood below
 the best (`rival_gap`), and of fits that end on a limit. `missed` is the share of fits that a climb from the true
-values outdoes: 0 means that the search found the summit, and any excess scatter is that of maximum likelihood. Offsets inside the pixel are compared with a uniform law.
+values outdoes: 0 means that the search found the summit, and any excess scatter is that of maximum likelihood.
+Offsets inside the pixel are compared with a uniform law.
 """
 
 import argparse
