@@ -41,9 +41,8 @@ DESIGNS = {
         density_per_um2=0.6,  # the most that the preset's frames hold
         photons_min=10_000.0,
         photons_max=60_000.0,
-        scenes=24,
-        dense_iterations=100,
-        learning_rate_rad=0.02,
+        dense_iterations=150,
+        learning_rate_rad=0.01,
     ),
 }
 

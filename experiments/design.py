@@ -206,7 +206,9 @@ def design(config: DesignConfig, report: Callable[[Event], None] = lambda event:
     stages = [("alone", found)]
     if among is not None and found.finished:
         found = design_mask(
-            key_among, found.psf, family, among, starts=0, start_masks=[("least bound alone", found.mask)],
+            key_among, found.psf, family, among, starts=0,
+            # the best for one emitter alone, and what the other starts came to: one may suit a crowd better
+            start_masks=[("least bound alone", found.mask), *found.screened],
             screening=1, iterations=config.dense_iterations, report=tell("among neighbours"), **common,
         )  # fmt: skip
         stages.append(("among neighbours", found))

@@ -51,7 +51,8 @@ class Design:
     """What a search found: `psf` with mask and focus in place, at the samplings that `make_psf` would choose.
 
     `params` are the family's (of the path before levels are rounded), `objective_um` the objective at those
-    samplings, with the scenes of the search's own key. `finished` is False after an interruption.
+    samplings, with the scenes of the search's own key. `screened` are the masks (label, mask) that the starts came to
+    in the screening, without levels: starts for another search. `finished` is False after an interruption.
     """
 
     psf: Psf
@@ -59,6 +60,7 @@ class Design:
     params: jax.Array
     objective_um: float
     starts: tuple[Start, ...]
+    screened: tuple[tuple[str, PhaseMask], ...]
     best_start: str
     finished: bool
 
@@ -167,6 +169,7 @@ def design_mask(
         params=_params(family, jnp.asarray(x)),
         objective_um=float(_objective(key_search, found, target)),
         starts=tuple(search.starts),
+        screened=tuple((label, family.to_mask(_params(family, jnp.asarray(x)))) for label, x in search.screened),
         best_start=search.best_start,
         finished=finished,
     )
@@ -244,6 +247,7 @@ class _Search:
         self.learning_rate_rad = learning_rate_rad
         self.report, self.planned, self.done = report, planned, 0
         self.starts: list[Start] = []
+        self.screened: list[tuple[str, np.ndarray]] = []
         self.best_start = ""
         self._best: tuple[float, np.ndarray | None] = (np.inf, None)
 
@@ -257,6 +261,7 @@ class _Search:
                 self.starts.append(Start(label))
                 x = np.append(np.asarray(params, dtype=float).ravel(), [0.0] if self.problem.free_focus else [])
                 x = minimise(x, screening, _PENALTIES[0])
+                self.screened.append((label, x))
                 # the same scenes for all
                 screened.append((self._evaluate(x, self.key, _PENALTIES[0])[0], len(screened), label, x))
             loss, index, self.best_start, x = min(screened, key=lambda entry: entry[:2])
