@@ -56,6 +56,8 @@ def load_config(path: str, assignments: Sequence[str], *, camera: str | None = N
     needed = [name for name in ("na", "n_immersion", "n_sample", "wavelength_um", "pixel_um") if name not in given]
     if needed:
         raise ConfigError(f"{path}: no {', '.join(needed)}; a retrieval needs the optics as they are, not defaults")
+    if "focus_um" not in given:  # beads lie on the coverslip; the focus of a later experiment is its own to state
+        base = dataclasses.replace(base, microscope=dataclasses.replace(base.microscope, focus_um=0.0))
     if camera is not None:
         tables = read_toml(camera)
         base = dataclasses.replace(base, camera=from_dict(CameraConfig, tables.get("camera", tables), where="camera"))
