@@ -25,7 +25,7 @@ usage: colocus COMMAND ...            colocus COMMAND --help
   codesign   learn a phase mask together with its decoder
   train      train a decoder for a mask that stays as it is
   compare    train and score one decoder per mask; write a report
-  evaluate   show a run's scores, or score it again on other scenes
+  evaluate   show a run's scores, or score a localization list
   localize   turn a movie into a localization list
   config     list the presets, or print one with every key
 
