@@ -42,7 +42,7 @@ def match(
     truth: Localizations,
     *,
     lateral_um: float = 0.25,
-    axial_um: float = 0.5,
+    axial_um: float | None = 0.5,
     ball_um: float | None = None,
     mode: MatchMode = "gated",
 ) -> Matches:
@@ -50,7 +50,8 @@ def match(
 
     mode "gated": as many pairs as possible inside the gate, then the smallest sum of squared
     gate-normalised distances. The gate is a cylinder (lateral distance < `lateral_um` and axial distance <
-    `axial_um`), or, when `ball_um` is given, a ball (3D distance < `ball_um`); both strict. mode
+    `axial_um`), or, when `ball_um` is given, a ball (3D distance < `ball_um`); both strict. `axial_um=None`
+    leaves z out of gate and distances, for tables that do not know it; the ball is then a disc. mode
     "deepstorm3d": all emitters of a frame are assigned first, by the smallest sum of 3D distances, and
     pairs of `ball_um` (0.1 um when None) or more are cut afterwards, which can lose pairs that the gate
     would have kept. Raises LocalizationError for a gate that is not positive and for an unknown mode.
@@ -62,9 +63,9 @@ def match(
     """
     if mode == "deepstorm3d":
         radius_um = _positive("ball_um", DEEPSTORM3D_BALL_UM if ball_um is None else ball_um)
-        pairs = _assign_then_cut(found, truth, radius_um)
+        pairs = _assign_then_cut(found, truth, radius_um, axes=2 if axial_um is None else 3)
     elif mode == "gated":
-        pairs = _match_gated(*_gated_edges(found, truth, lateral_um, axial_um, ball_um))
+        pairs = pair_edges(*gated_edges(found, truth, lateral_um, axial_um, ball_um))
     else:
         raise LocalizationError(f"match: unknown mode {mode!r}; use 'gated' or 'deepstorm3d'")
     return _matches(found, truth, *pairs)
@@ -91,37 +92,37 @@ def _xyz_um(locs: Localizations) -> NDArray[np.float64]:
     return np.stack([locs.x_um, locs.y_um, locs.z_um], axis=1)
 
 
-def _gated_edges(
-    found: Localizations, truth: Localizations, lateral_um: float, axial_um: float, ball_um: float | None
+def gated_edges(
+    found: Localizations, truth: Localizations, lateral_um: float, axial_um: float | None, ball_um: float | None
 ) -> tuple[Index, Index, NDArray[np.float64]]:
     """All pairs inside the gate: found rows, truth rows, squared gate-normalised distances (< 2)."""
-    if ball_um is None:
-        lateral_um, axial_um = _positive("lateral_um", lateral_um), _positive("axial_um", axial_um)
-    else:
-        lateral_um = axial_um = _positive("ball_um", ball_um)
+    flat = axial_um is None
+    lateral_um = _positive("lateral_um", lateral_um) if ball_um is None else _positive("ball_um", ball_um)
+    depth_um = lateral_um if ball_um is not None or axial_um is None else _positive("axial_um", axial_um)
     if found.frame.size == 0 or truth.frame.size == 0:
         none = np.zeros(0, np.int64)
         return none, none, np.zeros(0)
     # One tree for all frames: the frame number is a fourth axis on which neighbours are 4 gates apart, and
     # the box (maximum norm) of half-width 1 holds every gate. The hair on top keeps rounding from losing a
     # pair on the rim; the strict tests below are in um and decide.
-    scale_um = np.array([lateral_um, lateral_um, axial_um])
-    found_points = np.column_stack([_xyz_um(found) / scale_um, 4.0 * found.frame])
-    truth_points = np.column_stack([_xyz_um(truth) / scale_um, 4.0 * truth.frame])
+    axes = 2 if flat else 3
+    scale_um = np.array([lateral_um, lateral_um, depth_um])[:axes]
+    found_points = np.column_stack([_xyz_um(found)[:, :axes] / scale_um, 4.0 * found.frame])
+    truth_points = np.column_stack([_xyz_um(truth)[:, :axes] / scale_um, 4.0 * truth.frame])
     found_tree, truth_tree = (KDTree(points, balanced_tree=False) for points in (found_points, truth_points))
     near = found_tree.sparse_distance_matrix(truth_tree, 1.0 + 1e-6, p=np.inf, output_type="ndarray")
     i, j = near["i"].astype(np.int64), near["j"].astype(np.int64)
     lateral_sq = (found.x_um[i] - truth.x_um[j]) ** 2 + (found.y_um[i] - truth.y_um[j]) ** 2
-    axial_sq = (found.z_um[i] - truth.z_um[j]) ** 2
+    axial_sq = np.zeros(i.size) if flat else (found.z_um[i] - truth.z_um[j]) ** 2
     if ball_um is None:
-        inside = (lateral_sq < lateral_um**2) & (axial_sq < axial_um**2)
+        inside = (lateral_sq < lateral_um**2) & (axial_sq < depth_um**2)
     else:
         inside = lateral_sq + axial_sq < lateral_um**2
-    cost = lateral_sq / lateral_um**2 + axial_sq / axial_um**2
+    cost = lateral_sq / lateral_um**2 + axial_sq / depth_um**2
     return i[inside], j[inside], cost[inside]
 
 
-def _match_gated(i: Index, j: Index, cost: NDArray[np.float64]) -> tuple[Index, Index]:
+def pair_edges(i: Index, j: Index, cost: NDArray[np.float64]) -> tuple[Index, Index]:
     """Exact matching of a sparse bipartite graph, one connected component at a time."""
     if i.size == 0:
         return i, j
@@ -197,9 +198,9 @@ def _solve_sparse(i: Index, j: Index, cost: NDArray[np.float64], n: int, m: int)
     return np.flatnonzero(partner[i] == j)
 
 
-def _assign_then_cut(found: Localizations, truth: Localizations, radius_um: float) -> tuple[Index, Index]:
-    """DeepSTORM3D's evaluation: Hungarian assignment on 3D distance over a whole frame, then the cut."""
-    found_xyz, truth_xyz = _xyz_um(found), _xyz_um(truth)
+def _assign_then_cut(found: Localizations, truth: Localizations, radius_um: float, *, axes: int) -> tuple[Index, Index]:
+    """DeepSTORM3D's evaluation: Hungarian assignment on the distance over a whole frame, then the cut."""
+    found_xyz, truth_xyz = _xyz_um(found)[:, :axes], _xyz_um(truth)[:, :axes]
     found_order, truth_order = (np.argsort(locs.frame, kind="stable") for locs in (found, truth))
     frames = np.intersect1d(found.frame, truth.frame)
     found_start, found_stop = _frame_slices(found.frame[found_order], frames)

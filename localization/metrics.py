@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from localization.matching import Matches, MatchMode, match
-from localization.types import LocalizationError, Localizations
+from localization.types import LocalizationError, Localizations, make_localizations
 
 # Weight of the RMSE in the efficiency of the 2016 challenge, 1/nm (Sage et al. 2019, doi
-# 10.1038/s41592-019-0364-4)
+# 10.1038/s41592-019-0364-4); the efficiency in 3D is the mean of the lateral and the axial one
 EFFICIENCY_LATERAL_PER_NM = 1.0
 EFFICIENCY_AXIAL_PER_NM = 0.5
 _NM_PER_UM = 1000.0
@@ -21,8 +21,9 @@ _RESAMPLED_CELLS = 2_000_000  # counts drawn at a time: 16 MB
 class Score:
     """Counts, ratios and errors of one list against one truth; lengths in um, efficiencies in percent.
 
-    `rmse_xy_um` is the 2D norm. Errors are found minus truth over the pairs; without a pair they and the
-    efficiencies are NaN. A ratio 0/0 is 1 when found and truth are both empty and 0 when only one is.
+    `rmse_xy_um` and `rmse_3d_um` are norms. Errors are found minus truth over the pairs; without a pair they
+    and the efficiencies are NaN, and so is all that needs z in a lateral score (`axial_um=None`). A ratio 0/0
+    is 1 when found and truth are both empty and 0 when only one is.
     """
 
     n_found: int
@@ -40,6 +41,8 @@ class Score:
     bias_z_um: float
     efficiency_lateral: float
     efficiency_axial: float
+    rmse_3d_um: float
+    efficiency_3d: float
 
 
 METRICS = tuple(field.name for field in fields(Score))
@@ -86,13 +89,14 @@ def score(
     truth: Localizations,
     *,
     lateral_um: float = 0.25,
-    axial_um: float = 0.5,
+    axial_um: float | None = 0.5,
     ball_um: float | None = None,
     mode: MatchMode = "gated",
 ) -> Score:
     """Score a found list against the true one; gates and mode are those of `match`.
 
-    Raises LocalizationError where `match` does.
+    `axial_um=None` scores x and y alone, for tables that do not know z. Raises LocalizationError where
+    `match` does.
 
     >>> from localization import make_localizations
     >>> truth = make_localizations([0, 0], [1.0, 4.0], [1.0, 4.0], [0.0, 0.0])
@@ -108,7 +112,7 @@ def score_frames(
     truth: Localizations,
     *,
     lateral_um: float = 0.25,
-    axial_um: float = 0.5,
+    axial_um: float | None = 0.5,
     ball_um: float | None = None,
     mode: MatchMode = "gated",
     n_frames: int | None = None,
@@ -139,6 +143,8 @@ def score_frames(
         for power in (1, 2)
         for axis in range(3)
     ]
+    if axial_um is None:  # z is not known, in a frame without pairs either
+        sums[2], sums[5] = (np.full(frame.size, np.nan) for _ in range(2))
     pairs, n_found, n_truth = (np.zeros(frame.size, np.int64) for _ in range(3))
     at = np.searchsorted(frame, matches.frame)
     pairs[at], n_found[at], n_truth[at] = matches.n_pairs, matches.n_found, matches.n_truth
@@ -220,6 +226,60 @@ def bootstrap_difference(
     return {name: _interval(a[name] - b[name], drawn_a[name] - drawn_b[name], level) for name in METRICS}
 
 
+def place_at_random(
+    rng: np.random.Generator | int,
+    like: Localizations,
+    region_um: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None,
+) -> Localizations:
+    """As many points per frame as `like` has, placed evenly over a box ((x0, x1), (y0, y1), (z0, z1)).
+
+    Without `region_um` the box is the bounding box of `like`. `score(place_at_random(...), truth)` is what a
+    dense set gives for nothing: a score is only worth what it has above that. Raises LocalizationError for a
+    box whose sides end before they begin.
+
+    >>> from localization import make_localizations
+    >>> place_at_random(0, make_localizations([3, 5], [1.0, 2.0], [1.0, 2.0], [0.0, 0.0])).frame
+    array([3, 5])
+    """
+    axes = (like.x_um, like.y_um, like.z_um)
+    if like.frame.size == 0:
+        return like
+    box = [(a.min(), a.max()) for a in axes] if region_um is None else region_um
+    for name, (low, high) in zip("xyz", box, strict=True):
+        if not (np.isfinite([low, high]).all() and low <= high):
+            raise LocalizationError(f"place_at_random: the box spans {low} to {high} um in {name}; give low <= high")
+    draw = np.random.default_rng(rng)
+    columns = [draw.uniform(low, high, like.frame.size) for low, high in box]
+    return make_localizations(like.frame, *columns)
+
+
+def chance_score(
+    rng: np.random.Generator | int,
+    found: Localizations,
+    truth: Localizations,
+    *,
+    region_um: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None,
+    lateral_um: float = 0.25,
+    axial_um: float | None = 0.5,
+    ball_um: float | None = None,
+    mode: MatchMode = "gated",
+) -> Score:
+    """Score of randomly placed points: in each frame as many as were found, over the truth's bounding box.
+
+    `region_um` names another box. Raises LocalizationError where `place_at_random` and `match` do.
+
+    >>> from localization import make_localizations
+    >>> truth = make_localizations([0, 0], [1.0, 40.0], [1.0, 40.0], [0.0, 0.0])
+    >>> chance_score(0, truth, truth).jaccard
+    0.0
+    """
+    if region_um is None and truth.frame.size:
+        x, y, z = ((float(a.min()), float(a.max())) for a in (truth.x_um, truth.y_um, truth.z_um))
+        region_um = (x, y, z)
+    placed = place_at_random(rng, found, region_um)
+    return score(placed, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um, mode=mode)
+
+
 def rmse_over_crlb(error_um: ArrayLike, crlb_std_um: ArrayLike, *, outlier_k: float = 5.0) -> CrlbRatio:
     """Root mean square of error/CRLB per axis, with the share of errors beyond `outlier_k` CRLB beside it.
 
@@ -273,6 +333,8 @@ def _metrics(sums: NDArray[np.float64]) -> dict[str, Any]:
     def efficiency(rmse_um: NDArray[np.float64], alpha_per_nm: float) -> NDArray[np.float64]:
         return 100.0 - np.hypot(100.0 * (1.0 - jaccard), alpha_per_nm * _NM_PER_UM * rmse_um)
 
+    lateral = efficiency(rmse_xy, EFFICIENCY_LATERAL_PER_NM)
+    axial = efficiency(rmse[..., 2], EFFICIENCY_AXIAL_PER_NM)
     return {
         "n_found": tp + fp,
         "n_truth": tp + fn,
@@ -287,8 +349,10 @@ def _metrics(sums: NDArray[np.float64]) -> dict[str, Any]:
         "bias_x_um": bias[..., 0],
         "bias_y_um": bias[..., 1],
         "bias_z_um": bias[..., 2],
-        "efficiency_lateral": efficiency(rmse_xy, EFFICIENCY_LATERAL_PER_NM),
-        "efficiency_axial": efficiency(rmse[..., 2], EFFICIENCY_AXIAL_PER_NM),
+        "efficiency_lateral": lateral,
+        "efficiency_axial": axial,
+        "rmse_3d_um": np.sqrt(mean_square.sum(axis=-1)),
+        "efficiency_3d": (lateral + axial) / 2.0,
     }
 
 
