@@ -11,10 +11,12 @@ import numpy as np
 
 from nets.api import Variables, init
 from nets.errors import NetsError
+from nets.torch_file import read_torch
 from nets.volumetric import LocalizationNetConfig
 
 LARGE_PSF = (1, 1, 2, 4, 8, 16)  # what the published code calls dilation_flag True
 COMPACT_PSF = (1, 1, 2, 4, 1, 1)  # dilation_flag False
+WEIGHT_SUFFIXES = (".npz", ".pkl", ".pt", ".pth")
 
 
 def load_deepstorm3d(
@@ -22,7 +24,8 @@ def load_deepstorm3d(
 ) -> tuple[LocalizationNetConfig, Variables]:
     """Read the weights of a published localization network.
 
-    `path` is a .npz with the upstream state-dict names. `dilations` and `scaling` are not in the file:
+    `path` is the state dict as PyTorch saved it (.pkl, .pt, .pth; read by `nets.torch_file`, which executes
+    nothing), or a .npz of its arrays under the upstream names. `dilations` and `scaling` are not in the file:
     (1, 1, 2, 4, 8, 16) for the Tetrapod networks, (1, 1, 2, 4, 1, 1) for the compact learned mask's. Returns
     (config, variables) for `nets.apply`; the depth is that of the file. Raises `NetsError`.
 
@@ -31,7 +34,9 @@ def load_deepstorm3d(
     nets.errors.NetsError: absent.npz: no such file; give the path of a .npz of DeepSTORM3D weights
     """
     path = Path(path)
-    state = _read_npz(path)
+    if path.suffix.lower() not in WEIGHT_SUFFIXES:
+        raise NetsError(f"{path}: weights end in {', '.join(WEIGHT_SUFFIXES)}; name such a file")
+    state = _read_npz(path) if path.suffix.lower() == ".npz" else read_torch(path)
     if "layer10.bias" not in state:
         raise NetsError(
             f"{path}: no array 'layer10.bias'; give a localization network's state dict with upstream names"
