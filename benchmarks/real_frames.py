@@ -22,7 +22,8 @@ from record import write_result
 
 import localization
 from experiments.localize import LocalizeConfig, localize
-from experiments.readers import PUBLISHED, load_reader
+from experiments.readers import load_reader
+from experiments.volume_reader import PUBLISHED
 from localization import Localizations, estimate_gain_offset, make_localizations, select
 
 PIXEL_UM = 0.11

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 HELP = """\
 Colocus learns a microscope's phase mask together with the network that reads its images.
@@ -26,7 +26,7 @@ usage: colocus COMMAND ...            colocus COMMAND --help
   train      train a decoder for a mask that stays as it is
   compare    train and score one decoder per mask; write a report
   evaluate   show a run's scores, or score a localization list
-  localize   turn a movie into a localization list
+  localize   turn a movie into a localization list (merge joins shares)
   config     list the presets, or print one with every key
 
   crlb       the precision that a PSF allows: print it, draw it
@@ -54,6 +54,7 @@ ABOUT = {
     "compare": "Train and score one decoder per arm and seed of CONFIG, then write the report.",
     "evaluate": "Show the scores of a run (and write its report anew), or, with KEY=VALUE, score it again.",
     "localize": "Turn a movie into a localization list, with a trained arm or with DeepSTORM3D weights.",
+    "merge": "Join what the members of a job array (colocus localize --chunk i/n) have done into one list.",
     "config": "Print CONFIG with every key as TOML, or list the presets.",
     "crlb": "Print and draw the precision that a PSF allows, per depth, with and without neighbours.",
     "design": "Find the phase mask whose Cramer-Rao bound is least over a depth range.",
@@ -65,19 +66,6 @@ _NOTES = {
     "codesign": "Writes the learned mask as mask.npz and mask.mat too.",
     "evaluate": "RUN is the folder of an experiment or of one of its arms; KEYs are those of [score], like "
     "score.frames=500.",
-}
-
-_LOCALIZE = {
-    "threshold": (float, "P", "probability (or network units) that a localization needs"),
-    "gain": (float, "ADU", "camera counts per photon, in place of the run's camera"),
-    "offset": (float, "ADU", "camera counts without light"),
-    "camera": (str, "TOML", "both from a camera.toml (colocus calibrate-camera)"),
-    "frames": (str, "A:B", "a part of the movie, counted from 0, such as 0:100 or 50:"),
-    "rows": (str, "A:B", "a part of every frame"),
-    "columns": (str, "A:B", "a part of every frame"),
-    "batch": (int, "N", "frames at a time"),
-    "tile-px": (int, "N", "side of the tiles that large frames are cut into"),
-    "model-config": (str, "TOML", "settings of DeepSTORM3D weights"),
 }
 
 
@@ -110,12 +98,6 @@ def _parser(command: str) -> _Parser:
         parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
         parser.add_argument("assignments", help="how to score it again", **key)
         parser.add_argument("--out", type=Path, metavar="FILE", help="write the new scores as JSON")
-    if command == "localize":
-        parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, or a folder of TIFF files")
-        parser.add_argument("--model", type=Path, required=True, metavar="RUN", help="a trained arm, or weights")
-        parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="the table to write")
-        for name, (kind, metavar, text) in _LOCALIZE.items():
-            parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
     if command in _SEPARATE:
         _command_module(command).add_arguments(parser)
     if command == "config":
@@ -173,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = _command_module(command).main if command in _SEPARATE else _COMMANDS[command]
         return run(arguments, argv)
     except KeyboardInterrupt:
-        going_on = argv[:1] and argv[0] in _RUNS
+        going_on = argv[:1] and argv[0] in (*_RUNS, "localize")
         print(
             f"\ncolocus: interrupted{'; to go on: ' + resume_command(argv) if going_on else ''}",
             file=sys.stderr,
@@ -279,24 +261,6 @@ def _evaluate(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     return 0
 
 
-def _localize(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    del argv
-    from experiments.localize import LocalizeConfig, localize, parse_span
-    from experiments.progress import MovieDisplay
-
-    given = {name: value for name in _LOCALIZE if (value := getattr(arguments, name.replace("-", "_"))) is not None}
-    names = {"gain": "gain_adu_per_photon", "offset": "offset_adu"}
-    spans = ("frames", "rows", "columns")
-    options: dict[str, Any] = {
-        names.get(name, name.replace("-", "_")): parse_span(value) if name in spans else value
-        for name, value in given.items()
-    }
-    with MovieDisplay() as display:
-        localize(arguments.movie, arguments.model, arguments.out, LocalizeConfig(**options), report=display.show)
-    print(arguments.out)
-    return 0
-
-
 def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     del argv
     from experiments.config import load_experiment, presets, read_toml
@@ -312,12 +276,19 @@ def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     return 0
 
 
-_SEPARATE = ("crlb", "design", "fabricate", "retrieve", "calibrate-camera")  # each in a file of its own
+_SEPARATE = (
+    "localize",
+    "merge",
+    "crlb",
+    "design",
+    "fabricate",
+    "retrieve",
+    "calibrate-camera",
+)  # each in a file of its own
 _RUNS = ("demo", "codesign", "train", "compare")
 _COMMANDS = {name: _experiment for name in _RUNS} | {
     "demo": _demo,
     "evaluate": _evaluate,
-    "localize": _localize,
     "config": _config,
 }
 

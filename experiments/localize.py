@@ -1,17 +1,22 @@
-"""From a movie on disk to a localization table on disk, a batch of frames at a time."""
+"""From a movie on disk to a localization table on disk: a few frames at a time, in chunks that outlive a kill."""
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from experiments.chunks import Job, Parts, Share, spans
 from experiments.config import load_settings
-from experiments.readers import load_reader
-from localization import Localizations, Movie, TableWriter, open_movie
+from experiments.readers import Reader, load_reader
+from localization import Localizations, Movie, concatenate, open_movie
 from training import CameraConfig, ConfigError, build_camera
 
 Span = tuple[int, int | None]
@@ -25,8 +30,9 @@ class LocalizeConfig:
     whose own coordinates and frame numbers the table stays. `threshold`: probability for a list decoder,
     network units for DeepSTORM3D weights; None takes 0.5, or that of the weights' settings.
     `gain_adu_per_photon` and `offset_adu` replace the run's camera, as does the path of a `camera`.toml for both
-    at once. `batch` frames go through a list decoder at a time. `tile_px` cuts large frames; None chooses a side
-    that keeps memory near 2 GB. `model_config` belongs to weights.
+    at once. `batch` frames go through a list decoder at a time, on each device. `tile_px` cuts large frames; None
+    chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
+    kept if the job is stopped.
     """
 
     threshold: float | None = None
@@ -39,24 +45,42 @@ class LocalizeConfig:
     batch: int = 8
     tile_px: int | None = None
     model_config: str = ""
+    chunk_frames: int = 200
 
     def __post_init__(self):
-        if self.batch < 1:
-            raise ConfigError(f"batch = {self.batch} must be at least 1 frame")
+        for name in ("batch", "chunk_frames"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1 frame")
         if self.camera and not (self.gain_adu_per_photon is self.offset_adu is None):
             raise ConfigError(f"camera = {self.camera} brings its own gain and offset; leave those out")
         if self.tile_px is not None and self.tile_px < 1:
             raise ConfigError(f"tile_px = {self.tile_px} must be positive")
 
 
+def parse_share(text: str) -> Share:
+    """Read a member of a job array as the command line writes it. Raises `ConfigError`.
+
+    >>> parse_share("2/8")
+    Share(number=2, of=8)
+    """
+    parts = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+    if parts is None:
+        raise ConfigError(f"{text!r} is not a share; write i/n, such as 1/4 ... 4/4")
+    return Share(int(parts[1]), int(parts[2]))
+
+
 @dataclass(frozen=True)
 class LocalizeResult:
-    """What a finished job wrote: `rows` localizations of `frames` frames at `path`, in `seconds`."""
+    """What a finished job wrote: `rows` localizations of `frames` frames at `path`, in `seconds`.
+
+    With a share of the work, `path` is the folder of parts. `tally` is what the reader counted on its way.
+    """
 
     path: Path
     frames: int
     rows: int
     seconds: float
+    tally: Counter[str] = field(default_factory=Counter)
 
 
 def parse_span(text: str) -> Span:
@@ -77,13 +101,17 @@ def localize(
     out: Path | str,
     config: LocalizeConfig = LocalizeConfig(),
     *,
+    share: Share | None = None,
     report: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> LocalizeResult:
-    """Localize a movie with a trained model into a ThunderSTORM table.
+    """Localize a movie with a trained model into a table, whose kind the suffix of `out` says.
 
-    `movie` is a TIFF stack or a folder of frames, `model` a run's folder (list decoder) or a file of
-    DeepSTORM3D weights. Frames are read as they are needed, so a movie may be larger than memory. The table
-    appears under its name when it is whole: after an error or Ctrl-C, whatever stood there before does.
+    `movie` is what `localization.open_movie` reads, `model` a run's folder or a file of DeepSTORM3D weights. Frames
+    are read as they are needed, so a movie may be larger than memory. What is done lies in `out`.parts, a file a chunk
+    of frames; the table appears under its name when it is whole. After an error, Ctrl-C or a kill the same call goes
+    on from there and gives the same bytes; so do the shares of a job array, each with its `share`, then
+    `Parts.find(out).merge()`.
+
     `report` receives {"event": "start", "model", "frames", ...}, then {"event": "frames", "done", "total",
     "found", "seconds"} after every batch, then {"event": "end", "path", "frames", "rows", "seconds"}.
 
@@ -94,8 +122,7 @@ def localize(
     Traceback (most recent call last):
     training.config.ConfigError: no-such-run: no such run or file of weights; check the name
     """
-    started = time.perf_counter()
-    model, out = Path(model), Path(out)
+    model = Path(model)
     gain, offset = photometry(config.camera) if config.camera else (config.gain_adu_per_photon, config.offset_adu)
     reader = load_reader(
         model,
@@ -106,24 +133,98 @@ def localize(
         batch=config.batch,
         tile_px=config.tile_px,
     )
+    return localize_with(reader, movie, out, config, share=share, report=report)
+
+
+def localize_with(
+    reader: Reader,
+    movie: Path | str,
+    out: Path | str,
+    config: LocalizeConfig = LocalizeConfig(),
+    *,
+    share: Share | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> LocalizeResult:
+    """`localize` with a reader that is there already: of `config` only frames, rows, columns and chunks count."""
+    started, out = time.perf_counter(), Path(out)
     with open_movie(movie, min_size_px=reader.min_frame_px) as opened:
-        first, stop = _part("frames", config.frames, opened.shape[0], 1)
-        rows = _part("rows", config.rows, opened.shape[1], reader.min_frame_px)
-        columns = _part("columns", config.columns, opened.shape[2], reader.min_frame_px)
-        pixel_um, total, found = reader.pixel_um, stop - first, 0
-        with TableWriter(out) as writer:
-            report({"event": "start", "model": reader.description, "movie": str(movie), "frames": total})
-            for begin in range(first, stop, config.batch):
-                counts = _counts(opened, begin, min(begin + config.batch, stop), rows, columns)
-                locs = _shifted(reader.read(counts, begin), columns[0] * pixel_um, rows[0] * pixel_um)
-                writer.append(locs)
-                found += locs.frame.size
-                done = min(begin + config.batch, stop) - first
-                seconds = time.perf_counter() - started
-                report({"event": "frames", "done": done, "total": total, "found": found, "seconds": seconds})
-    result = LocalizeResult(out, total, found, time.perf_counter() - started)
-    report({"event": "end", "path": str(out), "frames": total, "rows": found, "seconds": result.seconds})
+        cut = [
+            _part("frames", config.frames, opened.shape[0], 1),
+            _part("rows", config.rows, opened.shape[1], reader.min_frame_px),
+            _part("columns", config.columns, opened.shape[2], reader.min_frame_px),
+        ]
+        identity = {
+            "movie": movie_identity(opened),
+            "part": dict(zip(("frames", "rows", "columns"), map(list, cut), strict=True)),
+            "model": reader.identity,
+            "versions": {name: version(name) for name in ("colocus", "jax", "numpy")} | {"on": jax.default_backend()},
+        }
+        parts = Parts.begin(out, Job(identity, spans(*cut[0], config.chunk_frames)))
+        missing = parts.missing()
+        mine = missing if share is None else [k for k in share.pick(len(parts.job.spans)) if k in set(missing)]
+        total = sum(stop - first for first, stop in (parts.job.spans[k] for k in mine))
+        report({"event": "start", "model": reader.description, "movie": str(movie), "frames": total})
+        done, found, tally = 0, 0, Counter[str]()
+        try:
+            for index in mine:
+                tables, counted = [], Counter[str]()
+                for n, locs in _read(opened, reader, parts.job.spans[index], cut, counted):
+                    tables.append(locs)
+                    done, found = done + n, found + locs.frame.size
+                    seconds = time.perf_counter() - started
+                    report({"event": "frames", "done": done, "total": total, "found": found, "seconds": seconds})
+                parts.write(index, concatenate(tables), counted)
+                tally += counted
+        except BaseException:
+            if share is None:
+                parts.abandon()
+            raise
+    path, frames = (out, cut[0][1] - cut[0][0]) if share is None else (parts.folder, total)
+    if share is None:
+        found, tally = parts.merge()
+    result = LocalizeResult(path, frames, found, time.perf_counter() - started, tally)
+    report({"event": "end", "path": str(path), "frames": frames, "rows": found, "seconds": result.seconds})
     return result
+
+
+def _read(
+    movie: Movie, reader: Reader, span: tuple[int, int], cut: list[tuple[int, int]], tally: Counter[str]
+) -> Iterator[tuple[int, Localizations]]:
+    """A chunk, group by group, while the next frames are read from the disk: frames done, and their list."""
+    (_, rows, columns), (first, stop) = cut, span
+
+    def load(begin: int) -> tuple[np.ndarray, int, int]:
+        end = min(begin + reader.group, stop)
+        # neighbours in time beyond the chunk, and beyond the part that was asked for, are what the movie has there
+        low, high = max(begin - reader.context, 0), min(end + reader.context, movie.shape[0])
+        return movie.read(low, high)[:, slice(*rows), slice(*columns)], begin - low, high - end
+
+    begins = range(first, stop, reader.group)
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(load, first)
+        for begin in begins:
+            counts, before, after = coming.result()
+            if begin != begins[-1]:
+                coming = ahead.submit(load, begin + reader.group)
+            locs = reader.read(counts, begin, before, after)
+            tally += reader.take_tally()
+            yield len(counts) - before - after, _shifted(locs, columns[0] * reader.pixel_um, rows[0] * reader.pixel_um)
+
+
+def movie_identity(movie: Movie) -> dict[str, Any]:
+    """What tells a movie from another without reading it: name, size and time of its file, shape and type."""
+    path = movie.path.resolve()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
+    newest, size = max(stat.st_mtime_ns for stat in stats), sum(stat.st_size for stat in stats)
+    return {
+        "path": str(path),
+        "files": len(files),
+        "bytes": size,
+        "modified_ns": newest,
+        "shape": list(movie.shape),
+        "type": str(movie.dtype),
+    }
 
 
 def photometry(path: str) -> tuple[float, float]:
@@ -144,10 +245,6 @@ def _part(name: str, span: Span | None, size: int, least: int) -> tuple[int, int
     if stop - first < least:
         raise ConfigError(f"{name} = {first}:{stop} leaves {stop - first} px of the {least} that the model needs")
     return first, stop
-
-
-def _counts(movie: Movie, first: int, stop: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-    return movie.read(first, stop)[:, slice(*rows), slice(*columns)]
 
 
 def _shifted(locs: Localizations, x_um: float, y_um: float) -> Localizations:

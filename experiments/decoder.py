@@ -1,0 +1,67 @@
+"""A network on all devices of this process: the same program with the same shapes on each, whatever their number."""
+
+import hashlib
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from numpy.typing import NDArray
+
+import nets
+from training.sharding import AXIS, make_mesh
+
+
+def fingerprint(*parts: Any) -> str:
+    """A hash of settings and arrays, the same in every process.
+
+    >>> fingerprint(1.5, {"a": np.zeros(2)}) == fingerprint(1.5, {"a": np.zeros(2)})
+    True
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        leaves, tree = jax.tree.flatten(part)
+        digest.update(str(tree).encode())
+        for leaf in leaves:
+            if isinstance(leaf, jax.Array | np.ndarray):
+                array = np.ascontiguousarray(leaf)
+                digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+            else:
+                digest.update(repr(leaf).encode())
+    return digest.hexdigest()
+
+
+class Decoder:
+    """Frames (group, H, W) to the network's output, `group` = `batch` times the number of devices.
+
+    Each device runs one program on `batch` frames, so a frame's answer has the same bits on one device and on many.
+    """
+
+    def __init__(self, net: nets.NetConfig, variables: nets.Variables, batch: int) -> None:
+        devices = jax.local_devices()
+        mesh = make_mesh(devices)
+        self.group = batch * len(devices)
+        self.fingerprint = fingerprint(repr(net), variables)
+        self._frames = NamedSharding(mesh, PartitionSpec(AXIS))
+        self._variables = jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
+        self._run = _program(net, mesh)
+
+    def __call__(self, images: NDArray) -> Any:
+        return self._run(self._variables, jax.device_put(images, self._frames))
+
+
+_PROGRAMS: dict[Any, Any] = {}
+
+
+def _program(net: nets.NetConfig, mesh: Any) -> Any:
+    """One compiled program for each network, shape and set of devices, however many decoders there are."""
+    key = (net, mesh)
+    if key not in _PROGRAMS:
+
+        def run(variables: Any, images: jax.Array) -> Any:
+            return nets.apply(net, variables, images[..., None], train=False)[0]
+
+        split = partial(jax.shard_map, mesh=mesh, out_specs=PartitionSpec(AXIS), check_vma=False)
+        _PROGRAMS[key] = jax.jit(split(run, in_specs=(PartitionSpec(), PartitionSpec(AXIS))))
+    return _PROGRAMS[key]
