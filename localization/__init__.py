@@ -2,6 +2,7 @@
 
 from localization.camera_calibration import CameraCalibration, LevelStatistics, calibrate_camera, measure_level
 from localization.io import Movie, TableWriter, open_movie, read, write
+from localization.line_profile import LineProfile, ProfileWidth, line_profile, profile_width
 from localization.matching import Matches, match
 from localization.metrics import (
     CrlbRatio,
@@ -10,7 +11,9 @@ from localization.metrics import (
     Score,
     bootstrap,
     bootstrap_difference,
+    chance_score,
     pair_errors_um,
+    place_at_random,
     rmse_over_crlb,
     score,
     score_frames,
@@ -18,6 +21,9 @@ from localization.metrics import (
 )
 from localization.peaks import list_peaks, volume_peaks
 from localization.photometry import GainEstimate, estimate_gain_offset
+from localization.precision_curve import PrecisionRecall, average_precision, precision_recall_curve
+from localization.render_image import image_shape, table_region_um, to_image
+from localization.resolution import RingCorrelation, fourier_ring_correlation
 from localization.types import (
     LocalizationError,
     Localizations,
@@ -26,38 +32,69 @@ from localization.types import (
     select,
     to_frame,
 )
+from localization.uncertainty import (
+    AxisCalibration,
+    SubpixelUniformity,
+    UncertaintyCalibration,
+    calibrate_uncertainty,
+    rescale_sigma,
+    subpixel_uniformity,
+)
+
+frc = fourier_ring_correlation
 
 __all__ = [
+    "AxisCalibration",
     "CameraCalibration",
     "CrlbRatio",
     "FrameScores",
     "GainEstimate",
-    "LevelStatistics",
     "Interval",
+    "LevelStatistics",
+    "LineProfile",
     "LocalizationError",
     "Localizations",
     "Matches",
     "Movie",
+    "PrecisionRecall",
+    "ProfileWidth",
+    "RingCorrelation",
     "Score",
+    "SubpixelUniformity",
     "TableWriter",
+    "UncertaintyCalibration",
+    "average_precision",
     "bootstrap",
     "bootstrap_difference",
     "calibrate_camera",
+    "calibrate_uncertainty",
+    "chance_score",
     "concatenate",
     "estimate_gain_offset",
+    "fourier_ring_correlation",
+    "frc",
+    "image_shape",
+    "line_profile",
     "list_peaks",
     "make_localizations",
     "match",
     "measure_level",
     "open_movie",
     "pair_errors_um",
+    "place_at_random",
+    "precision_recall_curve",
+    "profile_width",
     "read",
+    "rescale_sigma",
     "rmse_over_crlb",
     "score",
     "score_frames",
     "score_total",
     "select",
+    "subpixel_uniformity",
+    "table_region_um",
     "to_frame",
+    "to_image",
     "volume_peaks",
     "write",
 ]

@@ -192,7 +192,7 @@ def bootstrap(
     """
     stacked = _stacked(per_frame)
     _check_bootstrap("bootstrap", len(stacked), n, level)
-    (totals,) = _resample([stacked], np.random.default_rng(rng), n)
+    (totals,) = resample_frames([stacked], np.random.default_rng(rng), n)
     estimate, drawn = _metrics(stacked.sum(axis=0)), _metrics(totals)
     return {name: _interval(estimate[name], drawn[name], level) for name in METRICS}
 
@@ -221,14 +221,15 @@ def bootstrap_difference(
         )
     both = [_stacked(per_frame_a), _stacked(per_frame_b)]
     _check_bootstrap("bootstrap_difference", len(both[0]), n, level)
-    drawn_a, drawn_b = (_metrics(totals) for totals in _resample(both, np.random.default_rng(rng), n))
+    drawn_a, drawn_b = (_metrics(totals) for totals in resample_frames(both, np.random.default_rng(rng), n))
     a, b = (_metrics(stacked.sum(axis=0)) for stacked in both)
     return {name: _interval(a[name] - b[name], drawn_a[name] - drawn_b[name], level) for name in METRICS}
 
 
 def place_at_random(
-    rng: np.random.Generator | int,
     like: Localizations,
+    *,
+    rng: np.random.Generator | int,
     region_um: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None,
 ) -> Localizations:
     """As many points per frame as `like` has, placed evenly over a box ((x0, x1), (y0, y1), (z0, z1)).
@@ -238,7 +239,7 @@ def place_at_random(
     box whose sides end before they begin.
 
     >>> from localization import make_localizations
-    >>> place_at_random(0, make_localizations([3, 5], [1.0, 2.0], [1.0, 2.0], [0.0, 0.0])).frame
+    >>> place_at_random(make_localizations([3, 5], [1.0, 2.0], [1.0, 2.0], [0.0, 0.0]), rng=0).frame
     array([3, 5])
     """
     axes = (like.x_um, like.y_um, like.z_um)
@@ -254,10 +255,10 @@ def place_at_random(
 
 
 def chance_score(
-    rng: np.random.Generator | int,
     found: Localizations,
     truth: Localizations,
     *,
+    rng: np.random.Generator | int,
     region_um: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None,
     lateral_um: float = 0.25,
     axial_um: float | None = 0.5,
@@ -270,13 +271,13 @@ def chance_score(
 
     >>> from localization import make_localizations
     >>> truth = make_localizations([0, 0], [1.0, 40.0], [1.0, 40.0], [0.0, 0.0])
-    >>> chance_score(0, truth, truth).jaccard
+    >>> chance_score(truth, truth, rng=0).jaccard
     0.0
     """
     if region_um is None and truth.frame.size:
         x, y, z = ((float(a.min()), float(a.max())) for a in (truth.x_um, truth.y_um, truth.z_um))
         region_um = (x, y, z)
-    placed = place_at_random(rng, found, region_um)
+    placed = place_at_random(found, rng=rng, region_um=region_um)
     return score(placed, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um, mode=mode)
 
 
@@ -363,7 +364,7 @@ def _check_bootstrap(name: str, n_frames: int, n: int, level: float) -> None:
         raise LocalizationError(f"{name}: n is {n} and level {level}; need n >= 1 and 0 < level < 1")
 
 
-def _resample(stacked: list[NDArray[np.float64]], rng: np.random.Generator, n: int) -> list[NDArray[np.float64]]:
+def resample_frames(stacked: list[NDArray[np.float64]], rng: np.random.Generator, n: int) -> list[NDArray[np.float64]]:
     """Totals (n, 9) of each list over n draws of frames; one draw serves all lists."""
     n_frames = len(stacked[0])
     at_once = max(1, _RESAMPLED_CELLS // n_frames)
