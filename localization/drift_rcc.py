@@ -12,7 +12,8 @@ from localization.types import LocalizationError
 
 SIGNIFICANT = 6.0  # a summit's height over the window's own scatter: noise alone stays below 5 in such a window
 _TILE_UM = 12.5  # sides of the tiles that bound memory
-_CELLS_AT_ONCE = 2000
+# multiplications per small matrix product: on more, BLAS starts threads that on a busy machine wait for each other
+_PRODUCT = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ def axial_pairs(
         rows = used[half[used] == part]
         new = np.r_[True, np.diff(cell[rows]) != 0] if rows.size else np.zeros(0, bool)
         number = np.cumsum(new) - 1  # the half's own cells, from 0
-        step = max(1, min(_CELLS_AT_ONCE, 40_000_000 // (segments.count * size)))
+        step = max(16, _PRODUCT // segments.count**2)
         for begin in range(0, int(number[-1]) + 1 if rows.size else 0, step):
             a, b = np.searchsorted(number, [begin, begin + step])
             cells = int(number[b - 1]) - begin + 1
