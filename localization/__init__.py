@@ -1,8 +1,12 @@
 """Host side of localization: tables of emitters, peaks, matching, scores, movies and files."""
 
 from localization.camera_calibration import CameraCalibration, LevelStatistics, calibrate_camera, measure_level
-from localization.io import Movie, TableWriter, open_movie, read, write
+from localization.drift import Drift, apply_drift, correct_drift
+from localization.filters import Criteria, FilterReport, count_neighbours, filter_localizations
+from localization.image_peaks import image_peaks
+from localization.io import Movie, TableFile, TableWriter, open_movie, read, read_file, write
 from localization.line_profile import LineProfile, ProfileWidth, line_profile, profile_width
+from localization.linking import Linked, link_blinks
 from localization.matching import Matches, match
 from localization.metrics import (
     CrlbRatio,
@@ -24,6 +28,7 @@ from localization.photometry import GainEstimate, estimate_gain_offset
 from localization.precision_curve import PrecisionRecall, average_precision, precision_recall_curve
 from localization.render_image import image_shape, table_region_um, to_image
 from localization.resolution import RingCorrelation, fourier_ring_correlation
+from localization.tracks import Diffusion, diffusion, find_tracks
 from localization.types import (
     LocalizationError,
     Localizations,
@@ -44,6 +49,18 @@ from localization.uncertainty import (
 frc = fourier_ring_correlation
 
 __all__ = [
+    "Drift",
+    "apply_drift",
+    "correct_drift",
+    "Criteria",
+    "FilterReport",
+    "count_neighbours",
+    "filter_localizations",
+    "Linked",
+    "link_blinks",
+    "Diffusion",
+    "diffusion",
+    "find_tracks",
     "AxisCalibration",
     "CameraCalibration",
     "CrlbRatio",
@@ -61,6 +78,7 @@ __all__ = [
     "RingCorrelation",
     "Score",
     "SubpixelUniformity",
+    "TableFile",
     "TableWriter",
     "UncertaintyCalibration",
     "average_precision",
@@ -73,6 +91,7 @@ __all__ = [
     "estimate_gain_offset",
     "fourier_ring_correlation",
     "frc",
+    "image_peaks",
     "image_shape",
     "line_profile",
     "list_peaks",
@@ -85,6 +104,7 @@ __all__ = [
     "precision_recall_curve",
     "profile_width",
     "read",
+    "read_file",
     "rescale_sigma",
     "rmse_over_crlb",
     "score",

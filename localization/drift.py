@@ -84,7 +84,9 @@ def correct_drift(
         if not (np.isfinite(value) and value > 0):
             raise LocalizationError(f"drift: {name} is {value}; give a positive distance in um")
     if search_um < 5 * max(pixel_um, pixel_z_um):
-        raise LocalizationError(f"drift: search_um is {search_um:g}; it must be at least 5 pixels (of {pixel_z_um:g} um)")
+        raise LocalizationError(
+            f"drift: search_um is {search_um:g}; it must be at least 5 pixels (of {pixel_z_um:g} um)"
+        )
     rows_each, most = _CHOICE[method]
     segments = cut_segments(locs, segment_frames, rows_each=rows_each, most=most)
     diagnostics: dict[str, float] = {"segments": segments.count, "segment_frames": segments.frames}
@@ -104,7 +106,9 @@ def correct_drift(
     else:
         at_rows = curve(segments.centre_frame, lateral[0], segments.first, segments.last)[locs.frame - segments.first]
         try:
-            axial = estimate(locs, xy_um - at_rows, segments, pixel_z_um, search_um, diagnostics, notes, _CELL_UM[method])
+            axial = estimate(
+                locs, xy_um - at_rows, segments, pixel_z_um, search_um, diagnostics, notes, _CELL_UM[method]
+            )
         except LocalizationError as error:  # x and y are worth having without it
             notes.append(f"z was not corrected: {error}")
             axial = np.zeros((segments.count, 1)), np.full(1, np.nan)
@@ -116,9 +120,7 @@ def correct_drift(
     by_frame, segment_um = by_frame - zero, segment_um - zero
     error = np.array([curve_error_um(s, n) for s, n in zip(segment_um.T, noise_um, strict=True)])
     frame = np.arange(segments.first, segments.last + 1)
-    drift = Drift(
-        frame, *by_frame.T, error, segments.centre_frame, segment_um, method, diagnostics, tuple(notes)
-    )
+    drift = Drift(frame, *by_frame.T, error, segments.centre_frame, segment_um, method, diagnostics, tuple(notes))
     for axis, name in enumerate("xyz"):
         if error[axis] > 0.5 * drift.range_um[axis]:
             notes.append(

@@ -111,7 +111,9 @@ def _forward(bins, n_bins: int, steps: Ints, segments: Segments, pixel_um, searc
     """
     for most in _GROUPS:
         edges = np.unique(np.round(np.linspace(0, segments.count, min(most, segments.count) + 1)).astype(np.int64))
-        groups = [segments.order[segments.start[a] : segments.stop[b - 1]] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        groups = [
+            segments.order[segments.start[a] : segments.stop[b - 1]] for a, b in zip(edges[:-1], edges[1:], strict=True)
+        ]
         centre = np.array([segments.centre_frame[a:b].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)])
         drift, significance = np.zeros((len(groups), axes)), np.full(len(groups), np.inf)
         reference = np.zeros(n_bins, np.int32)
