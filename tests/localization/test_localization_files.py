@@ -20,22 +20,23 @@ from localization import (
 
 HEADER = (
     '"id","frame","x [nm]","y [nm]","z [nm]","intensity [photon]","offset [photon]",'
-    '"uncertainty_xy [nm]","uncertainty_z [nm]","score"'
+    '"uncertainty_xy [nm]","uncertainty_z [nm]","uncertainty_x [nm]","uncertainty_y [nm]","channel","score"'
 )
 
 
 def random_table(n, seed=0):
     rng = np.random.default_rng(seed)
-    sigma_um = rng.uniform(0.005, 0.03, n)
+    sigma_um = rng.uniform(0.005, 0.03, (2, n))
     return make_localizations(
         np.sort(rng.integers(0, 50, n)),
         *rng.uniform(-1, 40, (2, n)),
         rng.uniform(-0.5, 5, n),
         photons=rng.gamma(3, 1000, n),
         background=rng.uniform(0, 90, n),
-        sigma_x_um=sigma_um,
-        sigma_y_um=sigma_um,
-        sigma_z_um=2 * sigma_um,
+        sigma_x_um=sigma_um[0],
+        sigma_y_um=sigma_um[1],
+        sigma_z_um=2 * sigma_um[0],
+        channel=rng.integers(0, 3, n),
         score=rng.random(n),
     )
 
@@ -73,7 +74,7 @@ def test_file_holds_thunderstorm_conventions(tmp_path):
     write(tmp_path / "locs.csv", locs)
     lines = (tmp_path / "locs.csv").read_text().splitlines()
     assert lines[0] == HEADER
-    assert lines[1] == "1,1,50.0,150.0,250.0,1000.0,12.5,NaN,NaN,1.0"
+    assert lines[1] == "1,1,50.0,150.0,250.0,1000.0,12.5,NaN,NaN,NaN,NaN,0,1.0"
     assert lines[2].split(",")[:2] == ["2", "5"]
     assert float(lines[2].split(",")[7]) == pytest.approx(35.355, abs=1e-3)  # sqrt((30^2 + 40^2) / 2)
 
@@ -141,7 +142,7 @@ def test_bad_targets_and_channels_are_refused(tmp_path):
     with pytest.raises(LocalizationError, match="is a folder"):
         write(tmp_path, random_table(1))
     with pytest.raises(LocalizationError, match="no channel"):
-        write(tmp_path / "locs.csv", make_localizations([0], [1.0], [1.0], [0.0], channel=1))
+        write(tmp_path / "locs.csv", make_localizations([0], [1.0], [1.0], [0.0], channel=1), format="challenge")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,189 @@
+"""Tables as text: one reader for every format, told by a `TextFormat` what the columns mean."""
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from localization.types import LocalizationError, Localizations, make_localizations
+
+_FINITE = ("frame", "x_um", "y_um", "z_um", "channel")
+_LABEL = re.compile(r"\s*(.*?)\s*(?:[\[(]\s*([^\])]*?)\s*[\])])?\s*")
+
+Units = Mapping[str | None, float | None]
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """What the columns of a text format mean.
+
+    `columns`: name in the file (lower case) -> (our column, factor per unit). A unit with the factor None is
+    understood, but is not ours (camera counts): such a column is left out, with a note. `sigma_xy_um` stands for
+    both lateral sigmas. Frames count from `first_frame`. `shift_um` (x, y) is added to positions: half a pixel
+    where the first pixel's centre is at 0. `z_shift_um` is added to z.
+    """
+
+    title: str
+    columns: Mapping[str, tuple[str, Units]]
+    first_frame: int
+    labels: Mapping[str, str]
+    shift_um: tuple[float, float] = (0.0, 0.0)
+    z_shift_um: float = 0.0
+    separator: str = ","
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text as it stands in the file: labels, rows with their line numbers as index."""
+
+    labels: list[str]
+    rows: pd.DataFrame
+
+
+def split_label(label: str) -> tuple[str, str | None]:
+    """A column's name in lower case and its unit, in brackets of either kind.
+
+    >>> split_label("x [nm]"), split_label("Position X (um)"), split_label("score")
+    (('x', 'nm'), ('position x', 'um'), ('score', None))
+    """
+    parts = _LABEL.fullmatch(label)
+    return (parts[1].lower(), parts[2]) if parts else (label.lower(), None)
+
+
+def to_localizations(path: Path, text: TextTable, rules: TextFormat) -> tuple[Localizations, list[str]]:
+    """The localizations of a table, and notes on what was left out. Raises LocalizationError."""
+    columns: dict[str, np.ndarray] = {}
+    header: dict[str, str] = {}
+    notes: list[str] = []
+    for k, label in enumerate(text.labels):
+        name, unit = split_label(label)
+        if name not in rules.columns:
+            continue
+        target, units = rules.columns[name]
+        if unit not in units:
+            known = " or ".join(f"'{name} [{u}]'" if u else f"'{name}'" for u, f in list(units.items())[:2] if f)
+            raise LocalizationError(f"{path}: unknown unit in column '{label}'; convert it and call it {known}")
+        factor = units[unit]
+        if factor is None:
+            notes.append(f"column '{label}' is in {unit}, not in ours: left out")
+            continue
+        if target in columns:
+            raise LocalizationError(f"{path}: columns '{header[target]}' and '{label}' mean the same; drop one")
+        columns[target] = _numbers(path, label, text.rows.iloc[:, k], finite=target in _FINITE) * factor
+        header[target] = label
+    for name in ("frame", "x_um", "y_um"):
+        if name not in columns:
+            raise LocalizationError(
+                f"{path}: no column '{rules.labels[name]}'; export it as {rules.title} with that column"
+            )
+    whole = {"frame": rules.first_frame, "channel": 0}
+    for name, first in whole.items():
+        values = columns.get(name, np.zeros(0))
+        wrong = np.flatnonzero((values < first) | (values != np.round(values)) | (np.abs(values) > 2**53))
+        if wrong.size:
+            line = text.rows.index[wrong[0]]
+            raise LocalizationError(
+                f"{path}: line {line}: column '{header[name]}' is {values[wrong[0]]:g}; "
+                f"{name}s are whole and start at {first} in {rules.title}"
+            )
+    columns["frame"] = columns["frame"] - rules.first_frame
+    columns["x_um"] = columns["x_um"] + rules.shift_um[0]
+    columns["y_um"] = columns["y_um"] + rules.shift_um[1]
+    columns["z_um"] = columns.get("z_um", np.zeros(columns["frame"].size)) + rules.z_shift_um
+    lateral = columns.pop("sigma_xy_um", None)
+    for name in ("sigma_x_um", "sigma_y_um"):
+        if lateral is not None and name not in columns:
+            columns[name] = lateral
+    return make_localizations(**columns), notes
+
+
+def read_text(path: Path, *, separator: str = ",", comment: str = "", labels: list[str] | None = None) -> TextTable:
+    """A table of text with its line numbers in the file. Raises LocalizationError for what is no such table.
+
+    Lines at the top that begin with `comment` are passed over; with `labels` the file has no header line.
+    """
+    skipped = 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            while comment and file.readline().startswith(comment):
+                skipped += 1
+            if comment:
+                file.seek(0)
+                for _ in range(skipped):
+                    file.readline()
+            if labels is None:
+                labels = header_labels(path, file.readline(), separator)
+                skipped += 1
+            # Blank lines are kept so that row numbers are line numbers, and dropped below.
+            rows = pd.read_csv(
+                file, header=None, names=labels, skip_blank_lines=False, skipinitialspace=True, low_memory=False,
+                sep=separator if separator != " " else r"\s+",
+            )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        return TextTable(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}))
+    except pd.errors.ParserError as error:
+        reason = " ".join(str(error).split())
+        raise LocalizationError(f"{path}: not a regular CSV table ({reason}); repair or export it again") from error
+    except UnicodeDecodeError as error:
+        raise LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)") from error
+    except OSError as error:
+        raise LocalizationError(f"{path}: cannot read ({error.strerror}); check the file") from error
+    except (ValueError, csv.Error, MemoryError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LocalizationError(f"{path}: not a regular CSV table ({reason}); repair or export it again") from error
+    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes surplus leading fields for row labels
+        raise LocalizationError(f"{path}: rows have more fields than the header; repair or export it again")
+    rows.index = pd.RangeIndex(skipped + 1, len(rows) + skipped + 1)
+    return TextTable(labels, rows.dropna(how="all"))
+
+
+def header_labels(path: Path, line: str, separator: str = ",") -> list[str]:
+    """The column names of a header line. Raises LocalizationError where it is empty or names one twice."""
+    try:
+        labels = next(csv.reader([line], delimiter=separator), [])
+        if len(labels) == 1:  # a spreadsheet has quoted the whole line once more
+            labels = next(csv.reader(labels, delimiter=separator), [])
+    except csv.Error as error:
+        raise LocalizationError(f"{path}: the header cannot be read ({error}); write the table again") from error
+    labels = [label.strip() for label in labels]
+    if not any(labels):
+        raise LocalizationError(f"{path}: the file is empty or has no header; write the table again")
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise LocalizationError(f"{path}: column '{twice[0]}' appears twice; drop one")
+    return labels
+
+
+def _numbers(path: Path, label: str, column: pd.Series, *, finite: bool) -> np.ndarray:
+    numbers = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+    text = np.isnan(numbers) & column.notna().to_numpy()
+    bad = np.flatnonzero(text | ~np.isfinite(numbers)) if finite else np.flatnonzero(text)
+    if bad.size:
+        shown = str(column.iloc[bad[0]])[:40]
+        raise LocalizationError(
+            f"{path}: line {column.index[bad[0]]}: column '{label}' is {' '.join(shown.split())}, "
+            "not a number; remove or correct that line"
+        )
+    return numbers
+
+
+def decimals(column: np.ndarray, places: int) -> np.ndarray:
+    """Rounded to `places` decimals; what is not known stays NaN, and minus zero becomes zero."""
+    return np.round(column, places) + 0.0
+
+
+def is_known(column: np.ndarray) -> bool:
+    """Whether any value of a column is known."""
+    return bool(np.isfinite(column).any()) if column.size else False
+
+
+def half_pixel_um(pixel_um: float | None) -> float:
+    """Half a pixel. Raises LocalizationError for a size that is none."""
+    if pixel_um is None or not (math.isfinite(pixel_um) and 0 < pixel_um < 1000):
+        raise LocalizationError(f"pixel_um = {pixel_um} must be the camera pixel in the sample, in um, such as 0.1")
+    return 0.5 * pixel_um

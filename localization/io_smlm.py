@@ -1,0 +1,77 @@
+"""The .smlm file: a zip with a manifest and binary tables, read only.
+
+Format: https://github.com/imodpasteur/smlm-file-format (specification 0.2): little-endian rows, nanometres.
+"""
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localization.types import LocalizationError, Localizations, make_localizations
+
+_TYPES = {"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"}
+# name in the file -> (our column, factor); positions stand under three names
+_COLUMNS = {
+    "frame": ("frame", 1.0),
+    **{name: ("x_um", 1e-3) for name in ("x", "x_position", "position_x")},
+    **{name: ("y_um", 1e-3) for name in ("y", "y_position", "position_y")},
+    **{name: ("z_um", 1e-3) for name in ("z", "z_position", "position_z")},
+    "intensity": ("photons", 1.0),
+    "background": ("background", 1.0),
+    "local_background": ("background", 1.0),
+    "uncertainty_x": ("sigma_x_um", 1e-3),
+    "uncertainty_y": ("sigma_y_um", 1e-3),
+    "uncertainty_z": ("sigma_z_um", 1e-3),
+    "channel": ("channel", 1.0),
+}
+_MOST_BYTES = 1 << 34
+
+
+def read_smlm(path: Path) -> tuple[Localizations, list[str]]:
+    """The localizations of the file's table. Raises LocalizationError for several tables and for damage."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+            tables = [entry for entry in manifest["files"] if entry.get("type") == "table"]
+            if len(tables) != 1:
+                raise LocalizationError(f"{path}: holds {len(tables)} tables; export one by itself")
+            kind = manifest["formats"][tables[0]["format"]]
+            if archive.getinfo(tables[0]["name"]).file_size > _MOST_BYTES:
+                raise LocalizationError(f"{path}: the table announces more bytes than any; export it again")
+            raw = archive.read(tables[0]["name"])
+        return _table(path, kind, int(tables[0]["rows"]), raw)
+    except LocalizationError:
+        raise
+    except (
+        zipfile.BadZipFile, zlib.error, OSError, KeyError, ValueError, TypeError, AttributeError, IndexError,
+        EOFError, RuntimeError, NotImplementedError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise LocalizationError(f"{path}: not a whole .smlm file ({reason}); export it again") from error
+
+
+def _table(path: Path, kind: dict[str, Any], n_rows: int, raw: bytes) -> tuple[Localizations, list[str]]:
+    if kind["mode"] != "binary" or not set(kind["dtype"]) <= _TYPES or any(int(n) != 1 for n in kind["shape"]):
+        raise LocalizationError(f"{path}: a table that is not of plain binary columns; export it again")
+    row = np.dtype([(str(k), np.dtype(name).newbyteorder("<")) for k, name in enumerate(kind["dtype"])])
+    if n_rows < 0 or n_rows * row.itemsize > len(raw) or len(kind["headers"]) != len(kind["dtype"]):
+        raise LocalizationError(f"{path}: announces {n_rows} rows and holds fewer; copy or export it again")
+    rows = np.frombuffer(raw, row, n_rows)
+    columns: dict[str, Any] = {}
+    for k, header in enumerate(kind["headers"]):
+        target, factor = _COLUMNS.get(str(header), ("", 0.0))
+        if target and target not in columns:
+            columns[target] = rows[str(k)].astype(np.float64) * factor
+    for name, header in (("frame", "frame"), ("x_um", "x"), ("y_um", "y")):
+        if name not in columns:
+            raise LocalizationError(f"{path}: no column {header}; export it again")
+    columns.setdefault("z_um", np.zeros(n_rows))
+    try:
+        locs = make_localizations(**columns)
+    except LocalizationError as error:
+        raise LocalizationError(f"{path}: {error}") from error
+    return locs, ["the format does not say where its pixels begin nor from where its frames count: taken as they are"]
