@@ -35,6 +35,8 @@ usage: colocus COMMAND ...            colocus COMMAND --help
   retrieve   from bead stacks to a calibrated PSF
   calibrate-camera   gain, offset and read noise from frames
 
+  render, resolution   a localization list as a picture; the detail in it
+
 A CONFIG is a preset or a TOML file; KEY=VALUE changes a setting, like
 run.optimiser.steps=500 or seeds=[0,1,2]. Each run writes one folder:
 report.html, metrics.json, figures/, log.jsonl, config.json and arms/.
@@ -42,8 +44,7 @@ report.html, metrics.json, figures/, log.jsonl, config.json and arms/.
   colocus config                      the presets
   colocus config quick > mine.toml    a file to edit
   colocus codesign mine.toml --out runs/mask
-  colocus compare quick --out runs/quick --minutes 30
-  colocus compare quick --out runs/quick --resume
+  colocus compare quick --out runs/quick --minutes 30    (or --resume)
 
 Exit status: 0 done, 2 wrong input (one line says what), 3 time limit, 130 interrupted.
 """
@@ -52,7 +53,7 @@ ABOUT = {
     "codesign": "Learn a phase mask together with its decoder: the first arm of CONFIG with learn = true.",
     "train": "Train a decoder for a mask that stays as it is: the first arm of CONFIG that does not learn.",
     "compare": "Train and score one decoder per arm and seed of CONFIG, then write the report.",
-    "evaluate": "Show the scores of a run (and write its report anew), or, with KEY=VALUE, score it again.",
+    "evaluate": "Show the scores of a run (KEY=VALUE scores it again), or score a localization list against the truth.",
     "localize": "Turn a movie into a localization list, with a trained arm or with DeepSTORM3D weights.",
     "merge": "Join what the members of a job array (colocus localize --chunk i/n) have done into one list.",
     "config": "Print CONFIG with every key as TOML, or list the presets.",
@@ -60,12 +61,12 @@ ABOUT = {
     "design": "Find the phase mask whose Cramer-Rao bound is least over a depth range.",
     "fabricate": "Write a mask for an SLM or for etching, and report what misalignment and levels cost.",
     "retrieve": "Retrieve a calibrated PSF from one or several bead stacks.",
+    "render": "Draw a localization list: counts, or Gaussians of each one's uncertainty, coloured by depth.",
+    "resolution": "Measure the resolution of a localization list, and the width of what a line crosses.",
     "calibrate-camera": "Measure offset, gain and read noise from dark and flat frames, or estimate them from a movie.",
 }
 _NOTES = {
     "codesign": "Writes the learned mask as mask.npz and mask.mat too.",
-    "evaluate": "RUN is the folder of an experiment or of one of its arms; KEYs are those of [score], like "
-    "score.frames=500.",
 }
 
 
@@ -94,10 +95,6 @@ def _parser(command: str) -> _Parser:
         parser.add_argument("--minutes", type=_minutes, metavar="M", help="stop after M minutes, to be resumed")
     if command in ("codesign", "train"):
         parser.add_argument("--arm", metavar="LABEL", help="another arm of CONFIG")
-    if command == "evaluate":
-        parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-        parser.add_argument("assignments", help="how to score it again", **key)
-        parser.add_argument("--out", type=Path, metavar="FILE", help="write the new scores as JSON")
     if command in _SEPARATE:
         _command_module(command).add_arguments(parser)
     if command == "config":
@@ -253,14 +250,6 @@ def _experiment(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     return _run(arguments, argv)
 
 
-def _evaluate(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    del argv
-    from experiments import jobs
-
-    print("\n".join(jobs.evaluate(arguments.run, arguments.assignments, arguments.out)))
-    return 0
-
-
 def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     del argv
     from experiments.config import load_experiment, presets, read_toml
@@ -277,18 +266,20 @@ def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 _SEPARATE = (
+    "evaluate",
     "localize",
     "merge",
     "crlb",
     "design",
     "fabricate",
     "retrieve",
+    "render",
+    "resolution",
     "calibrate-camera",
 )  # each in a file of its own
 _RUNS = ("demo", "codesign", "train", "compare")
 _COMMANDS = {name: _experiment for name in _RUNS} | {
     "demo": _demo,
-    "evaluate": _evaluate,
     "config": _config,
 }
 

@@ -1,0 +1,80 @@
+"""`colocus evaluate`: the scores of a run, or of a localization list against the truth."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `colocus evaluate`."""
+    parser.add_argument("run", type=Path, metavar="RUN | LOCS", help="folder of a run, or a localization list")
+    parser.add_argument("assignments", metavar="KEY=VALUE", nargs="*", default=[], help="RUN: how to score it again")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the scores as JSON (LOCS: and a figure)")
+    parser.add_argument("--truth", type=Path, metavar="TRUTH", help="LOCS: the true positions, a list too")
+    text = "LOCS: lateral,axial nm, or the radius of a ball (250,500)"
+    parser.add_argument("--gate", nargs="+", metavar="GATE", help=text)
+    parser.add_argument("--dimensions", choices=("auto", "2", "3"), default="auto", help="LOCS: 2 leaves z out")
+    parser.add_argument("--pixel", type=float, metavar="NM", help="LOCS: camera pixel, to test sub-pixel bias")
+    parser.epilog = (
+        "RUN is the folder of an experiment or of one of its arms; KEYs are those of [score], like score.frames=500. "
+        "LOCS is scored at every GATE: Jaccard, RMSE, efficiency, average precision, calibration of its "
+        "uncertainty, and what randomly placed points would have."
+    )
+
+
+def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Score and print; returns the exit status."""
+    del argv
+    if arguments.truth is None and not arguments.run.is_file():
+        from experiments import jobs
+
+        _refuse_table_options(arguments)
+        print("\n".join(jobs.evaluate(arguments.run, arguments.assignments, arguments.out)))
+        return 0
+    return _evaluate_table(arguments)
+
+
+def _refuse_table_options(arguments: argparse.Namespace) -> None:
+    from training import ConfigError
+
+    if arguments.gate is not None or arguments.pixel is not None or arguments.dimensions != "auto":
+        raise ConfigError("--gate, --dimensions and --pixel go with a localization list and its --truth")
+
+
+def _evaluate_table(arguments: argparse.Namespace) -> int:
+    print("colocus evaluate: loading", file=sys.stderr, flush=True)
+    from rich.console import Console
+
+    from experiments.evaluate_table import EvaluateConfig, evaluate_table, table, write
+    from localization import read
+    from training import ConfigError
+
+    if arguments.truth is None:
+        raise ConfigError(f"{arguments.run} is a file; name the true positions with --truth, or the folder of a run")
+    if arguments.assignments:
+        raise ConfigError(f"{arguments.assignments[0]!r} is a setting of a run; a list has --gate and --dimensions")
+    default = EvaluateConfig()
+    gates = default.gates_nm if arguments.gate is None else tuple(_gate(text) for text in arguments.gate)
+    config = EvaluateConfig(gates_nm=gates, dimensions=arguments.dimensions, pixel_nm=arguments.pixel)
+    console = Console(file=sys.stderr, highlight=False)
+    with console.status("reading") as status:
+        found, truth = read(arguments.run), read(arguments.truth)
+        status.update("scoring")
+        result = evaluate_table(found, truth, config)
+    print("\n".join(table(result)))
+    if arguments.out is not None:
+        written = write(config, result, arguments.out)
+        print("\nwrote " + ", ".join(map(str, written)))
+    return 0
+
+
+def _gate(text: str) -> tuple[float, ...]:
+    from training import ConfigError
+
+    try:
+        sizes = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (1, 2) or not all(0 < size < float("inf") for size in sizes):
+        raise ConfigError(f"--gate {text}: give lateral,axial in nm, like 250,500, or one radius, like 100")
+    return sizes

@@ -1,0 +1,49 @@
+"""`colocus render`: a localization list in, a picture out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `colocus render`."""
+    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".tif to measure, .png to look at")
+    parser.add_argument("--pixel", type=float, default=10.0, metavar="NM", help="pixel of the picture (10)")
+    parser.add_argument("--mode", choices=("histogram", "gaussian"), default="histogram", help="(histogram)")
+    parser.add_argument("--depth", action="store_true", help="coloured by z; in a TIFF a channel of mean z")
+    parser.add_argument("--region", metavar="X0,X1,Y0,Y1", help="part to draw, um (all)")
+    parser.add_argument("--z", metavar="Z0,Z1", help="depths to draw, um (all)")
+    parser.add_argument("--sigma", type=float, metavar="NM", help="one uncertainty for all, in place of the table's")
+    parser.add_argument("--min-sigma", type=float, default=0.0, metavar="NM", help="no Gaussian narrower (0)")
+    parser.add_argument("--saturate", type=float, default=0.995, metavar="Q", help="PNG: quantile drawn white (0.995)")
+    parser.add_argument("--gamma", type=float, default=0.6, metavar="G", help="PNG: power of the brightness (0.6)")
+    parser.epilog = "gaussian draws every row as wide as its own uncertainty; a TIFF sums to the number of rows."
+
+
+def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Read, draw and write; returns the exit status."""
+    del argv
+    print("colocus render: loading", file=sys.stderr, flush=True)
+    from rich.console import Console
+
+    from experiments.commands.numbers import numbers
+    from experiments.render import RenderConfig, render
+    from localization import read
+
+    config = RenderConfig(
+        pixel_nm=arguments.pixel,
+        mode=arguments.mode,
+        depth=arguments.depth,
+        region_um=numbers("--region", arguments.region, 4),
+        z_range_um=numbers("--z", arguments.z, 2),
+        sigma_nm=arguments.sigma,
+        min_sigma_nm=arguments.min_sigma,
+        saturate=arguments.saturate,
+        gamma=arguments.gamma,
+    )
+    console = Console(file=sys.stderr, highlight=False)
+    with console.status("reading") as status:  # says nothing where the output is no terminal
+        lines = render(read(arguments.locs), config, arguments.out, say=status.update)
+    print("\n".join([*lines, f"wrote {arguments.out}"]))
+    return 0

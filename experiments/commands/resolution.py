@@ -1,0 +1,60 @@
+"""`colocus resolution`: a localization list in, its Fourier ring correlation and line widths out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `colocus resolution`."""
+    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list, linked and free of drift")
+    parser.add_argument("--out", type=Path, default=Path("runs/resolution"), metavar="DIR", help="(runs/resolution)")
+    parser.add_argument("--pixel", type=float, default=10.0, metavar="NM", help="a quarter of the resolution (10)")
+    parser.add_argument("--region", metavar="X0,X1,Y0,Y1", help="part to measure, um (all)")
+    parser.add_argument(
+        "--split", choices=("blocks", "random"), default="blocks", help="halves by time or row (blocks)"
+    )
+    parser.add_argument("--block-frames", type=int, metavar="N", help="frames of a block (a 20th, at most 500)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="splits, for the spread (5)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the splits (0)")
+    parser.add_argument("--profile", metavar="X0,Y0:X1,Y1", help="a line to measure a width along, um")
+    parser.add_argument("--width", type=float, default=200.0, metavar="NM", help="how wide the line is (200)")
+    parser.add_argument("--bin", type=float, default=5.0, metavar="NM", help="bins along the line (5)")
+    parser.add_argument("--double", action="store_true", help="fit two peaks of one width")
+    parser.epilog = "Writes resolution.json, resolution.png, frc.csv, profile.csv and config.json."
+
+
+def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Measure, print, draw; returns the exit status."""
+    del argv
+    print("colocus resolution: loading", file=sys.stderr, flush=True)
+    from rich.console import Console
+
+    from experiments.commands.numbers import numbers
+    from experiments.resolution import ResolutionConfig, measure, table, write
+    from localization import read
+    from training import ConfigError
+
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ConfigError(f"{arguments.out} is a file; name a folder")
+    line = None if arguments.profile is None else arguments.profile.replace(":", ",")
+    config = ResolutionConfig(
+        pixel_nm=arguments.pixel,
+        region_um=numbers("--region", arguments.region, 4),
+        split=arguments.split,
+        block_frames=arguments.block_frames,
+        repeats=arguments.repeats,
+        seed=arguments.seed,
+        profile_um=numbers("--profile", line, 4),
+        profile_width_nm=arguments.width,
+        profile_bin_nm=arguments.bin,
+        profile_model="double" if arguments.double else "gaussian",
+    )
+    console = Console(file=sys.stderr, highlight=False)
+    with console.status("reading") as status:
+        locs = read(arguments.locs)
+        status.update("correlating")
+        result = measure(locs, config)
+    written = write(config, result, arguments.out)
+    print("\n".join([*table(config, result), "", "wrote " + ", ".join(map(str, written))]))
+    return 0
