@@ -73,8 +73,8 @@ def correct_drift(
     >>> place, frame = rng.uniform(1, 5, (40, 2))[rng.integers(0, 40, 4000)], rng.integers(0, 300, 4000)
     >>> x_um, y_um = (place + rng.normal(0, 0.01, (4000, 2))).T
     >>> drift = correct_drift(make_localizations(frame, x_um + 0.0004 * frame, y_um, 0 * x_um))[1]
-    >>> bool(abs(drift.x_um[200] - drift.x_um[100] - 0.04) < 0.003), drift.notes
-    (True, ('z: all depths are equal, taken as a 2D table; drift in z was not estimated',))
+    >>> bool(abs(drift.x_um[200] - drift.x_um[100] - 0.04) < 0.003), drift.notes[0]
+    (True, 'z: all depths are equal, taken as a 2D table; drift in z was not estimated')
     """
     if method not in _PIXEL_UM:
         raise LocalizationError(f"drift: unknown method {method!r}; use 'rcc' or 'aim'")
@@ -119,15 +119,26 @@ def correct_drift(
     zero = by_frame[rows].mean(axis=0)
     by_frame, segment_um = by_frame - zero, segment_um - zero
     error = np.array([curve_error_um(s, n) for s, n in zip(segment_um.T, noise_um, strict=True)])
-    frame = np.arange(segments.first, segments.last + 1)
-    drift = Drift(frame, *by_frame.T, error, segments.centre_frame, segment_um, method, diagnostics, tuple(notes))
     for axis, name in enumerate("xyz"):
-        if error[axis] > 0.5 * drift.range_um[axis]:
+        span = float(np.ptp(by_frame[:, axis]))
+        if error[axis] > 0.5 * span:
             notes.append(
                 f"{name}: the error of {error[axis] * 1e3:.1f} nm is not small against the drift's range of "
-                f"{drift.range_um[axis] * 1e3:.1f} nm; the table may be as good without this correction"
+                f"{span * 1e3:.1f} nm; the table may be as good without this correction"
             )
-    drift = Drift(**{**vars(drift), "notes": tuple(notes)})
+    x_um, y_um, z_um = by_frame.T
+    drift = Drift(
+        frame=np.arange(segments.first, segments.last + 1),
+        x_um=x_um,
+        y_um=y_um,
+        z_um=z_um,
+        error_um=error,
+        segment_frame=segments.centre_frame,
+        segment_um=segment_um,
+        method=method,
+        diagnostics=diagnostics,
+        notes=tuple(notes),
+    )
     return apply_drift(locs, drift), drift
 
 
@@ -147,7 +158,7 @@ def apply_drift(locs: Localizations, drift: Drift) -> Localizations:
     low, high = int(locs.frame.min()), int(locs.frame.max())
     if low < drift.frame[0] or high > drift.frame[-1]:
         raise LocalizationError(
-            f"apply_drift: the table has frames {low} to {high}, the drift covers {drift.frame[0]} to {drift.frame[-1]}; "
+            f"apply_drift: the table has frames {low} to {high}, the drift {drift.frame[0]} to {drift.frame[-1]}; "
             "estimate it from the whole movie"
         )
     columns = {name: getattr(locs, name) for name in COLUMNS}
@@ -191,8 +202,8 @@ def _rcc(locs, xy_um, segments: Segments, pixel_um, search_um, diagnostics, note
     }
     if solved.used < 0.8 * pairs.first.size:
         notes.append(
-            f"{axes}: {solved.used} of {pairs.first.size} pairs of segments were used; {solved.faint} had no clear peak "
-            f"within {search_um:g} um, {solved.contradicting} contradicted the others"
+            f"{axes}: {solved.used} of {pairs.first.size} pairs of segments were used; {solved.faint} had no "
+            f"clear peak within {search_um:g} um, {solved.contradicting} contradicted the others"
         )
     return solved.drift_um, solved.noise_um
 
@@ -212,7 +223,7 @@ def _aim(locs, xy_um, segments: Segments, pixel_um, search_um, diagnostics, note
     }
     if aligned.filled.any():
         notes.append(
-            f"{axes}: {int(aligned.filled.sum())} of {segments.count} segments have no clear summit of intersections; their "
-            "drift is drawn from their neighbours"
+            f"{axes}: {int(aligned.filled.sum())} of {segments.count} segments have no clear summit of intersections; "
+            "their drift is drawn from their neighbours"
         )
     return aligned.drift_um, aligned.noise_um

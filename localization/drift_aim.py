@@ -18,7 +18,7 @@ _BINS_MAX = 150_000_000
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """Drift (S, axes) in um, its standard error per axis, each segment's significance (S,), and which were filled in."""
+    """Drift (S, axes) in um, its standard error per axis, significances (S,), which were filled in."""
 
     drift_um: Floats
     noise_um: Floats
@@ -35,7 +35,7 @@ def align_lateral(xy_um: Floats, half: Ints, segments: Segments, *, pixel_um: fl
     size = np.ceil((xy_um.max(axis=0) - low + search_um) / pixel_um).astype(np.int64) + REACH + 3
     if int(size[0]) * int(size[1]) > _BINS_MAX:
         raise LocalizationError(
-            f"drift: {size[0]} x {size[1]} bins of {pixel_um * 1e3:.0f} nm are too many; raise pixel_um, or cut the region"
+            f"drift: {size[0]} x {size[1]} bins of {pixel_um * 1e3:.0f} nm are too many; raise pixel_um, or cut it"
         )
 
     def bins(rows: Ints, drift_um: Floats) -> Ints:
@@ -146,7 +146,7 @@ def _filled(drift: Floats, significance: Floats, centre: Floats) -> Floats:
 def _counts(bins, segments: Segments, drift: Floats, significance: Floats, n_bins: int) -> NDArray[np.int32]:
     counts = np.zeros(n_bins, np.int32)
     for k in np.flatnonzero(significance >= SIGNIFICANT):
-        _add(counts, bins(segments.rows(k), drift[k]))
+        _add(counts, bins(segments.rows(int(k)), drift[k]))
     return counts
 
 
@@ -179,7 +179,8 @@ def _require_summits(significance: Floats, names: str) -> None:
     clear = int((significance >= SIGNIFICANT).sum())
     if clear <= _ENOUGH * significance.size:
         raise LocalizationError(
-            f"drift in {names}: only {clear} of {significance.size} segments meet the others more often at one shift than "
-            f"around it (median {np.median(significance):.1f} standard deviations, {SIGNIFICANT:g} needed); give a larger "
-            "segment_frames; points without common structure cannot be aligned"
+            f"drift in {names}: only {clear} of {significance.size} segments meet the others more often at one shift "
+            f"than around it (median {np.median(significance):.1f} standard deviations, {SIGNIFICANT:g} needed); "
+            "give a larger segment_frames, or try method 'rcc', which follows jumps; points without common structure "
+            "cannot be aligned"
         )

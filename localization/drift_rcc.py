@@ -1,14 +1,18 @@
 """Redundant cross-correlation: every pair of segments is shifted onto each other, and the shifts must add up."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
-from scipy import fft, sparse
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from localization.drift_segments import Floats, Ints, Segments, summit
 from localization.types import LocalizationError
+
+fft: Any = scipy.fft  # whose declared types are those of its dispatcher
 
 SIGNIFICANT = 6.0  # a summit's height over the window's own scatter: noise alone stays below 5 in such a window
 _TILE_UM = 12.5  # sides of the tiles that bound memory
@@ -68,7 +72,7 @@ def lateral_pairs(xy_um: Floats, segments: Segments, *, pixel_um: float, search_
 
 def _tile_spectra(pixel: Ints, segments: Segments, side_px: list[int], reach: int, size: list[int]):
     """Spectra of a tile and of the tile with a margin of `reach`, per segment; None where the tile is empty."""
-    near = ((pixel >= -reach) & (pixel < np.array(side_px) + reach)).all(axis=1)
+    near = np.all((pixel >= -reach) & (pixel < np.array(side_px) + reach), axis=1)
     if not near.any():
         return None, None
     inner = np.empty((segments.count, size[0], size[1] // 2 + 1), np.complex64)
@@ -127,7 +131,7 @@ def axial_pairs(
     frequency2 = (2 * np.pi * np.fft.rfftfreq(size)) ** 2
     bandpass = np.exp(-frequency2) * (1 - np.exp(-frequency2 * (reach / 3) ** 2 / 2))
     by_pair = spectrum[:, :, first, second].transpose(0, 2, 1) * bandpass
-    shifts = fft.irfft(by_pair, n=size)
+    shifts = np.asarray(fft.irfft(by_pair, n=size))
     window = np.concatenate([shifts[..., -reach:], shifts[..., : reach + 1]], axis=-1)
     return _measure(first, second, window, pixel_um, reach)
 

@@ -8,7 +8,7 @@ from scipy.interpolate import make_interp_spline
 
 from localization.types import LocalizationError, Localizations
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 MIN_ROWS = 50  # fewer localizations than this say nothing about a segment

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from localization.types import LocalizationError, Localizations, select
 
@@ -128,7 +128,7 @@ def count_neighbours(locs: Localizations, *, radius_um: float, z_radius_um: floa
     points = np.column_stack(columns)
     if len(points) == 0:
         return np.zeros(0, np.int64)
-    tree = cKDTree(points)
+    tree = KDTree(points)
     parts = [
         tree.query_ball_point(points[i : i + _ROWS_AT_ONCE], 1.0, return_length=True, workers=-1)
         for i in range(0, len(points), _ROWS_AT_ONCE)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from localization.types import LocalizationError, Localizations
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 
@@ -82,8 +82,8 @@ def frame_pairs(
     first = int(frame.min())
     early_points = np.column_stack([position[early], (frame[early] + step - first) * far])
     late_points = np.column_stack([position[late], (frame[late] - first) * far])
-    tree = cKDTree(late_points, balanced_tree=False, compact_nodes=False)
-    found = cKDTree(early_points, balanced_tree=False, compact_nodes=False).sparse_distance_matrix(
+    tree = KDTree(late_points, balanced_tree=False, compact_nodes=False)
+    found = KDTree(early_points, balanced_tree=False, compact_nodes=False).sparse_distance_matrix(
         tree, reach, output_type="ndarray"
     )
     inside = found["v"] < reach
@@ -124,7 +124,7 @@ def _merge(locs: Localizations, molecule: Ints) -> Linked:
     count = np.bincount(molecule, minlength=n_molecules)
 
     def total(values: NDArray) -> Floats:
-        return np.bincount(molecule, weights=values, minlength=n_molecules)
+        return np.bincount(molecule, weights=values, minlength=n_molecules).astype(np.float64)
 
     columns: dict[str, NDArray] = {}
     for axis in "xyz":

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from localization.linking import frame_pairs
 from localization.types import LocalizationError, Localizations
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 
@@ -87,7 +87,7 @@ def _laptrack_links(position, frame, group, order, gap_frames: int, gap_reach: f
     """Linked rows (L, 2), group by group; the costs are fixed, so that groups do not depend on each other."""
     from laptrack import LapTrack  # takes seconds
 
-    tracker = LapTrack(
+    tracker = LapTrack(  # pyright: ignore[reportCallIssue]
         cutoff=1.0,
         gap_closing_cutoff=gap_reach**2 if gap_frames else False,
         gap_closing_max_frame_count=gap_frames + 1,
@@ -178,7 +178,8 @@ def diffusion(
 
     def totals(values: NDArray, mask: NDArray) -> Floats:
         at = number[: mask.size][mask]
-        return np.stack([np.bincount(at, weights=v, minlength=names.size) for v in values[mask].T], axis=1)
+        sums = [np.bincount(at, weights=v, minlength=names.size) for v in values[mask].T]
+        return np.stack(sums, axis=1).astype(np.float64)
 
     squares, products = totals(step**2, whole), totals(step[:-1] * step[1:], twice)
     steps = np.bincount(number[:-1][whole], minlength=names.size)
