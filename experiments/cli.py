@@ -27,6 +27,7 @@ usage: colocus COMMAND ...            colocus COMMAND --help
   compare    train and score one decoder per mask; write a report
   evaluate   show a run's scores, or score a localization list
   localize   turn a movie into a localization list (merge joins shares)
+  convert    tables and movies from one file format to another
   config     list the presets, or print one with every key
 
   crlb       the precision that a PSF allows: print it, draw it
@@ -55,6 +56,7 @@ ABOUT = {
     "compare": "Train and score one decoder per arm and seed of CONFIG, then write the report.",
     "evaluate": "Show the scores of a run (KEY=VALUE scores it again), or score a localization list against the truth.",
     "localize": "Turn a movie into a localization list, with a trained arm or with DeepSTORM3D weights.",
+    "convert": "Write a localization table, or a movie, in another file format; say what is lost.",
     "merge": "Join what the members of a job array (colocus localize --chunk i/n) have done into one list.",
     "config": "Print CONFIG with every key as TOML, or list the presets.",
     "crlb": "Print and draw the precision that a PSF allows, per depth, with and without neighbours.",
@@ -266,6 +268,7 @@ def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 _SEPARATE = (
+    "convert",
     "evaluate",
     "localize",
     "merge",

@@ -1,6 +1,7 @@
 """Tables as text: one reader for every format, told by a `TextFormat` what the columns mean."""
 
 import csv
+import io
 import math
 import re
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ class TextFormat:
     shift_um: tuple[float, float] = (0.0, 0.0)
     z_shift_um: float = 0.0
     separator: str = ","
+    encoding: str = "utf-8-sig"
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,23 @@ def to_localizations(path: Path, text: TextTable, rules: TextFormat) -> tuple[Lo
     return make_localizations(**columns), notes
 
 
-def read_text(path: Path, *, separator: str = ",", comment: str = "", labels: list[str] | None = None) -> TextTable:
+def read_text(
+    path: Path,
+    *,
+    separator: str = ",",
+    comment: str = "",
+    labels: list[str] | None = None,
+    encoding: str = "utf-8-sig",
+) -> TextTable:
     """A table of text with its line numbers in the file. Raises LocalizationError for what is no such table.
 
-    Lines at the top that begin with `comment` are passed over; with `labels` the file has no header line.
+    Lines at the top that begin with `comment` are passed over; with `labels` the file has no header line. In
+    latin-1 the table ends at the first zero byte: Elyra's notes follow there.
     """
     skipped = 0
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding=encoding, newline="") as opened:
+            file = opened if encoding != "latin-1" else io.StringIO(opened.read().partition("\0")[0])
             while comment and file.readline().startswith(comment):
                 skipped += 1
             if comment:

@@ -48,19 +48,27 @@ class Movie:
 
         `rows` and `columns` are (first, stop): only that part of every frame is read.
         """
+        y, x = self._part(start, stop, rows, columns)
+        size = (stop - start, y.stop - y.start, x.stop - x.start)
+        frames = np.empty(size, np.float32)
+        step = max(1, _BLOCK_PX // max(1, size[1] * self.shape[2]))
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
+            frames[first - start : last - start] = self._source.block(first, last, y, x)
+        return frames
+
+    def read_stored(self, start: int, stop: int, *, rows: Span | None = None, columns: Span | None = None) -> NDArray:
+        """As `read`, in the type of the file."""
+        y, x = self._part(start, stop, rows, columns)
+        return np.ascontiguousarray(self._source.block(start, stop, y, x), self.dtype)
+
+    def _part(self, start: int, stop: int, rows: Span | None, columns: Span | None) -> tuple[slice, slice]:
         n_frames, height, width = self.shape
         if not 0 <= start <= stop <= n_frames:
             raise LocalizationError(
                 f"{self.path}: frames {start} to {stop} wanted, the movie has {n_frames}; they count from 0"
             )
-        y, x = self._span("rows", rows, height), self._span("columns", columns, width)
-        size = (stop - start, y.stop - y.start, x.stop - x.start)
-        frames = np.empty(size, np.float32)
-        step = max(1, _BLOCK_PX // max(1, size[1] * width))
-        for first in range(start, stop, step):
-            last = min(first + step, stop)
-            frames[first - start : last - start] = self._source.block(first, last, y, x)
-        return frames
+        return self._span("rows", rows, height), self._span("columns", columns, width)
 
     def _span(self, name: str, span: Span | None, size: int) -> slice:
         first, stop = (0, size) if span is None else span

@@ -88,7 +88,7 @@ DEEPSTORM3D = TextFormat("a DeepSTORM3D CSV", _DEEPSTORM3D, 1, _LABELS)
 CHALLENGE = TextFormat("an SMLM challenge CSV", _CHALLENGE, 1, {"frame": "frame", "x_um": "xnano", "y_um": "ynano"})
 ELYRA = TextFormat(
     "an Elyra table", _ELYRA, 1, {"frame": "First Frame", "x_um": "Position X [nm]", "y_um": "Position Y [nm]"},
-    separator="\t",
+    separator="\t", encoding="latin-1",
 )  # fmt: skip
 NANOIMAGER = TextFormat("a Nanoimager CSV", _NANOIMAGER, 0, {"frame": "Frame", "x_um": "X (nm)", "y_um": "Y (nm)"})
 
@@ -127,12 +127,15 @@ def recognise(path: Path) -> str:
 def first_line(path: Path) -> str:
     """The first line of a text file. Raises LocalizationError where it is none."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.readline(1 << 16)
+        with open(path, "rb") as file:
+            line = file.readline(1 << 16).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)") from error
     except OSError as error:
         raise LocalizationError(f"{path}: cannot read ({error.strerror}); check the file") from error
+    if "\0" in line:
+        raise LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)")
+    return line
 
 
 def read_format(
@@ -150,7 +153,7 @@ def read_format(
     labels = None
     if name == "challenge" and not re.search("[a-z]", first_line(path), re.I):
         labels = _NO_HEADER.get(first_line(path).count(",") + 1)
-    table = read_text(path, separator=rules.separator, labels=labels)
+    table = read_text(path, separator=rules.separator, labels=labels, encoding=rules.encoding)
     if name == "thunderstorm":
         table = _prefer_each_axis(table)
     locs, notes = to_localizations(path, table, rules)

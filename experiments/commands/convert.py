@@ -1,0 +1,75 @@
+"""`colocus convert`: arguments in, a table or movie in another format out."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `colocus convert`."""
+    parser.add_argument("source", type=Path, metavar="IN", help="a localization table, or a movie")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (beside IN, with --to)")
+    parser.add_argument("--to", metavar="FORMAT", help="format of the table; else the ending of FILE says it")
+    parser.add_argument("--from", dest="source_format", metavar="FORMAT", help="format of IN, if not recognised")
+    parser.add_argument("--pixel", type=float, metavar="NM", help="camera pixel in the sample")
+    parser.add_argument("--frame", metavar="HxW", help="height and width of a frame in pixels")
+    parser.add_argument("--z-zero", type=float, default=0.0, metavar="NM", help="lower end of DeepSTORM3D's range")
+    for name in ("frames", "rows", "columns"):
+        parser.add_argument(f"--{name}", metavar="A:B", help="part of a movie, counted from 0")
+    parser.add_argument("--allow-cut", action="store_true", help="read a movie whose end is missing")
+    parser.epilog = (
+        "Formats: thunderstorm (.csv), picasso (.hdf5), colocus (.colocus.h5), challenge, decode, decode-csv, "
+        "deepstorm3d; read only: rapidstorm, elyra, nanoimager, smlm. Movies become .ome.tif or .zarr."
+    )
+
+
+def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Convert and say what was lost; returns the exit status."""
+    del argv
+    print("colocus convert: loading", file=sys.stderr, flush=True)
+    import re
+
+    from rich.console import Console
+
+    from experiments.convert import ConvertConfig, convert
+    from experiments.localize import parse_span
+    from training import ConfigError
+
+    frame_px = None
+    if arguments.frame is not None:
+        found = re.fullmatch(r"(\d+)[xX](\d+)", arguments.frame)
+        if found is None:
+            raise ConfigError(f"--frame {arguments.frame}: write height and width in pixels, such as 256x512")
+        frame_px = (int(found[1]), int(found[2]))
+    if arguments.pixel is not None and not 0 < arguments.pixel < 1e6:
+        raise ConfigError(f"--pixel {arguments.pixel:g} must be a positive number of nm, such as 110")
+    spans: dict[str, Any] = {
+        name: parse_span(getattr(arguments, name))
+        for name in ("frames", "rows", "columns")
+        if getattr(arguments, name) is not None
+    }
+    config = ConvertConfig(
+        to=arguments.to,
+        source=arguments.source_format,
+        pixel_um=None if arguments.pixel is None else arguments.pixel / 1000.0,
+        frame_px=frame_px,
+        z_zero_um=arguments.z_zero / 1000.0,
+        allow_cut=arguments.allow_cut,
+        **spans,
+    )
+    console = Console(file=sys.stderr, highlight=False)
+    if console.is_terminal:
+        with console.status("") as status:
+            result = convert(
+                arguments.source,
+                arguments.out,
+                config,
+                report=lambda event: status.update(f"{event['done']} of {event['total']} frames"),
+            )
+    else:
+        result = convert(arguments.source, arguments.out, config)
+    print(f"{result.rows} {result.what} -> {result.path}")
+    for note in result.notes:
+        print(f"  {note}")
+    return 0

@@ -1,0 +1,180 @@
+"""From one file format to another: localization tables, and movies or parts of them."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localization import LocalizationError, Movie, open_movie, read_file, write
+from localization.io import SUFFIXES, WRITABLE
+from training import ConfigError
+
+_MOVIES = (".tif", ".tiff", ".btf", ".tf8", ".raw", ".npy", ".zarr")
+_BATCH_PX = 1 << 24
+Span = tuple[int, int | None]
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """How a file is converted.
+
+    `to` names the format of a table (`localization.io.WRITABLE`); None takes it from the name of the output.
+    `source` names the format of the input, where its content does not tell. `pixel_um` is the camera pixel in the
+    sample, for formats in pixels; it goes before what the input says. `frame_px` (height, width) is written where
+    a format has it. `z_zero_um` is the lower end of the depth range of a DeepSTORM3D table. `frames`, `rows` and
+    `columns` (first, stop) are the part of a movie; `allow_cut` reads a movie whose end is missing.
+    """
+
+    to: str | None = None
+    source: str | None = None
+    pixel_um: float | None = None
+    frame_px: tuple[int, int] | None = None
+    z_zero_um: float = 0.0
+    frames: Span | None = None
+    rows: Span | None = None
+    columns: Span | None = None
+    allow_cut: bool = False
+
+    def __post_init__(self):
+        if self.to is not None and self.to not in WRITABLE:
+            raise ConfigError(f"--to {self.to} is not one of {', '.join(WRITABLE)}")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written: `rows` localizations (or frames) at `path`, with notes on what was lost or assumed."""
+
+    path: Path
+    what: str
+    rows: int
+    notes: tuple[str, ...]
+
+
+def convert(
+    source: Path | str,
+    out: Path | str | None = None,
+    config: ConvertConfig = ConvertConfig(),
+    *,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Converted:
+    """Write a table in another format, or a movie (or a part of it) as OME-TIFF or zarr.
+
+    Without `out` a table goes beside the input, under the usual ending of its new format. `report` receives
+    {"done", "total"} after every batch of a movie's frames. Raises `LocalizationError` and `ConfigError`.
+
+    >>> convert("no-such-table.csv", "locs.hdf5")
+    Traceback (most recent call last):
+    localization.types.LocalizationError: no-such-table.csv: no such file or folder; check the name
+    """
+    source = Path(source)
+    if not source.exists():
+        raise LocalizationError(f"{source}: no such file or folder; check the name")
+    if source.is_dir() or source.suffix.lower() in _MOVIES:
+        return _convert_movie(source, out, config, report)
+    if config.frames or config.rows or config.columns:
+        raise ConfigError("--frames, --rows and --columns are parts of a movie; the input is a table")
+    return _convert_table(source, out, config)
+
+
+def _convert_table(source: Path, out: Path | str | None, config: ConvertConfig) -> Converted:
+    table = read_file(source, format=config.source, pixel_um=config.pixel_um, z_zero_um=config.z_zero_um)
+    if out is None:
+        if config.to is None:
+            raise ConfigError(f"name the file to write (--out), or its format (--to {' | '.join(WRITABLE)})")
+        out = source.with_name(source.name.split(".")[0] + SUFFIXES[config.to])
+    out = Path(out)
+    if out.exists() and out.samefile(source):
+        raise ConfigError(f"{out} is the input itself; name another file with --out")
+    notes = write(
+        out,
+        table.locs,
+        format=config.to,
+        pixel_um=config.pixel_um if config.pixel_um is not None else table.pixel_um,
+        frame_px=config.frame_px or table.frame_px,
+        n_frames=table.n_frames,
+        z_zero_um=config.z_zero_um,
+    )
+    read_as = f"{source.name} read as {table.format}"
+    return Converted(out, "localizations", table.locs.frame.size, (read_as, *table.notes, *notes))
+
+
+def _convert_movie(
+    source: Path, out: Path | str | None, config: ConvertConfig, report: Callable[[dict[str, Any]], None]
+) -> Converted:
+    if config.to is not None or out is None:
+        raise ConfigError(f"{source} is a movie: name the file to write with --out, ending in .ome.tif or .zarr")
+    out = Path(out)
+    if not out.name.lower().endswith((".ome.tif", ".ome.tiff", ".zarr")):
+        raise ConfigError(f"--out {out}: a movie is written as .ome.tif or .zarr")
+    if out.exists() and (out.samefile(source) or out.suffix.lower() == ".zarr"):
+        raise ConfigError(f"{out} exists; name another file with --out")
+    with open_movie(source, allow_cut=config.allow_cut) as movie:
+        spans = [
+            _span(name, span, size)
+            for name, span, size in zip(
+                ("frames", "rows", "columns"), (config.frames, config.rows, config.columns), movie.shape, strict=True
+            )
+        ]
+        shape = tuple(stop - first for first, stop in spans)
+        partial = out.with_name(f".{out.name.split('.')[0]}.{os.getpid()}.part{''.join(out.suffixes[-2:])}")
+        write_frames = _write_zarr if out.suffix.lower() == ".zarr" else _write_ome
+        try:
+            write_frames(partial, shape, movie.dtype, _batches(movie, spans, report), config.pixel_um)
+            os.replace(partial, out)
+        except OSError as error:
+            raise LocalizationError(f"{out}: cannot write ({error.strerror}); choose another folder") from error
+        finally:
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            partial.unlink(missing_ok=True)
+        return Converted(out, "frames", shape[0], movie.notes)
+
+
+def _span(name: str, span: Span | None, size: int) -> tuple[int, int]:
+    first, stop = span or (0, None)
+    stop = size if stop is None else stop
+    if not 0 <= first < stop <= size:
+        raise ConfigError(f"{name} = {first}:{stop} does not lie in the movie, which has {size}; count from 0")
+    return first, stop
+
+
+def _batches(movie: Movie, spans: list[tuple[int, int]], report: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
+    (first, stop), rows, columns = spans
+    step = max(1, _BATCH_PX // ((rows[1] - rows[0]) * (columns[1] - columns[0])))
+    for begin in range(first, stop, step):
+        end = min(begin + step, stop)
+        yield movie.read_stored(begin, end, rows=rows, columns=columns)
+        report({"done": end - first, "total": stop - first})
+
+
+def _write_ome(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], pixel_um: float | None) -> None:
+    import tifffile
+
+    metadata: dict[str, Any] = {"axes": "TYX"}
+    if pixel_um is not None:
+        metadata |= {
+            f"PhysicalSize{axis}{what}": value for axis in "XY" for what, value in (("", pixel_um), ("Unit", "µm"))
+        }
+    with tifffile.TiffWriter(path, bigtiff=True, ome=True) as writer:
+        frames = (frame for batch in batches for frame in batch)
+        writer.write(frames, shape=shape, dtype=dtype, photometric="minisblack", metadata=metadata)
+
+
+def _write_zarr(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], pixel_um: float | None) -> None:
+    import zarr
+
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    array = group.create_array("0", shape=shape, dtype=np.dtype(dtype), chunks=(1, *shape[1:]))
+    scale = [1.0, *([pixel_um or 1.0] * 2)]
+    axes = [{"name": "t", "type": "time"}, *({"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx")]
+    steps = [{"type": "scale", "scale": scale}]
+    described = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [described]}
+    first = 0
+    for batch in batches:
+        array[first : first + len(batch)] = batch
+        first += len(batch)
