@@ -1,0 +1,74 @@
+"""Settings of the classical pipeline: detection and maximum-likelihood fits."""
+
+import dataclasses
+import math
+
+from training import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassicalConfig:
+    """How emitters are found and which fits are kept.
+
+    The PSF: `z_min_um` to `z_max_um` are the depths that an emitter may have (a trained run knows its own); `focus_um`
+    replaces the focus of a calibrated PSF, `stamp_px` its stamp. For the model "gaussian", a spot in focus of unknown
+    width near `gaussian_sigma_um` on pixels of `pixel_um` is fitted and z is 0.
+
+    Detection: a spot must stand `threshold_sigma` standard deviations of the camera's noise (`read_noise_e`, where no
+    camera file says so) above a background that is even over `background_px` (0: twice the stamp, at least 16). In
+    each of up to `rounds` rounds what is fitted is subtracted, the rest searched, and everything refitted `sweeps`
+    times with its neighbours taken off. A fitted image is trusted to `model_error` of itself: what it leaves is not
+    searched for emitters below that.
+
+    Kept: spots further than `separation_px` (and `separation_z_um`) from a brighter one, chi-square over its
+    expectation below `chi2_max` (plus what `model_error` explains), bounds up to `sigma_xy_max_um`,
+    `sigma_z_max_um`, and centres at least `edge_px` inside the frame. Pixels at `saturation_adu` are left out.
+    """
+
+    z_min_um: float | None = None
+    z_max_um: float | None = None
+    focus_um: float | None = None
+    stamp_px: int | None = None
+    gaussian_sigma_um: float | None = None
+    pixel_um: float = 0.1
+    read_noise_e: float = 0.0
+    threshold_sigma: float = 5.0
+    background_px: int = 0
+    rounds: int = 3
+    sweeps: int = 2
+    model_error: float = 0.05
+    separation_px: float = 1.0
+    separation_z_um: float = 0.5
+    chi2_max: float = 2.0
+    sigma_xy_max_um: float = 0.1
+    sigma_z_max_um: float = 0.5
+    edge_px: float = 0.0
+    saturation_adu: float | None = None
+    group: int = 32
+
+    def __post_init__(self):
+        at_least = {"rounds": 1, "sweeps": 0, "group": 1, "background_px": 0, "model_error": 0, "read_noise_e": 0}
+        at_least |= {"edge_px": 0, "separation_px": 0, "separation_z_um": 0}
+        for name, least in at_least.items():
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least {least}")
+        positive = ("threshold_sigma", "chi2_max", "sigma_xy_max_um", "sigma_z_max_um", "pixel_um")
+        for name in (*positive, "gaussian_sigma_um", "stamp_px", "saturation_adu"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} = {value} must be positive and finite")
+        if self.stamp_px is not None and self.stamp_px < 7:
+            raise ConfigError(f"stamp_px = {self.stamp_px} must be at least 7 pixels")
+
+    def z_range_um(self, default: tuple[float, float] | None = None) -> tuple[float, float]:
+        """The depths to fit, given or the model's own; `ConfigError` where neither says."""
+        low, high = default or (None, None)
+        low = low if self.z_min_um is None else self.z_min_um
+        high = high if self.z_max_um is None else self.z_max_um
+        if low is None or high is None:
+            raise ConfigError("z_min_um, z_max_um: a PSF does not say how deep emitters lie; add z_min_um=0 z_max_um=1")
+        if not low < high:
+            raise ConfigError(
+                f"z_min_um = {low:g} is not below z_max_um = {high:g}; for spots in focus use --model gaussian"
+            )
+        return low, high
