@@ -239,7 +239,7 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
             bound_z_um=np.asarray(bound_z),
             crlb_um=np.asarray(bounds),
             stamp_fraction=np.asarray(images).sum(axis=(1, 2)),
-            frames=np.asarray(frames.images, dtype=np.float32),
+            frames=np.asarray(frames.middle, dtype=np.float32),
             found=_columns(found),
             truth=_columns(truth),
         )

@@ -18,9 +18,9 @@ def leaky_relu(x: jax.Array) -> jax.Array:
 
 
 class Conv(nn.Module):
-    """Convolve (B, H, W, C) -> (B, H, W, features), zero padding to the same size, with bias.
+    """Convolve (B, H, W, C) -> (B, H, W, features), zero padding to the same size.
 
-    `gain` is the variance of an output for inputs of unit mean square, `bias` the value it starts from.
+    `gain` is the variance of an output for inputs of unit mean square, `bias` the value it starts from (None: none).
     A kernel is declared filled with its standard deviation; `nets.init` multiplies the random numbers in,
     all from one draw, because compiling a generator for every layer's shape takes seconds.
     """
@@ -29,16 +29,18 @@ class Conv(nn.Module):
     size: int = 3
     dilation: int = 1
     gain: float = 2.0
-    bias: tuple[float, ...] | float = 0.0
+    bias: tuple[float, ...] | float | None = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         spread = math.sqrt(self.gain / math.prod(shape[:3]))
         kernel = self.param("kernel", nn.initializers.constant(spread), shape, x.dtype)
+        y = conv2d(x, kernel.astype(x.dtype), self.dilation)
+        if self.bias is None:
+            return y
         level = np.broadcast_to(np.asarray(self.bias), (self.features,))
         bias = self.param("bias", lambda _: jnp.asarray(level, x.dtype))
-        y = conv2d(x, kernel.astype(x.dtype), self.dilation)
         return y + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 

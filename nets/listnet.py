@@ -47,6 +47,12 @@ class ListNetConfig:
     its border. `half_resolution` runs the trunk on 2 x 2 pixel blocks: a quarter of the work and twice the
     receptive field for the same channels and dilations.
 
+    With `frames` 3 the network sees the frame before and the frame after as channels, and describes the middle one.
+    With `position_channels` it is told where in a camera field of `field_px` pixels a side it looks, so that it can
+    follow a PSF that changes over the field (CoordConv, as in FD-DeepLoc: Fu et al. 2023,
+    doi:10.1038/s41592-023-01775-5); `nets.network_input` makes the channels. `fixed_z` leaves z at the middle of
+    its range with a sigma of half of it: for emitters that all lie in one plane.
+
     >>> receptive_field_px(ListNetConfig(dilations=(1, 2, 4), half_resolution=False))
     19
     """
@@ -66,8 +72,16 @@ class ListNetConfig:
     offset_max_px: float = 1.0
     sigma_max: float = 3.0
     logit_bias: float = -6.0
+    frames: Literal[1, 3] = 1
+    position_channels: bool = False
+    field_px: int = 0
+    fixed_z: bool = False
 
     def __post_init__(self):
+        if self.frames not in (1, 3):
+            raise NetsError(f"frames: {self.frames} is neither 1 nor 3 (the frame before, the frame, the one after)")
+        if self.position_channels and self.field_px < 1:
+            raise NetsError(f"field_px: {self.field_px} is no side of a camera field; position_channels need it")
         positive = ("pixel_um", "photons_max", "background_max", "input_scale", "channels", "head_channels")
         for name in (*positive, "offset_max_px", "sigma_max"):
             if not getattr(self, name) > 0:
@@ -78,6 +92,11 @@ class ListNetConfig:
             raise NetsError(f"dilations: {self.dilations} must be one or more integers >= 1")
         if self.input_transform not in ("linear", "sqrt"):
             raise NetsError(f"input_transform: {self.input_transform!r} is unknown; use 'linear' or 'sqrt'")
+
+
+def input_channels(config: ListNetConfig) -> int:
+    """Channels of the input: the frames, then x and y of each pixel in the field."""
+    return config.frames + 2 * config.position_channels
 
 
 def receptive_field_px(config: ListNetConfig) -> int:
@@ -97,10 +116,13 @@ class ListNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> ListMaps:
         c = self.config
-        x = (x - c.input_offset) / c.input_scale
+        place = x[..., c.frames :]
+        x = (x[..., : c.frames] - c.input_offset) / c.input_scale
         if c.input_transform == "sqrt":
             # 2 sign(x) (sqrt(1 + |x|) - 1), written so that the slope at 0, which a mask learns from, is 1
             x = 2 * x / (jnp.sqrt(1 + jnp.abs(x)) + 1)
+        if c.position_channels:
+            x = jnp.concatenate([x, place], axis=-1)
         height, width = x.shape[1:3]
         features = self._full_resolution(x) if not c.half_resolution else self._half_resolution(x)
         features = leaky_relu(Conv(c.head_channels, name="head")(leaky_relu(features)))
@@ -132,11 +154,16 @@ class ListNet(nn.Module):
         c = self.config
         z_half = 0.5 * (c.z_max_um - c.z_min_um)
         scale = jnp.array([[[[c.pixel_um, c.pixel_um, z_half, c.photons_max]]]], raw.dtype)
+        z_um = c.z_min_um + z_half * (1 + Z_MARGIN * jnp.tanh(raw[..., 3]))
+        sigma = scale * (SIGMA_FLOOR + c.sigma_max * jax.nn.sigmoid(raw[..., 5:9]))
+        if c.fixed_z:  # a likelihood that knows z exactly would tighten its sigma without end
+            z_um = jnp.full_like(z_um, c.z_min_um + z_half)
+            sigma = sigma.at[..., 2].set(z_half)
         return ListMaps(
             logit=raw[..., 0],
             offset_um=c.offset_max_px * c.pixel_um * jnp.tanh(raw[..., 1:3]),
-            z_um=c.z_min_um + z_half * (1 + Z_MARGIN * jnp.tanh(raw[..., 3])),
+            z_um=z_um,
             photons=c.photons_max * jax.nn.sigmoid(raw[..., 4]),
-            sigma=scale * (SIGMA_FLOOR + c.sigma_max * jax.nn.sigmoid(raw[..., 5:9])),
+            sigma=sigma,
             background=c.background_max * jax.nn.sigmoid(raw[..., 9]),
         )

@@ -12,6 +12,7 @@ from optics.camera import (
     sample_camera_differentiable,
 )
 from optics.design_target import DesignTarget, Neighbours, make_target, objective_um
+from optics.field import FieldAberration, aberration_at, load_field, make_field_aberration, save_field
 from optics.fisher import (
     DepthBounds,
     bound_std,
@@ -56,6 +57,7 @@ __all__ = [
     "Design",
     "DesignTarget",
     "Emitters",
+    "FieldAberration",
     "Fits",
     "MaskLimits",
     "Microscope",
@@ -68,6 +70,7 @@ __all__ = [
     "RetrievalSettings",
     "SplitPsf",
     "Stamps",
+    "aberration_at",
     "adu_to_photons",
     "biplane",
     "bound_std",
@@ -83,11 +86,13 @@ __all__ = [
     "electron_variance",
     "fisher_matrix",
     "fit_emitters",
+    "load_field",
     "load_psf",
     "log_likelihood",
     "make_bead_stack",
     "make_camera",
     "make_emitters",
+    "make_field_aberration",
     "make_mask",
     "make_microscope",
     "make_psf",
@@ -108,6 +113,7 @@ __all__ = [
     "sample_background",
     "sample_camera",
     "sample_camera_differentiable",
+    "save_field",
     "save_psf",
     "split_image",
     "stamp_fraction",

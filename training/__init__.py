@@ -13,7 +13,15 @@ from training.config import (
     from_dict,
     to_dict,
 )
-from training.evaluate import emitters_to_localizations, evaluate, make_decoder, maps_to_localizations
+from training.decode import (
+    decode_frames,
+    decode_images,
+    density_image,
+    make_decoder,
+    maps_to_localizations,
+    read_output,
+)
+from training.evaluate import emitters_to_localizations, evaluate
 from training.loop import TimeLimit, fit, load_config, load_run
 from training.scenes import Frames, Scene, make_scene, sample_scene
 from training.scenes import simulate as stream
@@ -34,6 +42,9 @@ __all__ = [
     "TimeLimit",
     "build",
     "build_camera",
+    "decode_frames",
+    "decode_images",
+    "density_image",
     "emitters_to_localizations",
     "evaluate",
     "fit",
@@ -45,6 +56,7 @@ __all__ = [
     "make_scene",
     "make_train_step",
     "maps_to_localizations",
+    "read_output",
     "sample_scene",
     "stream",
     "to_dict",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+
 import nets
 from optics import (
     Camera,
@@ -21,6 +23,7 @@ from optics import (
     masks,
 )
 from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
+from optics.field import FieldAberration, aberration_at, load_field
 from optics.psf_io import load_psf
 from optics.pytree import replace
 from optics.shipped_masks import shipped_mask
@@ -37,13 +40,16 @@ from training.config import (
 )
 from training.scenes import Scene, make_scene
 
+IN_FOCUS_UM = 0.05  # half the depth that a decoder without depth reports as its sigma in z
+
 
 @dataclass(frozen=True)
 class Parts:
     """What a run is made of: its configuration and the pytrees built from it.
 
     `psf` holds the starting mask; `to_mask` turns `mask_params` into the mask of the moment (both None
-    without `run.learn`).
+    without `run.learn`). `field` is what the place in the camera's field adds to the PSF, or None; `psf` is then that
+    of the field's centre.
     """
 
     run: RunConfig
@@ -54,6 +60,7 @@ class Parts:
     net: Any
     mask_params: Any
     to_mask: Callable[[Any], PhaseMask]
+    field: FieldAberration | None = None
 
 
 def build_microscope(m: MicroscopeConfig) -> Microscope:
@@ -211,12 +218,15 @@ def build_net(run: RunConfig) -> Any:
     d, s = run.decoder, run.scene
     if d.kind == "volume":
         return nets.OpticsDesignNetConfig(depth=d.depth_voxels, scaling=d.scaling)
+    if d.kind == "image":
+        return nets.DeepStormConfig(variant=d.variant, upsampling=d.upsampling, width=d.width)
+    flat = s.z_max_um == s.z_min_um
     brightest = s.photons_max if s.photons == "uniform" else s.photons_mean * (1 + 5 / math.sqrt(s.photons_shape))
     ceiling = 1.5 * s.background_max
     return nets.ListNetConfig(
         pixel_um=run.microscope.pixel_um,
-        z_min_um=s.z_min_um,
-        z_max_um=max(s.z_max_um, s.z_min_um + 0.1),
+        z_min_um=s.z_min_um - IN_FOCUS_UM * flat,
+        z_max_um=s.z_max_um + IN_FOCUS_UM if flat else max(s.z_max_um, s.z_min_um + 0.1),
         photons_max=1.2 * brightest,
         background_max=max(1.6 * ceiling, 10.0),
         input_offset=0.5 * (s.background_min + s.background_max),
@@ -226,6 +236,10 @@ def build_net(run: RunConfig) -> Any:
         head_channels=d.head_channels,
         dilations=d.dilations,
         half_resolution=d.half_resolution,
+        frames=d.frames,  # pyright: ignore[reportArgumentType]  (checked by the configuration)
+        position_channels=d.position_channels,
+        field_px=s.field_px if d.position_channels else 0,
+        fixed_z=flat,
     )
 
 
@@ -234,7 +248,11 @@ def build(run: RunConfig) -> Parts:
     check_depths(run)
     psf = run_psf(run)
     net = build_net(run)
-    check_receptive_field(run.decoder, net, run.psf.stamp_px)
+    if run.decoder.kind != "image":  # an image needs the core of an in-focus PSF, not all of its rings
+        check_receptive_field(run.decoder, net, run.psf.stamp_px)
+    field = load_field(file_path(run.psf.field, "psf.field")) if run.psf.field else None
+    if field is not None:
+        psf = replace(psf, zernike_um=aberration_at(field, jnp.zeros(2)))
     start, family, params = psf.mask, None, None
     assert start is not None  # run_psf always sets one
     if run.learn is not None:
@@ -246,8 +264,8 @@ def build(run: RunConfig) -> Parts:
 
     psf = replace(psf, mask=to_mask(params))
     camera = build_camera(run.camera)
-    scene = make_scene(run.scene, run.microscope.pixel_um)
-    return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask)
+    scene = make_scene(run.scene, run.microscope.pixel_um, n_frames=run.decoder.frames)
+    return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask, field)
 
 
 def check_depths(run: RunConfig) -> None:

@@ -52,10 +52,12 @@ class PsfConfig:
 
     `pupil_px` and `ring_px` are chosen for an error near 1e-4 unless given; 1e-2 is enough to train.
     `calibration` is the psf.npz of `colocus retrieve`: the instrument's own pupil and blur, under whatever mask is
-    set or learned. Its microscope must be the configured one, but for the focus.
+    set or learned. Its microscope must be the configured one, but for the focus. `field` is the .npz of a
+    `optics.FieldAberration`, added to the rest: each frame has the PSF of its place in a field of `scene.field_px`.
     """
 
     calibration: str = ""
+    field: str = ""
     kind: Literal["vectorial", "scalar"] = "vectorial"
     stamp_px: int = 61
     pixel: Literal["integrated", "centre"] = "centre"
@@ -127,6 +129,10 @@ class SceneConfig:
     Emitters per frame are uniform from `count_min` to `count_max`. Photons are uniform in
     [`photons_min`, `photons_max`], or gamma with `photons_shape` and mean `photons_mean`. No emitter lies
     within `margin_um` of the frame's border. Background: photons per pixel.
+
+    With a `lifetime_frames` emitters stay on over frames (`training.blinking`), and photons are those of a whole
+    frame; 0: each is on in its own frame alone. Emitters of fewer than `truth_photons_min` photons are shown, but
+    not asked for. `field_px` is the side of the camera that frames are drawn from (0: no place in a field).
     """
 
     frame_px: int = 64
@@ -145,6 +151,9 @@ class SceneConfig:
     background_max: float = 100.0
     background_contrast: float = 0.3
     background_correlation_px: float = 16.0
+    lifetime_frames: float = 0.0
+    truth_photons_min: float = 0.0
+    field_px: int = 0
 
     def __post_init__(self):
         _check(self.frame_px >= 8, "scene.frame_px", self.frame_px, "must be at least 8 pixels")
@@ -160,7 +169,11 @@ class SceneConfig:
             raise ConfigError(f"scene.z_max_um = {self.z_max_um:g} looks like nanometres; give um")
         _range("scene.photons_min, photons_max", self.photons_min, self.photons_max, 0.0)
         _range("scene.background_min, background_max", self.background_min, self.background_max, 0.0)
-        _check(self.margin_um >= 0, "scene.margin_um", self.margin_um, "must not be negative")
+        for name in ("margin_um", "lifetime_frames", "truth_photons_min"):
+            value = getattr(self, name)
+            _check(0 <= value < math.inf, f"scene.{name}", value, "must not be negative")
+        fits = self.field_px == 0 or self.field_px >= self.frame_px
+        _check(fits, "scene.field_px", self.field_px, f"must be 0 or at least frame_px = {self.frame_px}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,9 +194,13 @@ class CameraConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """The decoder's size. "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network."""
+    """The decoder's size. "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network; "image":
+    Deep-STORM, which paints a picture without depth (`variant`, `upsampling`, `width`: see `nets.DeepStormConfig`).
 
-    kind: Literal["list", "volume"] = "list"
+    A list decoder may see three `frames` at once, and with `position_channels` where in `scene.field_px` it looks.
+    """
+
+    kind: Literal["list", "volume", "image"] = "list"
     channels: int = 64
     head_channels: int = 48
     dilations: tuple[int, ...] = (1, 1, 2, 2, 4, 4, 1, 1)
@@ -191,6 +208,16 @@ class DecoderConfig:
     input_transform: Literal["linear", "sqrt"] = "sqrt"
     depth_voxels: int = 51
     scaling: float = 100.0
+    frames: int = 1
+    position_channels: bool = False
+    variant: Literal["published", "light"] = "light"
+    upsampling: int = 8
+    width: float = 1.0
+
+    def __post_init__(self):
+        _check(self.frames in (1, 3), "decoder.frames", self.frames, "must be 1 or 3")
+        if self.kind != "list" and (self.frames != 1 or self.position_channels):
+            raise ConfigError(f"decoder.frames and decoder.position_channels belong to kind 'list', not {self.kind!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,6 +265,10 @@ class RunConfig:
                 f"scene.margin_um = {self.scene.margin_um:g} leaves no room in a frame of "
                 f"{self.scene.frame_px} px x {self.microscope.pixel_um:g} um; make it smaller"
             )
+        needy = {"decoder.position_channels": self.decoder.position_channels, "psf.field": self.psf.field != ""}
+        if self.scene.field_px == 0 and any(needy.values()):
+            name = next(name for name, needs in needy.items() if needs)
+            raise ConfigError(f"{name} needs scene.field_px, the side of the camera in pixels")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from jax.sharding import Mesh, PartitionSpec
 import nets
 from optics.pytree import replace
 from training.build import Parts
-from training.losses import list_loss, volume_loss
+from training.losses import image_loss, list_loss, volume_loss
 from training.optim import decoder_optimiser, mask_optimiser
 from training.scenes import Frames, frame_keys, simulate
 from training.sharding import AXIS
 from training.state import TrainState
-from training.targets import occupancy_volume
+from training.targets import occupancy_image, occupancy_volume
 
 Metrics = dict[str, jax.Array]
 
@@ -24,7 +24,7 @@ def init_state(parts: Parts) -> TrainState:
     """The state before the first step, drawn from the run's seed."""
     run = parts.run
     key = jax.random.fold_in(jax.random.key(run.seed), 0)
-    example = jnp.zeros((1, run.scene.frame_px, run.scene.frame_px, 1))
+    example = jnp.zeros((1, run.scene.frame_px, run.scene.frame_px, nets.input_channels(parts.net)))
     variables = nets.init(key, parts.net, example)
     mask_params = jax.tree.map(jnp.copy, parts.mask_params)  # the step donates its state
     return TrainState(
@@ -39,7 +39,8 @@ def init_state(parts: Parts) -> TrainState:
 def frames_loss(parts: Parts, variables, frames: Frames) -> tuple[jax.Array, tuple[Metrics, nets.Variables]]:
     """Mean loss of a batch of frames, its parts, and the variables that the network itself updates."""
     run, pixel_um = parts.run, parts.psf.microscope.pixel_um
-    output, fresh = nets.apply(parts.net, variables, frames.images[..., None], train=True)
+    x = nets.network_input(parts.net, frames.images, frames.origin_px)
+    output, fresh = nets.apply(parts.net, variables, x, train=True)
     if run.decoder.kind == "list":
         losses, metrics = jax.vmap(
             lambda maps, emitters, background: list_loss(
@@ -52,6 +53,11 @@ def frames_loss(parts: Parts, variables, frames: Frames) -> tuple[jax.Array, tup
             )
         )(output, frames.emitters, frames.background)
         return losses.mean(), (jax.tree.map(jnp.mean, metrics), fresh)
+    if run.decoder.kind == "image":
+        side = (run.scene.frame_px, run.scene.frame_px)
+        target = jax.vmap(lambda e: occupancy_image(e, side, pixel_um, run.decoder.upsampling))(frames.emitters)
+        loss, metrics = image_loss(output, target)
+        return loss, (metrics, fresh)
     shape = (run.scene.frame_px, run.scene.frame_px, run.decoder.depth_voxels)
     z_range = (run.scene.z_min_um, run.scene.z_max_um)
     target = jax.vmap(lambda emitters: occupancy_volume(emitters, shape, pixel_um, z_range))(frames.emitters)
@@ -76,7 +82,15 @@ def make_train_step(parts: Parts, mesh: Mesh | None = None) -> Callable[[TrainSt
     def loss(trainable, variables, keys):
         params, mask_params = trainable
         psf = parts.psf if run.learn is None else replace(parts.psf, mask=parts.to_mask(mask_params))
-        frames = simulate(keys, psf, parts.scene, parts.background, parts.camera, differentiable=run.learn is not None)
+        frames = simulate(
+            keys,
+            psf,
+            parts.scene,
+            parts.background,
+            parts.camera,
+            differentiable=run.learn is not None,
+            field=parts.field,
+        )
         return frames_loss(parts, {**variables, "params": params}, frames)
 
     def gradients(state: TrainState, first: jax.Array):
