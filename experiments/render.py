@@ -187,7 +187,7 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont:
 
 def _depth_bar(picture: Image.Image, left: int, height: int, text_px: int, depth_um: tuple[float, float]) -> None:
     pen, font = ImageDraw.Draw(picture), _font(text_px)
-    top, bottom = 2 * text_px, max(height - text_px, 3 * text_px)
+    top, bottom = 5 * text_px // 2, max(height - text_px, 4 * text_px)
     ramp = depth_colours(np.linspace(1, 0, bottom - top))
     bar = np.repeat((255 * ramp).astype(np.uint8)[:, None], text_px, axis=1)
     picture.paste(Image.fromarray(bar), (left + text_px // 2, top))

@@ -33,7 +33,7 @@ class ResolutionConfig:
     `profile_um` is the line (x0, y0, x1, y1).
     """
 
-    pixel_nm: float = 10.0
+    pixel_nm: float = 5.0
     region_um: tuple[float, float, float, float] | None = None
     split: Split = "blocks"
     block_frames: int | None = None
@@ -87,8 +87,8 @@ def table(config: ResolutionConfig, result: Resolution) -> list[str]:
     else:
         spread = "" if math.isnan(rings.spread_um) else f" +- {_NM_PER_UM * rings.spread_um:.1f} over the splits"
         lines.append(f"resolution   {_NM_PER_UM * rings.resolution_um:.1f} nm{spread}, at {rings.threshold:.4f}")
-        if rings.resolution_um < 4 * rings.pixel_um:
-            lines.append(f"  less than four pixels of {config.pixel_nm:g} nm: repeat with smaller ones (--pixel)")
+        if rings.resolution_um < 6 * rings.pixel_um:
+            lines.append(f"  less than six pixels of {config.pixel_nm:g} nm: repeat with smaller ones (--pixel)")
     lines.append("  molecules that blink count as detail: link them first, or read this as a bound")
     if result.width is not None and result.profile is not None:
         width = result.width

@@ -37,7 +37,7 @@ def precision_recall_curve(
     lateral_um: float = 0.25,
     axial_um: float | None = 0.5,
     ball_um: float | None = None,
-    n_thresholds: int = 100,
+    n_thresholds: int = 50,
 ) -> PrecisionRecall:
     """Precision, recall and Jaccard index of the rows above each threshold on `score`; gates are those of `match`.
 

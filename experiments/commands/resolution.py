@@ -9,7 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `colocus resolution`."""
     parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list, linked and free of drift")
     parser.add_argument("--out", type=Path, default=Path("runs/resolution"), metavar="DIR", help="(runs/resolution)")
-    parser.add_argument("--pixel", type=float, default=10.0, metavar="NM", help="a quarter of the resolution (10)")
+    parser.add_argument("--pixel", type=float, default=5.0, metavar="NM", help="an eighth of the resolution (5)")
     parser.add_argument("--region", metavar="X0,X1,Y0,Y1", help="part to measure, um (all)")
     parser.add_argument(
         "--split", choices=("blocks", "random"), default="blocks", help="halves by time or row (blocks)"

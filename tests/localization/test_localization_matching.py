@@ -148,6 +148,18 @@ def test_frames_matched_together_equal_frames_matched_alone():
     assert match(shuffled, truth).n_pairs.tolist() == together.n_pairs.tolist()
 
 
+@pytest.mark.parametrize("options", [{}, {"ball_um": 0.2}, {"mode": "deepstorm3d"}])
+def test_without_an_axial_gate_z_is_not_looked_at(options):
+    """Tables that do not know z match as the same tables with z = 0 throughout, in every mode."""
+    rng = np.random.default_rng(6)
+    found, truth = (random_table(rng, 300, 2.0, 30.0, frames=5) for _ in range(2))
+    flat = [make_localizations(t.frame, t.x_um, t.y_um, np.zeros(300)) for t in (found, truth)]
+    lateral, expected = match(found, truth, axial_um=None, **options), match(*flat, **options)
+    assert lateral.found_index.size > 20
+    assert lateral.found_index.tolist() == expected.found_index.tolist()
+    assert lateral.truth_index.tolist() == expected.truth_index.tolist()
+
+
 @pytest.mark.slow
 def test_a_million_emitters_in_ten_thousand_frames_take_seconds():
     """1M found against 1M true emitters, 100 in each 12 um frame, match in under 30 s."""

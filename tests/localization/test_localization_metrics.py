@@ -9,10 +9,12 @@ from localization import (
     LocalizationError,
     bootstrap,
     bootstrap_difference,
+    chance_score,
     concatenate,
     make_localizations,
     match,
     pair_errors_um,
+    place_at_random,
     rmse_over_crlb,
     score,
     score_frames,
@@ -41,6 +43,46 @@ def test_score_of_a_case_worked_out_by_hand():
     assert result.bias_z_um == pytest.approx(0.0, abs=1e-12)
     assert result.efficiency_lateral == pytest.approx(100 - np.sqrt(60**2 + 1300))  # RMSE_xy^2 = 1300 nm^2
     assert result.efficiency_axial == pytest.approx(100 - np.hypot(60, 50))
+    assert result.rmse_3d_um == pytest.approx(np.sqrt((0.05**2 + 0.01**2) / 2 + 0.1**2))
+    assert result.efficiency_3d == pytest.approx((result.efficiency_lateral + result.efficiency_axial) / 2)
+
+
+def test_a_lateral_score_knows_nothing_of_z():
+    """Without an axial gate z may be anything: pairs and lateral errors as with z = 0, all that needs z is NaN."""
+    rng = np.random.default_rng(0)
+    x, y, z = rng.uniform(0, 3, (3, 200))
+    frame = rng.integers(0, 9, 200)
+    truth = make_localizations(frame, x, y, np.zeros(200))
+    found = make_localizations(frame, x + 0.02, y, 50 * z)
+    flat, lateral = (
+        score(make_localizations(frame, x + 0.02, y, np.zeros(200)), truth),
+        score(found, truth, axial_um=None),
+    )
+    assert lateral.true_positives == 200 and score(found, truth).true_positives < 20
+    for name in ("jaccard", "rmse_xy_um", "bias_x_um", "efficiency_lateral"):
+        assert getattr(lateral, name) == pytest.approx(getattr(flat, name))
+    unknown = ("rmse_z_um", "bias_z_um", "rmse_3d_um", "efficiency_axial", "efficiency_3d")
+    assert np.isnan([getattr(lateral, name) for name in unknown]).all()
+    intervals = bootstrap(score_frames(found, truth, axial_um=None), rng=0, n=50)
+    assert intervals["jaccard"].low == 1.0 and intervals["rmse_z_um"].defined == 0.0
+
+
+def test_random_points_score_what_their_density_gives():
+    """Sparse: n found points meet an emitter with probability (gate area * n_true / field); counts per frame kept."""
+    rng = np.random.default_rng(0)
+    frame = np.repeat(np.arange(3000), 3)
+    x, y = rng.uniform(0, 10, (2, frame.size))
+    truth = make_localizations(frame, x, y, np.zeros(frame.size))
+    box = ((0.0, 10.0), (0.0, 10.0), (0.0, 0.0))
+    placed = place_at_random(truth, rng=1, region_um=box)
+    assert placed.frame.tolist() == frame.tolist()
+    chance = chance_score(truth, truth, rng=1, region_um=box, axial_um=None)
+    assert chance.precision == pytest.approx(3 * np.pi * 0.25**2 / 100, rel=0.2)
+    assert chance.rmse_xy_um == pytest.approx(0.25 / np.sqrt(2), rel=0.1)
+    assert chance_score(truth, truth, rng=1).n_found == truth.frame.size
+    assert (chance_score(NONE, truth, rng=0).jaccard, chance_score(truth, NONE, rng=0).jaccard) == (0.0, 0.0)
+    with pytest.raises(LocalizationError, match="spans 1.0 to 0.0 um in y"):
+        place_at_random(truth, rng=0, region_um=((0.0, 1.0), (1.0, 0.0), (0.0, 1.0)))
 
 
 def test_empty_lists_are_defined():
