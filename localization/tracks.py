@@ -57,8 +57,13 @@ def find_tracks(
     position = np.stack([locs.x_um, locs.y_um, locs.z_um * z_scale], axis=1) / max_step_um
     reach = max(1.0, max_gap_step_um / max_step_um) if gap_frames else 1.0
     order = np.lexsort((position[:, 2], position[:, 1], position[:, 0], locs.channel, locs.frame))
+    gap_reach = max_gap_step_um / max_step_um
     group = _groups(position, locs.frame, locs.channel, int(gap_frames), reach)
-    links = _laptrack_links(position, locs.frame, group, order, int(gap_frames), max_gap_step_um / max_step_um, report)
+    # channels are told apart by their groups alone, which laptrack sees one at a time
+    simple, clear = _unambiguous_links(position, locs.frame, group, int(gap_frames), gap_reach)
+    rows = order[~clear[group[order]]]
+    further = _laptrack_links(position, locs.frame, group, rows, int(gap_frames), gap_reach, report)
+    links = np.concatenate([simple, further])
     joined = coo_matrix((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n_rows, n_rows))
     label = connected_components(joined, directed=False)[1]
     # tracks by their first row in order of frame and place
@@ -83,8 +88,48 @@ def _groups(position: Floats, frame: Ints, channel: Ints, gap_frames: int, reach
     return connected_components(graph, directed=False)[1]
 
 
-def _laptrack_links(position, frame, group, order, gap_frames: int, gap_reach: float, report) -> Ints:
-    """Linked rows (L, 2), group by group; the costs are fixed, so that groups do not depend on each other."""
+def _unambiguous_links(
+    position: Floats, frame: Ints, group: Ints, gap_frames: int, gap_reach: float
+) -> tuple[Ints, NDArray[np.bool_]]:
+    """Links (L, 2) of the groups in which no row has two candidates, and which groups these are (groups,).
+
+    There any link costs less than two loose ends, so that the assignment takes them all: most of a sparse movie,
+    without a solver.
+    """
+    clear = np.ones(int(group.max()) + 1, bool)
+    rows = np.arange(frame.size)
+    first, second, _ = _within(position, frame, group, rows, rows, [1], 1.0)
+    links = np.stack([first, second], axis=1)
+    for taken in (first, second):
+        clear[group[np.bincount(taken, minlength=frame.size) > 1]] = False
+    links = links[clear[group[links[:, 0]]]]
+    if gap_frames:
+        loose = clear[group]
+        is_end, is_start = loose.copy(), loose.copy()
+        is_end[links[:, 0]], is_start[links[:, 1]] = False, False
+        steps = range(1, gap_frames + 2)
+        end, start, _ = _within(
+            position, frame, group, np.flatnonzero(is_end), np.flatnonzero(is_start), steps, gap_reach
+        )
+        for taken in (end, start):
+            clear[group[np.bincount(taken, minlength=frame.size) > 1]] = False
+        links = np.concatenate([links, np.stack([end, start], axis=1)])
+        links = links[clear[group[links[:, 0]]]]
+    return links, clear
+
+
+def _within(position, frame, group, early, late, steps, reach: float) -> tuple[Ints, Ints, Floats]:
+    """`frame_pairs` of all `steps`, of rows of one group."""
+    found = [frame_pairs(position, frame, early, late, step, reach) for step in steps]
+    a, b, distance = (np.concatenate(part) for part in zip(*found, strict=True))
+    same = group[a] == group[b]
+    return a[same], b[same], distance[same]
+
+
+def _laptrack_links(position, frame, group, rows, gap_frames: int, gap_reach: float, report) -> Ints:
+    """Links (L, 2) of some rows, group by group; the costs are fixed, so that groups do not depend on each other."""
+    if rows.size == 0:
+        return np.zeros((0, 2), np.int64)
     from laptrack import LapTrack  # takes seconds
 
     tracker = LapTrack(  # pyright: ignore[reportCallIssue]
@@ -97,7 +142,7 @@ def _laptrack_links(position, frame, group, order, gap_frames: int, gap_reach: f
         segment_start_cost=1.05 * gap_reach**2,
         segment_end_cost=1.05 * gap_reach**2,
     )
-    rows = order[np.argsort(group[order], kind="stable")]  # by group, in it by frame and place
+    rows = rows[np.argsort(group[rows], kind="stable")]  # by group, in it by frame and place
     bounds = np.flatnonzero(np.r_[True, np.diff(group[rows]) != 0, True])
     links: list[tuple[int, int]] = []
     with warnings.catch_warnings():
