@@ -14,6 +14,7 @@ DriftMethod = Literal["rcc", "aim"]
 _PIXEL_UM = {"rcc": 0.025, "aim": 0.02}
 # localizations per segment that the choice of segments aims at, and the most segments
 _CHOICE = {"rcc": (1000, 30), "aim": (500, 100)}
+_CHECK_PARTS = 6  # of the movie, for the check of "aim"
 _CELL_UM = {"rcc": 0.1, "aim": 0.06}  # side of the lateral cells whose depths are compared
 
 
@@ -99,6 +100,8 @@ def correct_drift(
     xy_um = np.stack([locs.x_um, locs.y_um], axis=1)
     estimate = _rcc if method == "rcc" else _aim
     lateral = estimate(locs, xy_um, segments, pixel_um, search_um, diagnostics, notes, None)
+    if method == "aim":
+        _check_ends_meet(locs, xy_um, lateral[0], segments, pixel_um, search_um, diagnostics, notes)
     flat = float(np.ptp(locs.z_um)) == 0.0
     if flat:
         notes.append("z: all depths are equal, taken as a 2D table; drift in z was not estimated")
@@ -166,6 +169,30 @@ def apply_drift(locs: Localizations, drift: Drift) -> Localizations:
         columns[axis] = columns[axis] - getattr(drift, axis)[locs.frame - drift.frame[0]]
         columns[axis].setflags(write=False)
     return Localizations(**columns)
+
+
+def _check_ends_meet(locs, xy_um, drift_um, segments: Segments, pixel_um, search_um, diagnostics, notes) -> None:
+    """Correlate a few long parts of the corrected movie: a window that lost its way leaves them apart.
+
+    Raises LocalizationError where parts that clearly correlate do so at another shift than none.
+    """
+    span = segments.last - segments.first + 1
+    parts = cut_segments(locs, max(segments.frames, -(-span // _CHECK_PARTS)), rows_each=1, most=_CHECK_PARTS)
+    at_rows = curve(segments.centre_frame, drift_um, segments.first, segments.last)[locs.frame - segments.first]
+    pairs = drift_rcc.lateral_pairs(xy_um - at_rows, parts, pixel_um=pixel_um, search_um=search_um)
+    clear = (pairs.significance >= drift_rcc.SIGNIFICANT) & ~pairs.at_edge
+    apart = np.linalg.norm(pairs.shift_um, axis=1)
+    diagnostics["check_pairs"], diagnostics["check_pairs_clear"] = float(clear.size), float(clear.sum())
+    if not clear.any():
+        notes.append("x and y: the parts of the movie are too faint to check the curve by correlation")
+        return
+    diagnostics["check_apart_um"] = float(apart[clear].max())
+    if diagnostics["check_apart_um"] > 4 * pixel_um:
+        raise LocalizationError(
+            f"drift in x and y: after the correction {int((apart[clear] > 4 * pixel_um).sum())} of {int(clear.sum())} "
+            f"pairs of parts of the movie still lie up to {diagnostics['check_apart_um']:.2f} um apart: the drift jumps "
+            "by more than the local search; use method 'rcc', with a larger search_um if needed"
+        )
 
 
 def _halves(xy_um: Floats) -> Ints:

@@ -87,7 +87,7 @@ def summit(values: NDArray, start: tuple[int, ...], width_px: float) -> Floats:
     estimate: what is symmetric about the summit, as the autocorrelation of any structure is, does not move it.
     """
     centre = np.array(start, np.float64)
-    reach = int(np.ceil(2.5 * width_px))
+    reach = int(np.ceil(3.5 * width_px))
     low = [max(0, s - reach) for s in start]
     high = [min(n, s + reach + 1) for s, n in zip(start, values.shape, strict=True)]
     part = values[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float64)

@@ -29,7 +29,7 @@ def find_tracks(
 
     Localizations of consecutive frames are linked by the assignment of the smallest sum of squared steps, each below
     `max_step_um`; then ends and beginnings with up to `gap_frames` dark frames between them, below
-    `max_gap_step_um` (None: max_step_um sqrt(gap_frames + 1), as diffusion goes). Depth counts in units of
+    `max_gap_step_um` (None: `max_step_um`; a larger one lets single steps that long through as well). Depth counts in units of
     `max_step_z_um` (None: `max_step_um`) where laterally it is `max_step_um`. What stays alone is a track of
     one. Jaqaman et al. 2008 (doi 10.1038/nmeth.1237) in the implementation of laptrack, which sees one group of
     localizations that could be linked at a time; `report(done, total)` counts their rows. Channels are kept apart.
@@ -42,7 +42,7 @@ def find_tracks(
     array([0, 0, 0, 1, 1])
     """
     max_step_z_um = max_step_um if max_step_z_um is None else max_step_z_um
-    max_gap_step_um = max_step_um * float(np.sqrt(gap_frames + 1)) if max_gap_step_um is None else max_gap_step_um
+    max_gap_step_um = max_step_um if max_gap_step_um is None else max_gap_step_um
     steps = {"max_step_um": max_step_um, "max_step_z_um": max_step_z_um, "max_gap_step_um": max_gap_step_um}
     for name, value in steps.items():
         if not (np.isfinite(value) and value > 0):
