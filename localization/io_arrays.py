@@ -88,12 +88,13 @@ def open_raw(path: Path, allow_cut: bool) -> RawMovie:
 def open_npy(path: Path, allow_cut: bool) -> RawMovie:
     """A .npy array (frame, y, x), or (y, x) for a single frame."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             version = np.lib.format.read_magic(file)
             read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
             shape, fortran, dtype = read_header(file)
             offset = file.tell()
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError) as error:
+    except Exception as error:  # numpy parses the header as Python, which may fail in any way
         raise LocalizationError(f"{path}: not a .npy array ({one_line(error)}); save it again") from error
     if len(shape) == 2:
         shape = (1, *shape)

@@ -86,7 +86,7 @@ def open_stack(path: Path, allow_cut: bool) -> TiffMovie:
                 movie.notes.insert(0, f"{path.name} is a part of the movie that {main.name} begins: reading all of it")
                 return movie
             image = _ome_image(path, first)
-            files, missing = _set_of(path, image)
+            files, missing = _set_of(path, image, first.n_pages)
             opened += [TiffStack(file) for file in files[1:]]
             for stack in opened[1:]:
                 if (stack.shape, stack.dtype) != (first.shape, first.dtype):
@@ -208,14 +208,17 @@ def _ome_image(path: Path, first: TiffStack) -> OmeImage | None:
     return mine[0]
 
 
-def _set_of(path: Path, image: OmeImage | None) -> tuple[list[Path], list[str]]:
+def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path], list[str]]:
     """The files of a movie in order, and the names of those that should be there and are not."""
-    going_on = _continuations(path)
     if image is None or len(image.files) < 2:
-        return [path, *going_on], []
+        # a file that describes all its planes as its own is whole, whatever lies beside it
+        whole = image is not None and image.n_planes <= n_pages
+        return [path] if whole else [path, *_continuations(path)], []
     named = [path.parent / Path(name).name for name in image.files]
-    if path not in named and len(going_on) + 1 == len(named):  # the whole set was renamed
-        return [path, *going_on], []
+    if path not in named:  # renamed, perhaps the whole set
+        going_on = _continuations(path)
+        if len(going_on) + 1 == len(named):
+            return [path, *going_on], []
     return [file for file in named if file.exists()] or [path], [file.name for file in named if not file.exists()]
 
 
@@ -227,7 +230,7 @@ def _continuations(path: Path) -> list[Path]:
     pattern = re.compile(re.escape(stem[1]) + r"_(\d+)(\.ome)?\.tiff?", re.I)
     found = [(int(m[1]), file) for file in path.parent.iterdir() if (m := pattern.fullmatch(file.name))]
     found.sort()
-    for expected, (number, file) in enumerate(found, found[0][0] if found else 0):
+    for expected, (number, file) in enumerate(found, 1):
         if number != expected:
             raise LocalizationError(f"{file}: the file number {expected} before it is missing; copy the whole set")
     return [file for _, file in found]
@@ -247,7 +250,7 @@ def _order(
         total = 0
         by_path = {part.stack.path: part for part in parts}
         limits = {}
-        for file, name in zip(files, image.files or [path.name], strict=False):
+        for file, name in _names(path, image, files):
             count = by_path[file].n_frames if file in by_path else 0
             begins[name], limits[name] = total, count
             total += count
@@ -276,6 +279,15 @@ def _order(
     if places is None:
         return None if n_frames == held else np.arange(n_frames)
     return None if np.array_equal(places, np.arange(held)) else places
+
+
+def _names(path: Path, image: OmeImage, files: list[Path]) -> list[tuple[Path, str]]:
+    """Each file with the name that the description has for it; in a set that was renamed they go by order."""
+    listed = image.files or [path.name]
+    if len(listed) == len(files):
+        return list(zip(files, listed, strict=True))
+    by_name = {Path(name).name: name for name in listed}
+    return [(file, by_name.get(file.name, file.name)) for file in files]
 
 
 def open_folder(folder: Path, allow_cut: bool) -> Any:
