@@ -35,8 +35,7 @@ usage: colocus COMMAND ...            colocus COMMAND --help
   fabricate  a mask for an SLM or an etching process; what errors cost
   retrieve   from bead stacks to a calibrated PSF
   calibrate-camera   gain, offset and read noise from frames
-
-  render, resolution   a localization list as a picture; the detail in it
+  render, resolution, drift, link, filter, track   what to do with a list
 
 A CONFIG is a preset or a TOML file; KEY=VALUE changes a setting, like
 run.optimiser.steps=500 or seeds=[0,1,2]. Each run writes one folder:
@@ -65,6 +64,10 @@ ABOUT = {
     "retrieve": "Retrieve a calibrated PSF from one or several bead stacks.",
     "render": "Draw a localization list: counts, or Gaussians of each one's uncertainty, coloured by depth.",
     "resolution": "Measure the resolution of a localization list, and the width of what a line crosses.",
+    "drift": "Take the stage's drift in x, y and z out of a localization list.",
+    "link": "Merge the localizations of one molecule in consecutive frames.",
+    "filter": "Keep the localizations that fulfil criteria: uncertainty, score, light, place, frames, density.",
+    "track": "Follow particles through a localization list, and measure their diffusion.",
     "calibrate-camera": "Measure offset, gain and read noise from dark and flat frames, or estimate them from a movie.",
 }
 _NOTES = {
@@ -278,6 +281,10 @@ _SEPARATE = (
     "retrieve",
     "render",
     "resolution",
+    "drift",
+    "link",
+    "filter",
+    "track",
     "calibrate-camera",
 )  # each in a file of its own
 _RUNS = ("demo", "codesign", "train", "compare")

@@ -1,0 +1,106 @@
+"""`colocus drift`, `link`, `filter` and `track`: files out, numbers right, mistakes in one line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import cli
+from localization import make_localizations, read, write
+
+
+@pytest.fixture(scope="module")
+def drifting(tmp_path_factory):
+    """A list of 300 molecules seen again and again under a drift of 200 nm in x, and its path."""
+    rng = np.random.default_rng(0)
+    place = rng.uniform(0, [4, 4, 0.6], (300, 3))
+    frame = np.sort(rng.integers(0, 400, 8000))
+    seen = place[rng.integers(0, 300, 8000)] + rng.normal(0, 0.01, (8000, 3))
+    seen[:, 0] += 0.2 * frame / 400
+    path = tmp_path_factory.mktemp("lists") / "locs.csv"
+    write(path, make_localizations(frame, *seen.T, photons=1000.0, sigma_x_um=0.01, sigma_y_um=0.01))
+    return path
+
+
+def run(capsys, *arguments):
+    status = cli.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.parametrize("method", ["aim", "rcc"])
+def test_drift_writes_list_curve_and_figure(drifting, tmp_path, capsys, method):
+    """The curve in the CSV is the one put in, the corrected list lies less of it away, a figure is there."""
+    out = tmp_path / "corrected.csv"
+    status, printed, _ = run(capsys, "drift", drifting, "--out", out, "--method", method, "--search", 0.5)
+    assert status == 0 and "error, nm" in printed
+    curve = pd.read_csv(tmp_path / "corrected_drift.csv")
+    fitted = np.polyfit(curve["frame"], curve["x [nm]"], 1)[0]
+    assert fitted * 400 == pytest.approx(200, abs=10)
+    before, after = read(drifting), read(out)
+    expected = before.x_um - np.interp(before.frame, curve["frame"], curve["x [nm]"]) / 1000
+    np.testing.assert_allclose(after.x_um, expected, atol=2e-6)
+    assert (tmp_path / "corrected_drift.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "corrected_drift.json").read_text())["range_um"][0] == pytest.approx(0.2, abs=0.02)
+
+
+def test_drift_of_random_points_writes_nothing(tmp_path, capsys):
+    """No structure: one line that says why, exit status 2, no file."""
+    rng = np.random.default_rng(0)
+    write(tmp_path / "locs.csv", make_localizations(rng.integers(0, 99, 3000), *rng.uniform(0, 5, (3, 3000))))
+    status, _, error = run(capsys, "drift", tmp_path / "locs.csv", "--out", tmp_path / "out.csv")
+    assert status == 2 and "common structure" in error
+    assert [p.name for p in tmp_path.iterdir()] == ["locs.csv"]
+
+
+def test_link_and_filter_say_what_they_did(drifting, tmp_path, capsys):
+    """Linking conserves photons; filtering keeps what the criteria say and counts the rest."""
+    status, printed, _ = run(capsys, "link", drifting, "--out", tmp_path / "linked.csv", "--radius", 0.03)
+    linked = read(tmp_path / "linked.csv")
+    assert status == 0 and f"merged into {linked.frame.size}" in printed and linked.frame.size < 8000
+    assert linked.photons.sum() == pytest.approx(8000 * 1000.0, rel=1e-6)
+    status, printed, _ = run(
+        capsys, "filter", drifting, "--out", tmp_path / "kept.csv", "x_um=[1,2]", "frames=[0,199]", "photons_min=10"
+    )
+    kept, locs = read(tmp_path / "kept.csv"), read(drifting)
+    mask = (locs.x_um >= 1) & (locs.x_um <= 2) & (locs.frame < 200)
+    assert status == 0 and kept.frame.size == mask.sum() and f"{mask.sum()} of 8000" in printed
+
+
+def test_track_writes_tracks_and_diffusion(tmp_path, capsys):
+    """Two hundred far walkers come back as two hundred tracks, with their D."""
+    rng = np.random.default_rng(1)
+    step = rng.normal(0, 0.05, (200, 25, 3))
+    step[:, 0] = np.stack([np.arange(200) % 20, np.arange(200) // 20, np.full(200, 0.1)], axis=1) * 10.0
+    place = np.cumsum(step, axis=1).reshape(-1, 3)
+    write(tmp_path / "locs.csv", make_localizations(np.tile(np.arange(25), 200), *place.T))
+    arguments = ("--max-step", 0.4, "--frame-s", 0.01, "--exposure", 0)
+    status, printed, _ = run(capsys, "track", tmp_path / "locs.csv", "--out", tmp_path / "tracks", *arguments)
+    assert status == 0 and "200 tracks" in printed
+    numbers = json.loads((tmp_path / "tracks" / "tracks.json").read_text())
+    assert numbers["d_um2_s"]["low"] < 0.05**2 / 0.02 < numbers["d_um2_s"]["high"]
+    table = pd.read_csv(tmp_path / "tracks" / "tracks.csv")
+    assert table["track"].nunique() == 200 and len(table) == 5000
+    assert len(pd.read_csv(tmp_path / "tracks" / "diffusion.csv")) == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("filter", "LOCS", "--out", "OUT"), "name what to filter by"),
+        (("filter", "LOCS", "--out", "OUT", "photon_min=3"), "did you mean 'photons_min'"),
+        (("filter", "LOCS", "--out", "OUT", "sigma_z_um_max=3"), "no sigma_z_um"),
+        (("link", "LOCS", "--out", "OUT", "--radius", "-1"), "radius_um is -1"),
+        (("track", "LOCS", "--out", "OUT", "--max-step", "0"), "max_step_um is 0"),
+        (("drift", "LOCS", "--out", "OUT", "--segment", "0"), "segment_frames is 0"),
+        (("drift", "NONE", "--out", "OUT"), "NONE"),
+    ],
+)
+def test_mistakes_are_one_line(drifting, tmp_path, capsys, arguments, message):
+    """A wrong option or file ends with status 2 and one line that names it; no file is left."""
+    names = {"LOCS": drifting, "OUT": tmp_path / "out.csv", "NONE": tmp_path / "NONE.csv"}
+    status, _, error = run(capsys, *(names.get(a, a) for a in arguments))
+    lines = [line for line in error.splitlines() if not line.endswith(": loading")]
+    assert status == 2 and len(lines) == 1 and message in lines[0]
+    assert not any(tmp_path.iterdir())
