@@ -34,7 +34,7 @@ class ClassicalConfig:
     read_noise_e: float = 0.0
     threshold_sigma: float = 5.0
     background_px: int = 0
-    rounds: int = 3
+    rounds: int = 6
     sweeps: int = 2
     model_error: float = 0.05
     separation_px: float = 1.0

@@ -3,7 +3,7 @@
 At each pixel and for each template t the significance of "an emitter here" against "background only" is that of the
 weighted least-squares estimate of its photons, with weights w = 1 / variance of each pixel and a background that may
 be off by a constant (t less its mean): S = sum w t (I - b) / sqrt(sum w t^2), by FFT. Templates of other depths and
-places see part of the same light; a candidate counts only for what stronger ones do not explain.
+places see part of the same light; a candidate that may be a side lobe of a stronger one waits until that is taken off.
 """
 
 from functools import partial
@@ -22,6 +22,7 @@ from optics.psf_table import evaluate
 from optics.pytree import pytree, static
 
 _ALIKE = 0.85  # of two templates: what a depth between chosen ones may lose of its significance
+_LOBE = 0.5  # a candidate waits for the next round if a stronger one's side lobe may make up so much of it
 _LEAST_VARIANCE = 0.25  # photons^2: a dark pixel without read noise is not infinitely sure
 
 
@@ -65,7 +66,7 @@ class Detector:
         self._block = background_px or max(16, 2 * spots.image_px)
         self.depth, images = choose_depths(spots)
         self._shapes = images - images.mean(axis=(1, 2), keepdims=True)
-        self._overlap = _overlaps(self._shapes)
+        self._overlap = _largest_overlap(self._shapes)
         self._templates: dict[tuple[int, int], Templates] = {}
 
     def find(self, residual: NDArray, drawn: NDArray, model_error: float) -> tuple[EmitterList, NDArray]:
@@ -84,7 +85,7 @@ class Detector:
         height, depth, photons, background = (np.asarray(part) for part in maps)
         frame, row, column = np.nonzero(height > self._threshold)
         picked = [
-            self._explain(height, depth, *(part[frame == f] for part in (frame, row, column))) for f in np.unique(frame)
+            self._first_ones(height, *(part[frame == f] for part in (frame, row, column))) for f in np.unique(frame)
         ]
         chosen = np.concatenate([np.zeros((0, 3), int), *picked])
         f, i, j = chosen.T
@@ -94,35 +95,34 @@ class Detector:
         light = np.stack([photons[f, i, j], np.maximum(background[f, i, j], 1e-2)], axis=1)
         return unfitted(f, np.concatenate([centre, z[:, None], light], axis=1)), background
 
-    def _explain(self, height: NDArray, depth: NDArray, frame: NDArray, row: NDArray, column: NDArray) -> NDArray:
-        """Those candidates of one frame that stand above what the stronger ones leave there, strongest first."""
-        strength, kind = height[frame, row, column], depth[frame, row, column]
+    def _first_ones(self, height: NDArray, frame: NDArray, row: NDArray, column: NDArray) -> NDArray:
+        """Those candidates of one frame, strongest first, that cannot be side lobes of stronger ones among them."""
+        strength = height[frame, row, column]
         order = np.argsort(-strength, kind="stable")
-        strength, kind, row, column = (part[order] for part in (strength, kind, row, column))
-        explained, kept, reach = np.zeros(len(order)), [], self._spots.image_px - 1
+        strength, row, column = strength[order], row[order], column[order]
+        waiting, kept, reach = np.zeros(len(order), bool), [], self._spots.image_px - 1
         for k in range(len(order)):
-            left = strength[k] - explained[k]
-            if left <= self._threshold:
+            if waiting[k]:
                 continue
             kept.append(k)
             down, right = row - row[k], column - column[k]
             near = (np.abs(down) <= reach) & (np.abs(right) <= reach)
-            explained[near] += left * self._overlap[kind[k], kind[near], down[near] + reach, right[near] + reach]
+            lobe = strength[k] * self._overlap[down[near] + reach, right[near] + reach]
+            waiting[near] |= lobe > _LOBE * strength[near]
         return np.stack([frame[kept], row[kept], column[kept]], axis=1)
 
 
-def _overlaps(shapes: NDArray) -> NDArray:
-    """Normalised correlation of template a with template b moved by (dy, dx): (Z, Z, 2K-1, 2K-1)."""
+def _largest_overlap(shapes: NDArray) -> NDArray:
+    """(2K-1, 2K-1): the largest normalised correlation of any template with any template moved by (dy, dx)."""
     side = shapes.shape[-1]
     size = _fast(2 * side - 1)
-    spectra = np.fft.rfft2(shapes, (size, size))
-    norm = np.linalg.norm(shapes.reshape(len(shapes), -1), axis=1)
-    overlap = np.empty((len(shapes), len(shapes), 2 * side - 1, 2 * side - 1), np.float32)
+    norm = np.linalg.norm(shapes, axis=(1, 2), keepdims=True)
+    spectra = np.fft.rfft2(shapes / norm, (size, size))
     lags = np.arange(1 - side, side)
-    for a in range(len(shapes)):
-        full = np.fft.irfft2(spectra[a] * spectra.conj(), (size, size))[:, lags][:, :, lags]
-        overlap[a] = full / (norm[a] * norm[:, None, None])
-    return overlap
+    largest = np.full((size, size), -1.0)
+    for spectrum in spectra:
+        largest = np.maximum(largest, np.fft.irfft2(spectrum * spectra.conj(), (size, size)).max(axis=0))
+    return np.maximum(largest, largest[-np.arange(size)][:, -np.arange(size)])[np.ix_(lags, lags)]
 
 
 def _fast(n: int) -> int:
