@@ -20,7 +20,7 @@ _TAPER = 0.25  # an eighth of the picture is faded out on either side
 _BLOCK_FRAMES_MAX, _BLOCKS_MIN = 500, 20
 _SIDE_MAX_PX = 12_000  # about 3 GB of pictures and spectra
 _ROWS_MIN = 100
-_ROWS_AT_ONCE = 256  # lines of a spectrum at a time
+_ROWS_AT_ONCE = 128  # lines of a spectrum at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,16 +98,19 @@ def fourier_ring_correlation(
         )
     draw = np.random.default_rng(rng)
     deal = _dealer(locs, split, block_frames)
-    window = (tukey(height, _TAPER)[:, None] * tukey(width, _TAPER)).astype(np.float32)
-    shape = (side, side)
+    fade_y, fade_x = (tukey(n, _TAPER).astype(np.float32) for n in (height, width))
 
     def spectrum(table: Localizations) -> NDArray[np.complex64]:
-        image = to_image(table, pixel_um, region_um=region_um)
-        return np.asarray(scipy.fft.rfft2(image * window, s=shape, workers=-1))
+        image = to_image(table, pixel_um, region_um=region_um, max_pixels=_SIDE_MAX_PX**2)
+        image *= fade_y[:, None]
+        image *= fade_x
+        return np.asarray(scipy.fft.rfft2(image, s=(side, side), workers=-1, overwrite_x=True))
 
-    whole = spectrum(locs)
     rings = side // 2
-    curves = np.array([_ring_correlation(spectrum(select(locs, deal(draw))), whole, rings) for _ in range(repeats)])
+    whole, sums = spectrum(locs), _Rings(side, rings)
+    power = sums.total(whole, whole)
+    halves = (spectrum(select(locs, deal(draw))) for _ in range(repeats))
+    curves = np.array([_ring_correlation(half, whole, power, sums) for half in halves])
     frequency = np.arange(rings) / (side * pixel_um)
     span = max(5, -(-rings // 20)) if smooth_rings is None else smooth_rings
     smoothed = smooth_curve(curves.mean(axis=0), span)
@@ -187,31 +190,44 @@ def _dealer(locs: Localizations, split: str, block_frames: int | None):
     return deal_blocks
 
 
-def _ring_correlation(half: NDArray[np.complex64], whole: NDArray[np.complex64], rings: int) -> NDArray[np.float64]:
-    """Correlation per ring of a half and of what is left of the whole; spectra (side, side / 2 + 1) of real images.
+class _Rings:
+    """Sums over rings of a real image's spectrum (side, side / 2 + 1), ring k at k cycles per side."""
+
+    def __init__(self, side: int, rings: int):
+        self.rings = rings
+        down = np.minimum(np.arange(side), side - np.arange(side))
+        across = np.arange(side // 2 + 1)
+        ring = np.empty((side, across.size), np.int16)
+        for rows in _row_blocks(side):
+            ring[rows] = np.minimum(np.rint(np.hypot(down[rows, None], across)), rings)  # the corners: one more
+        self.ring = ring
+        # a real image's spectrum is stored by half: every column but the first and the last stands for two
+        self.twice = np.where((across == 0) | ((across == side // 2) & (side % 2 == 0)), 1.0, 2.0).astype(np.float32)
+
+    def total(self, a: NDArray[np.complex64], b: NDArray[np.complex64]) -> NDArray[np.float64]:
+        """Real part of the sum of a times b conjugate, per ring."""
+        sums = np.zeros(self.rings + 1)
+        for rows in _row_blocks(len(a)):
+            product = (a[rows].real * b[rows].real + a[rows].imag * b[rows].imag) * self.twice
+            sums += np.bincount(self.ring[rows].reshape(-1), product.reshape(-1), minlength=self.rings + 1)
+        return sums[: self.rings]
+
+
+def _row_blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + _ROWS_AT_ONCE, n)) for start in range(0, n, _ROWS_AT_ONCE)]
+
+
+def _ring_correlation(
+    half: NDArray[np.complex64], whole: NDArray[np.complex64], power: NDArray[np.float64], rings: _Rings
+) -> NDArray[np.float64]:
+    """Correlation per ring of a half and of what is left of the whole, whose `power` per ring is known.
 
     The other half's spectrum is whole - half, so that a split costs one transform.
     """
-    sums = np.zeros((3, rings))
-    side = half.shape[0]
-    across = np.arange(half.shape[1])
-    # a real image's spectrum is stored by half: every column but the first and the last stands for two
-    twice = np.where((across == 0) | ((across == side // 2) & (side % 2 == 0)), 1.0, 2.0)
-    for start in range(0, side, _ROWS_AT_ONCE):
-        rows = slice(start, min(start + _ROWS_AT_ONCE, side))
-        down = np.arange(rows.start, rows.stop)
-        down = np.minimum(down, side - down)
-        ring = np.rint(np.hypot(down[:, None], across)).astype(np.int64)
-        inside = ring < rings
-        weight = np.broadcast_to(twice, ring.shape)[inside]
-        a = half[rows][inside]
-        b = whole[rows][inside] - a
-        at = ring[inside]
-        products = (a.real * b.real + a.imag * b.imag, a.real**2 + a.imag**2, b.real**2 + b.imag**2)
-        for k, product in enumerate(products):
-            sums[k] += np.bincount(at, weights=product * weight, minlength=rings)
-    scale = np.sqrt(sums[1] * sums[2])
-    return np.divide(sums[0], scale, out=np.zeros(rings), where=scale > 0)
+    own, with_whole = rings.total(half, half), rings.total(half, whole)
+    shared, rest = with_whole - own, power - 2.0 * with_whole + own
+    scale = np.sqrt(np.maximum(own * rest, 0.0))
+    return np.divide(shared, scale, out=np.zeros(rings.rings), where=scale > 0)
 
 
 def _crossing(
