@@ -38,12 +38,7 @@ class ClassicalReader:
         return taken
 
     def read(
-        self,
-        counts: NDArray,
-        first_frame: int,
-        before: int = 0,
-        after: int = 0,
-        origin_px: tuple[int, int] = (0, 0),
+        self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0, origin_px: tuple[int, int] = (0, 0)
     ) -> Localizations:
         """Localize counts (n, H, W); frame numbers begin at `first_frame`."""
         counts = counts[before : len(counts) - after]

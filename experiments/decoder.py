@@ -33,7 +33,10 @@ def fingerprint(*parts: Any) -> str:
 
 
 class Decoder:
-    """Frames (group, H, W) to the network's output, `group` = `batch` times the number of devices.
+    """Frames (group, H, W), or (group, H, W, 3) with their neighbours, to the network's output.
+
+    `group` = `batch` times the number of devices; `origin_px` is the place (column, row) of the first pixel in the
+    camera's field, for a network that is told.
 
     Each device runs one program on `batch` frames, so a frame's answer has the same bits on one device and on many.
     """
@@ -47,8 +50,8 @@ class Decoder:
         self._variables = jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
         self._run = _program(net, mesh)
 
-    def __call__(self, images: NDArray) -> Any:
-        return self._run(self._variables, jax.device_put(images, self._frames))
+    def __call__(self, images: NDArray, origin_px: tuple[int, int] = (0, 0)) -> Any:
+        return self._run(self._variables, jax.device_put(images, self._frames), np.asarray(origin_px, np.int32))
 
 
 _PROGRAMS: dict[Any, Any] = {}
@@ -59,9 +62,9 @@ def _program(net: nets.NetConfig, mesh: Any) -> Any:
     key = (net, mesh)
     if key not in _PROGRAMS:
 
-        def run(variables: Any, images: jax.Array) -> Any:
-            return nets.apply(net, variables, images[..., None], train=False)[0]
+        def run(variables: Any, images: jax.Array, origin_px: jax.Array) -> Any:
+            return nets.apply(net, variables, nets.network_input(net, images, origin_px), train=False)[0]
 
         split = partial(jax.shard_map, mesh=mesh, out_specs=PartitionSpec(AXIS), check_vma=False)
-        _PROGRAMS[key] = jax.jit(split(run, in_specs=(PartitionSpec(), PartitionSpec(AXIS))))
+        _PROGRAMS[key] = jax.jit(split(run, in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec())))
     return _PROGRAMS[key]

@@ -22,8 +22,6 @@ LIST_TILE_PX = 512  # side of a piece: some 130 MB a layer for 8 frames
 class ListReader:
     """A list decoder, and the camera that turns counts into the photons it was trained on."""
 
-    context = 0
-
     def __init__(
         self,
         net: nets.ListNetConfig,
@@ -44,7 +42,7 @@ class ListReader:
         field = nets.receptive_field_px(net)
         # A network trained on frames smaller than its field has learned to do with their size.
         self.min_frame_px = min(field, trained_px)
-        self.pixel_um = net.pixel_um
+        self.pixel_um, self.context = net.pixel_um, net.frames // 2
         self._net, self._threshold = net, threshold
         self._decoder = Decoder(net, variables, batch)
         self.group = self._decoder.group
@@ -65,24 +63,34 @@ class ListReader:
         """Nothing is counted."""
         return Counter()
 
-    def read(self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0) -> Localizations:
-        """Localize counts (n, H, W); frame numbers begin at `first_frame`."""
-        counts = counts[before : len(counts) - after]
-        groups = range(0, len(counts), self.group)
-        return concatenate([self._read_group(counts[k : k + self.group], first_frame + k) for k in groups])
-
-    def _read_group(self, counts: NDArray, first_frame: int) -> Localizations:
-        n, height, width = counts.shape
+    def read(
+        self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0, origin_px: tuple[int, int] = (0, 0)
+    ) -> Localizations:
+        """Localize counts (before + n + after, H, W), the n in the middle; frame numbers begin at `first_frame`."""
         photons = (counts.astype(np.float32) - self._offset) / self._gain
+        missing = (self.context - before, self.context - after)
+        if min(missing) < 0:
+            photons = photons[max(-missing[0], 0) : len(photons) - max(-missing[1], 0)]
+        # beyond the ends of the movie its end frames go on, as in training
+        photons = np.pad(photons, (tuple(max(m, 0) for m in missing), (0, 0), (0, 0)), mode="edge")
+        n, c = len(photons) - 2 * self.context, self.context
+        groups = ((k, min(k + self.group, n)) for k in range(0, n, self.group))
+        return concatenate([self._read_group(photons[a : b + 2 * c], first_frame + a, origin_px) for a, b in groups])
+
+    def _read_group(self, photons: NDArray, first_frame: int, origin_px: tuple[int, int]) -> Localizations:
+        n, height, width = len(photons) - 2 * self.context, *photons.shape[1:]
         # Padding is what the network itself takes for "no frame here": its input's zero.
         whole = [-(-side // self._step) * self._step for side in (height, width)]
-        padded = np.full((self.group, *whole), self._net.input_offset, np.float32)
-        padded[:n, :height, :width] = photons
+        padded = np.full((self.group + 2 * self.context, *whole), self._net.input_offset, np.float32)
+        padded[: len(photons), :height, :width] = photons
+        if self.context:
+            padded = np.stack([padded[k : self.group + k] for k in range(2 * self.context + 1)], axis=-1)
         sides = [min(self._side, side) for side in whole]
         maps: Any = None
         for rows in cut(whole[0], sides[0], self._halo):
             for columns in cut(whole[1], sides[1], self._halo):
-                piece = self._decoder(padded[:, rows.window, columns.window])
+                origin = (origin_px[0] + columns.window.start, origin_px[1] + rows.window.start)
+                piece = self._decoder(padded[:, rows.window, columns.window], origin)
                 if maps is None:
                     maps = jax.tree.map(lambda leaf: np.empty((self.group, *whole, *leaf.shape[3:]), leaf.dtype), piece)
                 jax.tree.map(partial(_place, rows, columns), maps, piece)

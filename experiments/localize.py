@@ -20,6 +20,7 @@ from localization import Localizations, Movie, concatenate, open_movie
 from training import CameraConfig, ConfigError, build_camera
 
 Span = tuple[int, int | None]
+GROUP_PX = 2**25  # pixels of the frames that are read at a time: 128 MB
 
 
 @dataclass(frozen=True)
@@ -193,20 +194,23 @@ def _read(
     """A chunk, group by group, while the next frames are read from the disk: frames done, and their list."""
     (_, rows, columns), (first, stop) = cut, span
 
+    # of large frames fewer at a time: two groups of them are in memory
+    group = min(reader.group, max(1, GROUP_PX // ((rows[1] - rows[0]) * (columns[1] - columns[0]))))
+
     def load(begin: int) -> tuple[np.ndarray, int, int]:
-        end = min(begin + reader.group, stop)
+        end = min(begin + group, stop)
         # neighbours in time beyond the chunk, and beyond the part that was asked for, are what the movie has there
         low, high = max(begin - reader.context, 0), min(end + reader.context, movie.shape[0])
-        return movie.read(low, high)[:, slice(*rows), slice(*columns)], begin - low, high - end
+        return movie.read(low, high, rows=rows, columns=columns), begin - low, high - end
 
-    begins = range(first, stop, reader.group)
+    begins = range(first, stop, group)
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(load, first)
         for begin in begins:
             counts, before, after = coming.result()
             if begin != begins[-1]:
-                coming = ahead.submit(load, begin + reader.group)
-            locs = reader.read(counts, begin, before, after)
+                coming = ahead.submit(load, begin + group)
+            locs = reader.read(counts, begin, before, after, (columns[0], rows[0]))
             tally += reader.take_tally()
             yield len(counts) - before - after, _shifted(locs, columns[0] * reader.pixel_um, rows[0] * reader.pixel_um)
 

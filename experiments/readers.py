@@ -32,10 +32,13 @@ class Reader(Protocol):
     context: int
     identity: dict[str, Any]
 
-    def read(self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0) -> Localizations:
+    def read(
+        self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0, origin_px: tuple[int, int] = (0, 0)
+    ) -> Localizations:
         """Localize counts (before + n + after, H, W), the n in the middle, the first of which is `first_frame`.
 
-        Fewer frames before or after than `context` there are only at the ends of the movie.
+        Fewer frames before or after than `context` there are only at the ends of the movie. `origin_px` is the column
+        and row of the first pixel in the movie's frames.
         """
         ...
 

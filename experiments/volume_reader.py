@@ -126,7 +126,9 @@ class VolumeReader:
         """Nothing is counted."""
         return Counter()
 
-    def read(self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0) -> Localizations:
+    def read(
+        self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0, origin_px: tuple[int, int] = (0, 0)
+    ) -> Localizations:
         """Localize counts (n, H, W); frame numbers begin at `first_frame`."""
         counts = counts[before : len(counts) - after]
         groups = range(0, len(counts), self.group)

@@ -35,7 +35,7 @@ class Brightest:
         taken, self.seen = self.seen, Counter()
         return taken
 
-    def read(self, counts, first_frame, before=0, after=0):
+    def read(self, counts, first_frame, before=0, after=0, origin_px=(0, 0)):
         time.sleep(self.pause_s)
         n = len(counts) - before - after
         self.seen["frames looked at"] += n

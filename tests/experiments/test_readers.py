@@ -16,10 +16,10 @@ import nets
 from experiments.list_reader import ListReader
 from experiments.readers import load_reader
 from experiments.volume_reader import VolumeConfig, VolumeReader
-from localization import match
+from localization import concatenate, match
 from localization.types import COLUMNS
 from optics import make_emitters
-from training import RunConfig, build, from_dict, init_state
+from training import RunConfig, build, decode_frames, from_dict, init_state, maps_to_localizations
 from training.checkpoint import Checkpoints
 from training.targets import occupancy_volume
 
@@ -27,15 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NET = nets.ListNetConfig(channels=8, head_channels=8, dilations=(1, 2))
 
 
-def eager_reader(**options):
+def eager_reader(net=NET, **options):
     """A list decoder that finds something in most pixels, so that every pixel is compared."""
-    variables = jax.tree.map(
-        lambda leaf: leaf.astype(jnp.float32), nets.init(jax.random.key(0), NET, jnp.zeros((1, 16, 16, 1)))
-    )
+    example = jnp.zeros((1, 16, 16, nets.input_channels(net)), jnp.float32)
+    variables = nets.init(jax.random.key(0), net, example)
     out = variables["params"]["out"]
     out["bias"] = out["bias"].at[0].set(1.0)
     out["kernel"] = out["kernel"].at[..., 0].multiply(30.0)
-    return ListReader(NET, variables, 16, **options)
+    return ListReader(net, variables, 16, **options)
 
 
 def some_frames(n=5, height=53, width=61):
@@ -69,6 +68,38 @@ def test_tiles_of_all_places_are_one_program():
     before = reader._decoder._run._cache_size()
     reader.read(some_frames(7, 97, 83), 0)
     assert reader._decoder._run._cache_size() == before + 1
+
+
+SEEING = nets.ListNetConfig(
+    channels=8, head_channels=8, dilations=(1, 2), frames=3, position_channels=True, field_px=80
+)
+
+
+def test_three_frames_and_places_in_tiles_and_pieces_of_a_movie():
+    """A decoder that sees neighbours in time and its place: pieces of frames and of the movie give the whole's bits.
+
+    The ends of the movie go on with their own frames, as `training.decode_frames` asks for, whose maps are the truth.
+    """
+    frames = some_frames(6)
+    whole = eager_reader(SEEING, batch=3).read(frames, 0, origin_px=(7, 11))
+    reader = eager_reader(SEEING, batch=1, tile_px=40)
+    assert reader.context == 1
+    parts = [
+        reader.read(frames[0:3], 0, 0, 1, origin_px=(7, 11)),
+        reader.read(frames[1:5], 2, 1, 1, origin_px=(7, 11)),
+        reader.read(frames[3:6], 4, 1, 0, origin_px=(7, 11)),
+    ]
+    assert bits(concatenate(parts)) == bits(whole)
+    elsewhere = eager_reader(SEEING, batch=3).read(frames, 0)
+    assert bits(elsewhere) != bits(whole)
+    movie = jnp.asarray(frames[[0, *range(6), 5]], jnp.float32)
+    movie = jnp.pad(movie, ((0, 0), (0, 1), (0, 1)), constant_values=SEEING.input_offset)
+    variables = jax.tree.map(jnp.asarray, jax.device_get(reader._decoder._variables))
+    maps = decode_frames(SEEING, variables, movie, (7, 11))
+    truth = maps_to_localizations(jax.tree.map(lambda leaf: leaf[:, :53, :61], maps), SEEING.pixel_um)
+    assert truth.frame.size == whole.frame.size
+    np.testing.assert_allclose(truth.x_um, whole.x_um, atol=1e-5)
+    np.testing.assert_allclose(truth.photons, whole.photons, rtol=1e-3)
 
 
 PRINT_BITS = """
@@ -116,7 +147,7 @@ def volume_run(tmp_path_factory):
     return folder
 
 
-def test_a_volumetric_run_is_read_on_the_grid_of_its_labels(volume_run):
+def test_a_volumetric_run_is_read_on_the_grid_of_its_labels(volume_run, monkeypatch):
     """Emitters painted by the training's own labels come back within half a voxel; counts go in as photons."""
     reader = load_reader(volume_run)
     assert isinstance(reader, VolumeReader) and reader.min_frame_px == 16
@@ -125,11 +156,11 @@ def test_a_volumetric_run_is_read_on_the_grid_of_its_labels(volume_run):
     volume = 100 * occupancy_volume(emitters, (30, 35, 10), jnp.asarray(0.12), (0.2, 1.2))
     given = []
 
-    def paint(images):
+    def paint(images, *place):
         given.append(images)
         return np.asarray(volume)[None]
 
-    reader._decoder = paint
+    monkeypatch.setattr(reader, "_decoder", paint)
     found = reader.read(np.full((1, 30, 35), 300, np.uint16), 7)
     assert found.frame.tolist() == [7, 7, 7]
     np.testing.assert_array_equal(given[0][0], 100.0)
