@@ -1,6 +1,7 @@
 """Real files of other programs: what they hold, and that positions fall on the light in the images beside them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from localization import LocalizationError, open_movie, read, read_file
@@ -99,3 +100,30 @@ def test_a_list_of_no_known_format_is_refused(data_folder):
     """Locan's own text example names neither unit nor known columns."""
     with pytest.raises(LocalizationError, match="no column 'x"):
         read(data_folder("locan-dstorm") / "formats" / "five_blobs_3D.txt")
+
+
+def test_deepstorm3d_counts_from_the_corner(data_folder, tmp_path):
+    """The original network's answers, put into its CSV as its own code does, come out on the truth."""
+    folder = data_folder("ds3d-sim-reference")
+    found = pd.read_csv(folder / "original_network_localizations_demo2.csv")
+    truth = pd.read_csv(folder / "truth_demo2.csv")
+    # EliasNehme/DeepSTORM3D, helper_utils.xyz_to_nm: half of the field's fine pixels is added, z counts from zmin
+    columns = {
+        "frame": found.image + 1,
+        "x [nm]": 1000 * (found.x_um + 2 * 121 * 0.0275),
+        "y [nm]": 1000 * (found.y_um + 2 * 121 * 0.0275),
+        "z [nm]": 1000 * found.z_um,
+        "intensity [au]": found.confidence,
+    }
+    pd.DataFrame(columns).to_csv(tmp_path / "locs.csv", index=False)
+    table = read_file(tmp_path / "locs.csv")
+    assert table.format == "deepstorm3d"
+    centre_um = 60.5 * 0.11  # the truth counts from the centre of pixel 60 (its README)
+    errors = []
+    for k in range(found.shape[0]):
+        same_frame = truth[truth.iloc[:, 0] == table.locs.frame[k]].to_numpy()
+        shift = np.array([table.locs.x_um[k], table.locs.y_um[k]]) - centre_um - same_frame[:, 1:3]
+        nearest = shift[np.argmin(np.hypot(*shift.T))]
+        if np.hypot(*nearest) < 0.1:
+            errors.append(nearest)
+    assert len(errors) > 20 and np.abs(np.mean(errors, axis=0)).max() < 0.015  # half a pixel would be 0.055

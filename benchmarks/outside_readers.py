@@ -1,0 +1,247 @@
+"""Our files in other programs' readers, and theirs in ours: the largest difference of every column.
+
+    python benchmarks/outside_readers.py --picasso-python ENV/bin/python --locan-python ENV2/bin/python
+
+Each program runs in an environment of its own (pip install picassosr; pip install locan h5py). Picasso also fits
+spots drawn here at known places: what our reader makes of its table must be those places, half pixels and all.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from record import write_result
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from localization import make_localizations, read_file, to_frame, write  # noqa: E402
+
+PIXEL_UM = 0.11
+ROWS = 2000
+
+PICASSO = """
+import json, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+import picasso
+from picasso import io, localize
+folder = Path(sys.argv[1])
+locs, info = io.load_locs(str(folder / "ours.hdf5"))
+np.savez(folder / "picasso_side.npz", **{c: locs[c].to_numpy() for c in locs})
+(folder / "ours.yaml").rename(folder / "away.yaml")
+locs, info = io.load_locs(str(folder / "ours.hdf5"))
+np.savez(folder / "picasso_embedded.npz", **{c: locs[c].to_numpy() for c in locs})
+given = np.load(folder / "theirs.npz")
+frame = pd.DataFrame({c: given[c] for c in given.files})
+io.save_locs(str(folder / "theirs.hdf5"), frame, [dict(Width=64, Height=64, Frames=60, Pixelsize=110.0)])
+movie, info = io.load_movie(str(folder / "movie.ome.tif"))
+np.save(folder / "picasso_movie.npy", np.asarray(movie[:]))
+camera = {"Baseline": 100, "Sensitivity": 1.0, "Gain": 1, "Qe": 1.0, "Pixelsize": 110}
+parameters = {"Min. Net Gradient": 3000, "Box Size": 7}
+found = localize.localize(movie, camera_info=camera, identification_parameters=parameters, threaded=False,
+    fitting_method="gaussmle", movie_info=info)
+found = found[0] if isinstance(found, tuple) else found
+io.save_locs(str(folder / "fitted.hdf5"), found,
+             [dict(Width=48, Height=48, Frames=40, Pixelsize=110.0)])
+print(json.dumps({"version": picasso.__version__}))
+"""
+
+LOCAN = """
+import json, sys, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import numpy as np
+import locan
+from locan.locan_io import locdata as io
+folder, data = Path(sys.argv[1]), Path(sys.argv[2])
+def keep(name, loaded):
+    np.savez(folder / name, **{c: loaded.data[c].to_numpy() for c in loaded.data})
+keep("locan_thunderstorm.npz", locan.load_thunderstorm_file(folder / "ours.csv"))
+keep("locan_decode.npz", locan.load_decode_file(folder / "ours.h5"))
+theirs = locan.load_thunderstorm_file(folder / "ours.csv")
+locan.save_thunderstorm_csv(theirs, folder / "locan_saved.csv")
+if data.is_dir():
+    for name, load in (
+        ("formats/Elyra_dstorm_data.txt", locan.load_Elyra_file),
+        ("formats/Nanoimager_dstorm_data.csv", locan.load_Nanoimager_file),
+        ("formats/Thunderstorm_dstorm_data.csv", locan.load_thunderstorm_file),
+        ("formats/SMLM_dstorm_data.smlm", locan.load_SMLM_file),
+        ("formats/decode_dstorm_data.h5", locan.load_decode_file),
+        ("rapidSTORM_from_images.txt", locan.load_rapidSTORM_file),
+    ):
+        keep("real_" + Path(name).name + ".npz", load(data / name))
+print(json.dumps({"version": locan.__version__}))
+"""
+
+
+def make_table():
+    """Rows with every column known, inside 64 x 64 pixels."""
+    rng = np.random.default_rng(0)
+    return make_localizations(
+        np.sort(rng.integers(0, 60, ROWS)),
+        *rng.uniform(0.6 * PIXEL_UM, 63 * PIXEL_UM, (2, ROWS)),
+        rng.uniform(0.1, 3, ROWS),
+        photons=rng.gamma(3, 1000, ROWS),
+        background=rng.uniform(1, 90, ROWS),
+        sigma_x_um=rng.uniform(0.005, 0.03, ROWS),
+        sigma_y_um=rng.uniform(0.005, 0.03, ROWS),
+        sigma_z_um=rng.uniform(0.01, 0.05, ROWS),
+        channel=rng.integers(0, 2, ROWS),
+        score=rng.uniform(0.1, 0.9, ROWS),
+    )
+
+
+def draw_spots(n_frames: int = 40, side: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """Frames with four Gaussian spots each, integrated over pixels, and their (frame, x, y) in px from the corner."""
+    from scipy.special import erf
+
+    rng = np.random.default_rng(1)
+    sigma, edges = 1.1, np.arange(side + 1)
+    frames, truth = np.full((n_frames, side, side), 20.0), []
+    for k in range(n_frames):
+        for corner in ((12, 12), (12, 36), (36, 12), (36, 36)):
+            x, y = corner + rng.uniform(-3, 3, 2)
+            along = [np.diff(0.5 * (1 + erf((edges - c) / (np.sqrt(2) * sigma)))) for c in (x, y)]
+            frames[k] += 20_000 * np.outer(along[1], along[0])
+            truth.append((k, x, y))
+    return (rng.poisson(frames) + 100).astype(np.uint16), np.array(truth)
+
+
+def differences(found: dict, expected: dict) -> dict:
+    """The largest difference of every column, and the number of rows if it is not the same."""
+    rows = {len(column) for column in found.values()} | {len(column) for column in expected.values()}
+    if len(rows) > 1:
+        return {"rows_differ": sorted(rows)}
+    return {name: float(np.nanmax(np.abs(np.asarray(found[name], float) - column))) for name, column in expected.items()}
+
+
+def run(python: str, script: str, *arguments: Path) -> str:
+    """Run a peer's script; returns its version."""
+    done = subprocess.run([python, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{python} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])["version"]
+
+
+def ours_in_um(path: Path, **options) -> dict:
+    """Our reading of a file as plain columns."""
+    return {str(name): column.to_numpy() for name, column in to_frame(read_file(path, **options).locs).items()}
+
+
+def against_picasso(python: str) -> tuple[dict, str]:
+    """Tables both ways, a movie, and spots that Picasso fits."""
+    import tifffile
+
+    from experiments.convert import convert
+
+    locs = make_table()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder / "ours.hdf5", locs, pixel_um=PIXEL_UM, frame_px=(64, 64), n_frames=60)
+        their_px = {
+            "frame": locs.frame.astype(np.uint32), "x": locs.x_um / PIXEL_UM - 0.5, "y": locs.y_um / PIXEL_UM - 0.5,
+            "photons": locs.photons, "sx": np.ones(ROWS), "sy": np.ones(ROWS), "bg": locs.background,
+            "lpx": locs.sigma_x_um / PIXEL_UM, "lpy": locs.sigma_y_um / PIXEL_UM, "z": 1000 * locs.z_um,
+            "lpz": 1000 * locs.sigma_z_um,
+        }  # fmt: skip
+        np.savez(folder / "theirs.npz", **{k: v if k == "frame" else v.astype(np.float32) for k, v in their_px.items()})
+        spots, truth = draw_spots()
+        tifffile.imwrite(folder / "movie.tif", spots, photometric="minisblack")
+        convert(folder / "movie.tif", folder / "movie.ome.tif")
+        version = run(python, PICASSO, folder)
+        wanted = {k: v for k, v in their_px.items() if k not in ("sx", "sy")}
+        wanted |= {"channel": locs.channel, "score": locs.score}
+        numbers = {}
+        for kind in ("side", "embedded"):
+            loaded = dict(np.load(folder / f"picasso_{kind}.npz"))
+            numbers[f"ours_in_picasso_{kind}_px_nm"] = differences(loaded, wanted)
+        back = ours_in_um(folder / "theirs.hdf5")
+        expected = ours_in_um(folder / "ours.hdf5", pixel_um=PIXEL_UM)
+        numbers["picasso_in_ours_um"] = differences(back, {k: v for k, v in expected.items() if k not in ("channel", "score")})
+        movie = np.load(folder / "picasso_movie.npy")
+        numbers["movie_pixels_that_differ"] = int((movie != spots).sum()) if movie.shape == spots.shape else -1
+        fitted = ours_in_um(folder / "fitted.hdf5")
+        errors = []
+        for frame, x, y in zip(fitted["frame"], fitted["x_um"] / PIXEL_UM, fitted["y_um"] / PIXEL_UM, strict=True):
+            near = truth[truth[:, 0] == frame, 1:]
+            errors.append(min(np.array([x, y]) - near, key=lambda e: np.hypot(*e)))
+        errors = np.array(errors)
+        numbers["spots_fitted_by_picasso"] = {
+            "drawn": len(truth), "found": len(errors), "mean_error_px": errors.mean(0).tolist(),
+            "standard_error_px": (errors.std(0) / np.sqrt(len(errors))).tolist(),
+        }  # fmt: skip
+    return numbers, version
+
+
+def against_locan(python: str) -> tuple[dict, str]:
+    """Tables both ways, and the real files that both read."""
+    locs = make_table()
+    data = Path(os.environ.get("COLOCUS_DATA", ROOT.parent / "shared" / "data")) / "locan-dstorm"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder / "ours.csv", locs)
+        one = {**{str(k): v.to_numpy() for k, v in to_frame(locs).items()}, "channel": np.zeros(ROWS)}
+        write(folder / "ours.h5", make_localizations(**one), format="decode", pixel_um=PIXEL_UM)
+        version = run(python, LOCAN, folder, data)
+        nm = {"position_x": 1000 * locs.x_um, "position_y": 1000 * locs.y_um, "position_z": 1000 * locs.z_um}
+        light = {"intensity": locs.photons, "local_background": locs.background}
+        numbers = {
+            "ours_in_locan_thunderstorm_nm": differences(
+                dict(np.load(folder / "locan_thunderstorm.npz")), {**nm, **light, "frame": locs.frame + 1}
+            ),
+            "ours_in_locan_decode_px_nm": differences(
+                dict(np.load(folder / "locan_decode.npz")),
+                {
+                    "position_x": locs.y_um / PIXEL_UM - 0.5, "position_y": locs.x_um / PIXEL_UM - 0.5,
+                    "position_z": 1000 * locs.z_um, **light, "frame": locs.frame,
+                },
+            ),
+        }  # fmt: skip
+        saved = ours_in_um(folder / "locan_saved.csv")
+        numbers["locan_in_ours_um"] = differences(saved, {k: getattr(locs, k) for k in ("frame", "x_um", "y_um", "z_um")})
+        for path in sorted(folder.glob("real_*.npz")):
+            numbers[path.stem] = _real(path, data)
+    return numbers, version
+
+
+def _real(path: Path, data: Path) -> dict:
+    """A real file in both readers: positions in um (after our half pixel is taken off again), frames, light."""
+    name = path.name.removeprefix("real_").removesuffix(".npz")
+    source = next(f for f in (data / name, data / "formats" / name) if f.exists())
+    theirs = dict(np.load(path))
+    found = read_file(source, pixel_um=0.1335 if "rapid" in name else None)
+    locs = found.locs
+    x, y, z = locs.x_um, locs.y_um, locs.z_um
+    if found.format == "rapidstorm":
+        x, y = x - 0.5 * 0.1335, y - 0.5 * 0.1335
+    expected = {"position_x": 1000 * x, "position_y": 1000 * y}
+    if found.format == "decode":  # px of 127 nm along rows and 117 nm along columns
+        expected = {"position_x": y / 0.127 - 0.5, "position_y": x / 0.117 - 0.5}
+    if "position_z" in theirs:
+        expected["position_z"] = 1000 * z
+    expected["frame"] = locs.frame + (found.format in ("thunderstorm", "elyra"))
+    if np.isfinite(locs.photons).all():
+        expected["intensity"] = locs.photons
+    return differences(theirs, expected)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--picasso-python", help="python of an environment with Picasso")
+    parser.add_argument("--locan-python", help="python of an environment with Locan")
+    chosen = parser.parse_args()
+    if not (chosen.picasso_python or chosen.locan_python):
+        parser.error("name at least one of the two environments")
+    results, versions = {}, {}
+    if chosen.picasso_python:
+        results["picasso"], versions["picassosr"] = against_picasso(chosen.picasso_python)
+    if chosen.locan_python:
+        results["locan"], versions["locan"] = against_locan(chosen.locan_python)
+    print(json.dumps(results, indent=1))
+    print(write_result("outside_readers", results, versions=versions))
