@@ -28,7 +28,7 @@ from optics.psf import make_psf
 from optics.pupil_gauge import pupil_weight, remove_undetermined, wrapped, zernike_table
 from optics.pytree import replace
 from optics.retrieval_model import Params, Slices, descend, line_fit, pupil_plate, slice_images, start_params
-from optics.retrieval_noise import NoiseModel, estimate_noise
+from optics.retrieval_noise import NoiseModel, estimate_noise, structured_share
 from optics.retrieval_notes import findings, super_critical_share
 from optics.retrieval_types import BeadFit, Retrieval, RetrievalSettings
 from optics.types import OpticsError, PhaseMask, Psf
@@ -194,11 +194,12 @@ def _weigh(
 ) -> tuple[list[NoiseModel], Slices, float]:
     """Noise of each bead, all slices weighed by the inverse of its variance, and the weight of the smoothness prior.
 
-    The weights are scaled so that the misfit goes on from where it is. The prior is Gaussian: second differences
-    between cells of `settings.roughness_rad`, in the same units as the misfit.
+    The weights are scaled so that the misfit goes on from where it is. The part of a bead's residual that is structure
+    (`structured_share`), which no camera's noise explains, is weighed evenly: bright pixels count by their light. The
+    prior is Gaussian: second differences between cells of `settings.roughness_rad`, in the same units as the misfit.
     """
     noises: list[NoiseModel] = []
-    weights, unexplained, chi2 = [], 0.0, 0.0
+    weights, structured, unexplained, chi2 = [], [], 0.0, 0.0
     for b, (stack, share, scale) in enumerate(zip(stacks, even, scales, strict=True)):
         model, _, background = _fit_lines(stack, params, template, common, b, whole)
         noise = estimate_noise(stack, model, background)
@@ -208,9 +209,13 @@ def _weigh(
         chi2 += float(np.sum(weight * square))
         noises.append(noise)
         weights.append(weight * scale**2)
+        structured.append(structured_share(stack, model))
     unit = unexplained / chi2
+    mixed = [
+        part * share + (1 - part) * unit * weight for part, share, weight in zip(structured, even, weights, strict=True)
+    ]
     smoothness = 2 * unit / len(whole.focus_um) * common["cells"] ** 2 / settings.roughness_rad**2
-    return noises, as_slices(stacks, [weight * unit for weight in weights], scales), smoothness
+    return noises, as_slices(stacks, mixed, scales), smoothness
 
 
 def _check_stacks(stacks: Sequence[BeadStack]) -> None:

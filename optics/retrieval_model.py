@@ -27,8 +27,8 @@ _PACE = {
     "log_blur": 0.1,
     "xy_um": 0.02,
     "focus_um": 0.1,
-    "tilt": 3e-3,
-    "step": 1e-3,
+    "tilt": 2e-2,
+    "step": 1e-2,
 }
 _LARGE_BEAD_UM = 0.05  # radius beyond which a bead's extent along the axis matters
 
@@ -145,7 +145,7 @@ def _loss(params, slices, template, centre_um, smoothness, *, cells, radius_um):
         rough = sum(jnp.mean(1 - jnp.cos(jnp.diff(phase, 2, axis))) for axis in (0, 1))
     # weak priors hold what a short stack leaves open: amplitude near even, stage steps as read, no tilt
     prior = (
-        1e-4 * jnp.sum(params["log_amplitude"] ** 2) + 0.1 * params["step"] ** 2 + 1e-2 * jnp.sum(params["tilt"] ** 2)
+        1e-4 * jnp.sum(params["log_amplitude"] ** 2) + 0.02 * params["step"] ** 2 + 1e-2 * jnp.sum(params["tilt"] ** 2)
     )
     return misfit + smoothness * rough + prior, misfit
 
