@@ -11,7 +11,7 @@ from experiments.decoder import fingerprint
 from experiments.detection import Detector
 from experiments.emitter_fits import EmitterFitter, EmitterList, join, unfitted
 from experiments.spot_table import SpotTable
-from localization import Localizations, make_localizations
+from localization import LocalizationError, Localizations, make_localizations
 from optics import Camera
 from optics.camera import adu_to_photons
 from optics.pytree import replace
@@ -59,12 +59,16 @@ class ClassicalReader:
 
 def camera_part(camera: Camera, origin_px: tuple[int, int], shape: tuple[int, ...]) -> Camera:
     """The camera under a part of its frames: its maps cut at `origin_px` (column, row)."""
-    column, row = origin_px
-    maps = {
-        name: np.asarray(getattr(camera, name))[row : row + shape[0], column : column + shape[1]]
-        for name in _MAPS
-        if np.ndim(getattr(camera, name)) == 2
-    }
+    (column, row), maps = origin_px, {}
+    for name in _MAPS:
+        whole = np.asarray(getattr(camera, name))
+        if whole.ndim == 2:
+            maps[name] = whole[row : row + shape[0], column : column + shape[1]]
+            if maps[name].shape != tuple(shape):
+                raise LocalizationError(
+                    f"camera: {name} is a map of {whole.shape[0]} x {whole.shape[1]} px, too small for the frames; "
+                    "measure the whole field that the movie shows"
+                )
     return replace(camera, **maps)
 
 
@@ -82,20 +86,23 @@ def search(counts: NDArray, fitter: EmitterFitter, detector: Detector, config: C
         new = np.arange(len(found), len(everyone))
         found = prune(join(found, fitter.fit(counts, everyone, new, search=True)), config, fitter)
         for _ in range(config.sweeps):
-            found = prune(refit_crowded(counts, found, fitter), config, fitter)
+            found = prune(refit(counts, found, fitter, only_crowded=True), config, fitter)
     return found
 
 
-def refit_crowded(counts: NDArray, emitters: EmitterList, fitter: EmitterFitter) -> EmitterList:
-    """Fit those again, from where they stand, that have another emitter in their stamp."""
+def refit(counts: NDArray, emitters: EmitterList, fitter: EmitterFitter, *, only_crowded: bool) -> EmitterList:
+    """Fit again, from where they stand, all or those alone that have another emitter in their stamp; order is kept."""
+    if not only_crowded:
+        return fitter.fit(counts, emitters, search=False) if len(emitters) else emitters
     reach = fitter.spots.image_px * fitter.spots.pixel_um
     places = np.column_stack([emitters.theta[:, :2], emitters.frame * 4 * reach])
     pairs = KDTree(places).query_pairs(reach, p=np.inf, output_type="ndarray") if len(emitters) > 1 else []
-    crowded = np.unique(pairs)
+    crowded = np.unique(np.asarray(pairs, int))
     if not len(crowded):
         return emitters
     alone = np.setdiff1d(np.arange(len(emitters)), crowded)
-    return join(emitters.take(alone), fitter.fit(counts, emitters, crowded, search=False))
+    both = join(emitters.take(alone), fitter.fit(counts, emitters, crowded, search=False))
+    return both.take(np.argsort(np.concatenate([alone, crowded])))
 
 
 def significance(emitters: EmitterList) -> NDArray:

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from experiments.chunks import Job, Parts, Share, spans
+from experiments.classical_config import ClassicalConfig
 from experiments.config import load_settings
 from experiments.readers import Reader, load_reader
 from localization import Localizations, Movie, concatenate, open_movie
@@ -33,7 +34,9 @@ class LocalizeConfig:
     `gain_adu_per_photon` and `offset_adu` replace the run's camera, as does the path of a `camera`.toml for both
     at once. `batch` frames go through a list decoder at a time, on each device. `tile_px` cuts large frames; None
     chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
-    kept if the job is stopped.
+    kept if the job is stopped. `method` "decoder" reads with a network, "classical" detects and fits with the PSF of
+    `model` (the default for a psf.npz and for "gaussian"), "polish" fits behind the network, with the PSF of the run or
+    of the file `psf`; `classical` says how.
     """
 
     threshold: float | None = None
@@ -47,6 +50,9 @@ class LocalizeConfig:
     tile_px: int | None = None
     model_config: str = ""
     chunk_frames: int = 200
+    method: Literal["", "decoder", "classical", "polish"] = ""
+    psf: str = ""
+    classical: ClassicalConfig = ClassicalConfig()
 
     def __post_init__(self):
         for name in ("batch", "chunk_frames"):
@@ -54,6 +60,8 @@ class LocalizeConfig:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1 frame")
         if self.camera and not (self.gain_adu_per_photon is self.offset_adu is None):
             raise ConfigError(f"camera = {self.camera} brings its own gain and offset; leave those out")
+        if self.psf and self.method != "polish":
+            raise ConfigError(f"psf = {self.psf} is for method polish; the classical method takes its PSF as the model")
         if self.tile_px is not None and self.tile_px < 1:
             raise ConfigError(f"tile_px = {self.tile_px} must be positive")
 
@@ -123,8 +131,31 @@ def localize(
     Traceback (most recent call last):
     training.config.ConfigError: no-such-run: no such run or file of weights; check the name
     """
-    model = Path(model)
-    gain, offset = photometry(config.camera) if config.camera else (config.gain_adu_per_photon, config.offset_adu)
+    return localize_with(make_reader(Path(model), config), movie, out, config, share=share, report=report)
+
+
+def make_reader(model: Path, config: LocalizeConfig) -> Reader:
+    """The reader that a configuration asks for. Raises as `localize` does."""
+    from experiments.calibrate_camera import load_camera
+    from experiments.classical_reader import GAUSSIAN, classical_reader, is_psf, plain_camera, polish_reader
+
+    alone = is_psf(model) or (str(model) == GAUSSIAN and not model.exists())
+    method = config.method or ("classical" if alone else "decoder")
+    if alone and method != "classical":
+        raise ConfigError(f"{model} is a PSF, not a network: it cannot be read with method {method}")
+    camera = None
+    if method != "decoder":
+        named = plain_camera(config.gain_adu_per_photon, config.offset_adu)
+        camera = load_camera(config.camera) if config.camera else named
+    settings = config.classical
+    if method == "classical":
+        if config.threshold is not None:
+            settings = replace(settings, threshold_sigma=config.threshold)
+        return classical_reader(model, camera, settings)
+    counts = model.suffix.lower() == ".npz" and method == "polish"  # a network of counts: the camera is the fits' alone
+    gain, offset = (None, None) if counts else (config.gain_adu_per_photon, config.offset_adu)
+    if config.camera and not counts:
+        gain, offset = photometry(config.camera)
     reader = load_reader(
         model,
         model_config=config.model_config,
@@ -134,7 +165,7 @@ def localize(
         batch=config.batch,
         tile_px=config.tile_px,
     )
-    return localize_with(reader, movie, out, config, share=share, report=report)
+    return reader if method == "decoder" else polish_reader(reader, model, config.psf, camera, settings)
 
 
 def localize_with(

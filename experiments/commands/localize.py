@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 _OPTIONS = {
-    "threshold": (float, "P", "probability (or network units) that a localization needs"),
+    "threshold": (float, "P", "least probability (networks), sigmas (fits)"),
     "gain": (float, "ADU", "camera counts per photon, in place of the run's camera"),
     "offset": (float, "ADU", "camera counts without light"),
     "camera": (str, "TOML", "both from a camera.toml (colocus calibrate-camera)"),
-    "frames": (str, "A:B", "a part of the movie, counted from 0, such as 0:100 or 50:"),
+    "frames": (str, "A:B", "a part of the movie from 0, such as 0:100 or 50:"),
     "rows": (str, "A:B", "a part of every frame"),
     "columns": (str, "A:B", "a part of every frame"),
     "batch": (int, "N", "frames at a time"),
     "tile-px": (int, "N", "side of the tiles that large frames are cut into"),
     "model-config": (str, "TOML", "settings of DeepSTORM3D weights"),
+    "psf": (str, "NPZ", "a calibrated PSF, for --method polish with weights"),
     "chunk-frames": (int, "N", "frames whose result is kept after a stop (200)"),
 }
 _NAMES = {"gain": "gain_adu_per_photon", "offset": "offset_adu"}
@@ -23,19 +24,26 @@ _SPANS = ("frames", "rows", "columns")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `colocus localize`."""
-    parser.usage = "colocus localize MOVIE --model RUN --out FILE [OPTIONS]"
-    parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, or a folder of TIFF files")
-    parser.add_argument("--model", type=Path, required=True, metavar="RUN", help="a trained arm, or weights")
+    parser.usage = "colocus localize MOVIE --model MODEL --out FILE [OPTIONS] [KEY=VALUE ...]"
+    parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, zarr, or a folder of TIFF files")
+    text = "how fits are made, like z_max_um=1.2 threshold_sigma=6"
+    parser.add_argument("assignments", metavar="KEY=VALUE", nargs="*", default=[], help=text)
+    text = "a trained arm, weights, a psf.npz, or gaussian"
+    parser.add_argument("--model", type=Path, required=True, metavar="MODEL", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
+    text = "decoder, classical (fits with a PSF) or polish (both)"
+    parser.add_argument("--method", metavar="M", choices=("decoder", "classical", "polish"), help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
-    parser.add_argument("--resume", action="store_true", help="go on where it stopped; the same command does so anyway")
+    parser.add_argument("--resume", action="store_true", help="go on where it stopped (done anyway)")
 
 
 def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Localize and print the table's name; returns the exit status."""
     del argv
+    from experiments.classical_config import ClassicalConfig
+    from experiments.config import load_settings
     from experiments.localize import LocalizeConfig, localize, parse_share, parse_span
     from experiments.progress import MovieDisplay
 
@@ -44,13 +52,16 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
         _NAMES.get(name, name.replace("-", "_")): parse_span(value) if name in _SPANS else value
         for name, value in given.items()
     }
+    if arguments.method:
+        options["method"] = arguments.method
+    fits = load_settings(ClassicalConfig, None, arguments.assignments)
     share = None if arguments.chunk is None else parse_share(arguments.chunk)
     with MovieDisplay() as display:
         result = localize(
             arguments.movie,
             arguments.model,
             arguments.out,
-            LocalizeConfig(**options),
+            LocalizeConfig(**options, classical=fits),
             share=share,
             report=display.show,
         )
