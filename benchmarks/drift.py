@@ -1,0 +1,151 @@
+"""Drift correction against drift that was put in, and against Picasso's on the same tables in the same run.
+
+    python benchmarks/drift.py --picasso PYTHON [--cases N]
+
+PYTHON is an interpreter with picassosr 0.11 or later (left out: no peer). Threads in 3D (persistence length 4 um, 25 nm
+thick) in a field of view, a share of localizations strewn at random, precision 12 nm in x and y and 25 nm in z;
+drift is a random walk and a line. A curve's error is the standard deviation of found less true over frames. A
+comparison of two curves is the standard deviation of their difference over the range of the true one. In the last
+case there is nothing to find: independent random points, which must be refused.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from record import write_result
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from localization import LocalizationError, Localizations, correct_drift, make_localizations
+
+PIXEL_NM = 130.0
+FRAMES_OF = {"rcc": 30, "aim": 100}  # segments of the movie, ours and theirs alike
+#            rows, frames, field um, threads, share at random, range of drift um
+CASES = {
+    "million": (1_000_000, 10_000, 25.0, 60, 0.1, 0.3),
+    "hundred thousand": (100_000, 10_000, 25.0, 60, 0.1, 0.3),
+    "noisy": (100_000, 5_000, 15.0, 20, 0.6, 0.3),
+    "small": (20_000, 2_000, 10.0, 12, 0.3, 0.15),
+    "random points": (200_000, 5_000, 20.0, 0, 1.0, 0.3),
+}
+
+
+def simulate(rows: int, frames: int, field_um: float, threads: int, random: float, range_um: float, seed: int):
+    """A table of threads under a drift, and the drift (frames, 3)."""
+    rng = np.random.default_rng(seed)
+    step_um, steps = 0.02, int(1.2 * field_um / 0.02)
+    turn = np.sqrt(step_um / 4.0)
+    points = []
+    for _ in range(threads):
+        azimuth = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, turn, steps))
+        along = np.cumsum(step_um * np.stack([np.cos(azimuth), np.sin(azimuth)], axis=1), axis=0)
+        place = rng.uniform(0, field_um, 2) + along - along[steps // 2]
+        depth = rng.uniform(0.2, 1.2) + 0.3 * np.sin(np.arange(steps) * step_um / rng.uniform(1, 4) + rng.uniform(0, 6))
+        points.append(np.column_stack([place, depth]))
+    strewn = rng.uniform([0, 0, -0.3], [field_um, field_um, 1.7], (int(rows * random), 3))
+    spots = np.concatenate([*points, np.zeros((0, 3))])
+    spots = spots[((spots[:, :2] > 0) & (spots[:, :2] < field_um)).all(axis=1)]
+    n_spots = rows - len(strewn)
+    place = spots[rng.integers(0, len(spots), n_spots)] + rng.normal(0, 0.0125, (n_spots, 3)) if n_spots else spots
+    place = np.concatenate([place, strewn])
+    t = np.arange(frames) / frames
+    drift = 0.1 * np.cumsum(rng.normal(0, frames**-0.5, (frames, 3)), axis=0) + np.outer(t, [0.2, -0.15, 0.2])
+    drift *= range_um / np.ptp(drift, axis=0)
+    frame = np.sort(rng.integers(0, frames, rows))
+    place = rng.permutation(place) + drift[frame] + rng.normal(0, [0.012, 0.012, 0.025], (rows, 3))
+    return make_localizations(frame, *place.T), drift
+
+
+def compare_nm(found: np.ndarray, true: np.ndarray) -> list[float]:
+    """Standard deviation over frames of the difference of two curves (frames, axes) in um, per axis, in nm."""
+    return [round(float(value), 2) for value in 1e3 * (found - true).std(axis=0)]
+
+
+def ours(locs: Localizations, drift: np.ndarray, method: str) -> tuple[dict, np.ndarray | None]:
+    frames = len(drift)
+    segment = -(-frames // FRAMES_OF[method])
+    started = time.perf_counter()
+    try:
+        _, found = correct_drift(locs, method=method, segment_frames=segment)
+    except LocalizationError as error:
+        return {"seconds": time.perf_counter() - started, "refused": str(error)}, None
+    seconds = time.perf_counter() - started
+    curve = np.full((frames, 3), np.nan)
+    curve[found.frame] = np.stack([found.x_um, found.y_um, found.z_um], axis=1)
+    seen = slice(int(found.frame[0]), int(found.frame[-1]) + 1)
+    return {
+        "seconds": seconds,
+        "segment_frames": segment,
+        "error_nm": compare_nm(curve[seen], drift[seen]),
+        "reported_error_nm": [round(float(1e3 * e), 2) for e in found.error_um],
+        "notes": list(found.notes),
+    }, curve
+
+
+def theirs(locs: Localizations, drift: np.ndarray, python: str) -> dict[str, np.ndarray]:
+    frames = len(drift)
+    with tempfile.TemporaryDirectory() as folder:
+        table, out = Path(folder) / "table.npz", Path(folder) / "out.npz"
+        margin = 1.0  # um: Picasso's coordinates must not be negative
+        side = int(np.ceil((max(locs.x_um.max(), locs.y_um.max()) + 2 * margin) / (PIXEL_NM / 1e3)))
+        np.savez(
+            table,
+            frame=locs.frame,
+            x=(locs.x_um + margin) / (PIXEL_NM / 1e3),
+            y=(locs.y_um + margin) / (PIXEL_NM / 1e3),
+            z=locs.z_um * 1e3,
+            width=side,
+            height=side,
+            frames=frames,
+            pixel_nm=PIXEL_NM,
+        )
+        segments = [str(-(-frames // FRAMES_OF[method])) for method in ("rcc", "aim")]
+        script = Path(__file__).parent / "peers" / "picasso_drift.py"
+        subprocess.run([python, str(script), str(table), str(out), *segments], check=True, capture_output=True)
+        return dict(np.load(out))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picasso", metavar="PYTHON", help="an interpreter with picassosr")
+    parser.add_argument("--cases", type=int, default=len(CASES), help="only the first N cases")
+    options = parser.parse_args()
+    numbers: dict = {"target_seconds": 20.0, "target_agreement": 0.02, "cases": {}}
+    versions = {}
+    for seed, (name, case) in enumerate(list(CASES.items())[: options.cases]):
+        locs, drift = simulate(*case, seed=seed)
+        result: dict = dict(
+            zip(("rows", "frames", "field_um", "threads", "share_random", "range_um"), case, strict=True)
+        )
+        peer = theirs(locs, drift, options.picasso) if options.picasso else None
+        for method in ("rcc", "aim"):
+            told, curve = ours(locs, drift, method)
+            if peer is not None:
+                versions["picassosr"] = str(peer["version"])
+                axes = peer[method].shape[1]
+                # a picture's y and x, and a sign, are the peer's own: taken as it documents them
+                their = peer[method] / 1e3
+                message = str(peer[f"{method}_message"])
+                told["picasso"] = {"seconds": float(peer[f"{method}_seconds"]), "axes": "xyz"[:axes]}
+                if message:
+                    told["picasso"]["refused"] = message
+                else:
+                    told["picasso"]["error_nm"] = compare_nm(their, drift[:, :axes])
+                if curve is not None and not message:
+                    seen = np.isfinite(curve[:, 0])
+                    apart = (curve[seen, :axes] - their[seen]).std(axis=0) / np.ptp(drift[:, :axes], axis=0)
+                    told["agreement_share_of_range"] = [round(float(a), 4) for a in apart]
+                if told["seconds"] > 0:
+                    told["time_ratio"] = round(float(peer[f"{method}_seconds"]) / told["seconds"], 2)
+            result[method] = told
+            print(name, method, told, flush=True)
+        numbers["cases"][name] = result
+    print(write_result("drift", numbers, versions=versions))
+
+
+if __name__ == "__main__":
+    main()
