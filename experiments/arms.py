@@ -167,6 +167,8 @@ def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> d
         background="uniform",
         background_min=background,
         background_max=background,
+        lifetime_frames=0.0,  # on for the whole frame, as the bound takes it
+        truth_photons_min=0.0,
     )
     found, truth = _evaluate(parts, state, alone, config.score, config.score.single_frames)
     matches = localization.match(found, truth)
