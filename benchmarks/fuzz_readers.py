@@ -23,7 +23,7 @@ from record import write_result
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "localization")]
 
-BATCH, HANG_S, MEMORY_BYTES = 250, 20, 6 << 30
+BATCH, START_S, HANG_S, MEMORY_BYTES = 250, 120, 20, 6 << 30
 REAL = (
     "locan-dstorm/rapidSTORM_from_images.txt", "locan-dstorm/formats/*", "locan-dstorm/images.tif",
     "picasso-sim/testdata_locs.hdf5", "picasso-sim/testdata.yaml", "thunderstorm-tubulins1/*.csv",
@@ -46,7 +46,8 @@ def work(path: Path, first: int, progress: Path) -> None:
 
 def batch(path: Path, first: int, progress: Path) -> tuple[int, int, str, int]:
     """One process: how many copies were read and refused, what went wrong (or ""), and the seed to go on with."""
-    progress.write_text(f"{first} 0 0")
+    idle = f"{first} 0 0 starting"
+    progress.write_text(idle)
     arguments = [sys.executable, __file__, "--work", str(path), str(first), str(progress)]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         last, since, wrong = "", time.monotonic(), ""
@@ -54,12 +55,12 @@ def batch(path: Path, first: int, progress: Path) -> tuple[int, int, str, int]:
             time.sleep(0.05)
             if (now := progress.read_text()) != last:
                 last, since = now, time.monotonic()
-            elif time.monotonic() - since > HANG_S:
+            elif time.monotonic() - since > (START_S if now == idle else HANG_S):
                 process.kill()
-                wrong = f"no answer in {HANG_S} s"
+                wrong = f"no answer in {START_S if now == idle else HANG_S} s"
         said = process.stderr.read() if process.stderr else ""
     words = progress.read_text().split()
-    seed, read, refused = (int(word) for word in words) if len(words) == 3 else (first, 0, 0)
+    seed, read, refused = (int(word) for word in words[:3]) if len(words) >= 3 else (first, 0, 0)
     if not wrong and process.returncode:
         lines = said.strip().splitlines() or [f"ended with status {process.returncode}"]
         wrong = lines[-1][:300]

@@ -118,7 +118,9 @@ def differences(found: dict, expected: dict) -> dict:
     rows = {len(column) for column in found.values()} | {len(column) for column in expected.values()}
     if len(rows) > 1:
         return {"rows_differ": sorted(rows)}
-    return {name: float(np.nanmax(np.abs(np.asarray(found[name], float) - column))) for name, column in expected.items()}
+    return {
+        name: float(np.nanmax(np.abs(np.asarray(found[name], float) - column))) for name, column in expected.items()
+    }
 
 
 def run(python: str, script: str, *arguments: Path) -> str:
@@ -163,7 +165,9 @@ def against_picasso(python: str) -> tuple[dict, str]:
             numbers[f"ours_in_picasso_{kind}_px_nm"] = differences(loaded, wanted)
         back = ours_in_um(folder / "theirs.hdf5")
         expected = ours_in_um(folder / "ours.hdf5", pixel_um=PIXEL_UM)
-        numbers["picasso_in_ours_um"] = differences(back, {k: v for k, v in expected.items() if k not in ("channel", "score")})
+        numbers["picasso_in_ours_um"] = differences(
+            back, {k: v for k, v in expected.items() if k not in ("channel", "score")}
+        )
         movie = np.load(folder / "picasso_movie.npy")
         numbers["movie_pixels_that_differ"] = int((movie != spots).sum()) if movie.shape == spots.shape else -1
         fitted = ours_in_um(folder / "fitted.hdf5")
@@ -204,7 +208,9 @@ def against_locan(python: str) -> tuple[dict, str]:
             ),
         }  # fmt: skip
         saved = ours_in_um(folder / "locan_saved.csv")
-        numbers["locan_in_ours_um"] = differences(saved, {k: getattr(locs, k) for k in ("frame", "x_um", "y_um", "z_um")})
+        numbers["locan_in_ours_um"] = differences(
+            saved, {k: getattr(locs, k) for k in ("frame", "x_um", "y_um", "z_um")}
+        )
         for path in sorted(folder.glob("real_*.npz")):
             numbers[path.stem] = _real(path, data)
     return numbers, version

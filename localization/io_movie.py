@@ -13,7 +13,7 @@ from localization.io_tiff_movie import open_folder, open_stack
 from localization.types import LocalizationError
 
 Span = tuple[int, int]
-_BLOCK_PX = 1 << 25  # a request is served in pieces, so that pixels as stored and as float32 stay small
+_BLOCK_PX = 1 << 22  # a request is served in pieces, so that pixels as stored and as float32 stay small
 
 
 class _Source(Protocol):

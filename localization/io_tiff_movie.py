@@ -128,6 +128,14 @@ def _parts(
             any_cut = True
             _cut(stack, part.n_frames, announced, allow_cut, notes)
         parts.append(part)
+        rest = stacks[len(parts) :]
+        if any_cut and rest and (image is None or not image.places):
+            # nothing says which frames the files behind the gap hold
+            notes.append(
+                f"{len(rest)} files after {stack.path.name} are left out: their frames have lost their numbers"
+            )
+            _close(rest)
+            break
     if not any(part.n_frames for part in parts):
         raise LocalizationError(f"{stacks[0].path}: truncated, not one whole frame is there; copy it again")
     return [part for part in parts if part.n_frames], any_cut

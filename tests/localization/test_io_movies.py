@@ -79,6 +79,20 @@ def test_micromanager_set_with_a_lost_file(tmp_path):
         open_movie(files[0])
 
 
+def test_micromanager_file_cut_in_the_middle(tmp_path):
+    """What follows a gap is left out, for its frames have lost their numbers."""
+    for described in (True, False):
+        (folder := tmp_path / str(described)).mkdir()
+        files = micromanager_set(folder, described)
+        with tifffile.TiffFile(files[1]) as tif:
+            inside = tif.pages[3].dataoffsets[0] + 40
+        os.truncate(files[1], inside)
+        with pytest.raises(LocalizationError, match="_1.ome.tif: truncated, it ends after frame 2"):
+            open_movie(files[0])
+        notes = same(files[0], FRAMES[:8], allow_cut=True)
+        assert any("_1.ome.tif is cut off: its first 3 frames" in note for note in notes)
+
+
 def test_two_movies_side_by_side_stay_two(tmp_path):
     """cell.ome.tif and cell_1.ome.tif that each describe all their planes are not one movie."""
     for name in ("cell.ome.tif", "cell_1.ome.tif"):
