@@ -23,7 +23,7 @@ from record import write_result
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "localization")]
 
-BATCH, START_S, HANG_S, MEMORY_BYTES = 250, 120, 20, 6 << 30
+BATCH, START_S, HANG_S, MEMORY_BYTES = 1000, 120, 20, 6 << 30
 REAL = (
     "locan-dstorm/rapidSTORM_from_images.txt", "locan-dstorm/formats/*", "locan-dstorm/images.tif",
     "picasso-sim/testdata_locs.hdf5", "picasso-sim/testdata.yaml", "thunderstorm-tubulins1/*.csv",
