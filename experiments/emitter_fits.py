@@ -17,7 +17,7 @@ from optics.pytree import replace
 from optics.stamps import Stamps, to_frame_um
 
 _DRAWN = 256  # images at a time: one shape, one compilation
-_FITTED = 256
+_FITTED = (32, 256)  # fits at a time: two shapes, two compilations
 _TRUSTED_MOVE_PX = 1.4  # a fit ends on the table's rim at 1.5
 
 
@@ -98,6 +98,7 @@ class EmitterFitter:
             emitters, own = everyone.take(rows), own[rows]
         if not len(emitters):
             return emitters
+        side = self.spots.image_px
         where = emitters.theta[:, 1] / self.spots.pixel_um, emitters.theta[:, 0] / self.spots.pixel_um
         stamps = cut_stamps(counts, emitters.frame, *where, self.spots.image_px, camera=self.camera, edge="mask")
         around = cut_stamps(drawn, emitters.frame, *where, self.spots.image_px, edge="mask").images - own
@@ -116,7 +117,7 @@ class EmitterFitter:
             init=init,
             max_steps=max_steps,
             saturation_adu=self._saturation_adu,
-            chunk=min(_FITTED, max(8, 2**18 // self.spots.image_px**2)),
+            chunk=_FITTED[0] if len(emitters) <= _FITTED[0] else min(_FITTED[1], max(32, 2**18 // side**2)),
         )
         relative = np.asarray(fits.xyz_um, np.float64)
         xyz = to_frame_um(stamps, relative, self.spots.pixel_um)
