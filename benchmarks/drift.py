@@ -127,7 +127,6 @@ def main() -> None:
             if peer is not None:
                 versions["picassosr"] = str(peer["version"])
                 axes = peer[method].shape[1]
-                # a picture's y and x, and a sign, are the peer's own: taken as it documents them
                 their = peer[method] / 1e3
                 message = str(peer[f"{method}_message"])
                 told["picasso"] = {"seconds": float(peer[f"{method}_seconds"]), "axes": "xyz"[:axes]}

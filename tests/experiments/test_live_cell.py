@@ -78,22 +78,22 @@ def test_frames_hold_the_light_that_was_drawn():
     """The frames' sum is the particles' light inside the stamps, background and offset included, within noise."""
     config = LiveCellConfig(
         frames=2,
-        side_px=64,
-        count=6,
+        side_px=48,
+        count=4,
         sub_steps=2,
-        cell_um=(2.0, 2.0, 1.5),
+        cell_um=(1.5, 1.5, 1.0),
         photons=20_000.0,
         background=0.0,
         floor=2.0,
-        psf=PsfConfig(stamp_px=31, kind="scalar", pupil_px=24, ring_px=3),
+        psf=PsfConfig(stamp_px=21, kind="scalar", pupil_px=16, ring_px=3),
         mask=MaskConfig("flat"),
         camera=CameraConfig(offset_adu=100.0, gain_adu_per_e=2.0),
     )
     live = simulate(config)
     for f, adu in enumerate(frames_adu(config, live)):
-        photons = (adu.astype(float) - 100).sum() / 2 - 2.0 * 64 * 64
+        photons = (adu.astype(float) - 100).sum() / 2 - 2.0 * 48 * 48
         light = live.light[f].sum()
-        assert adu.dtype == np.uint16 and adu.shape == (64, 64)
+        assert adu.dtype == np.uint16 and adu.shape == (48, 48)
         assert 0.8 * light < photons < 1.02 * light
 
 
