@@ -69,7 +69,7 @@ def mixture_means(
 
     The loss lets the pixels beside an emitter share it: their normal laws, weighted by probability, are one law,
     whose mean is the best estimate. A neighbour of the 4 takes part unless it is a pick of its own, claims a
-    position further than `gate` sigmas from the pick's (its own emitter, then), or lies nearer to another pick.
+    position further than `gate` sigmas from the pick's: it speaks of another emitter, then.
     """
     b, i, j = picks
     own, sigma = _means(maps, picks, pixel_um), np.asarray(maps.sigma, np.float64)[picks]
@@ -140,16 +140,21 @@ def density_image(net: DeepStormConfig, variables: nets.Variables, batches: Iter
     return total
 
 
-def read_output(parts: Parts, output: Any, *, first_frame: int = 0, threshold: float = 0.5) -> Localizations:
+def read_output(
+    parts: Parts, output: Any, *, first_frame: int = 0, threshold: float = 0.5, share_borders: bool = False
+) -> Localizations:
     """The list in what a run's decoder made of frames (B, ...), whatever its kind.
 
     `threshold` is a probability for a list, the emitters in a peak for an image, a share of the largest output for a
-    volume. An image has no depth: its emitters are put in the middle of the scene's.
+    volume. An image has no depth: its emitters are put in the middle of the scene's. `share_borders` belongs to a
+    list: see `maps_to_localizations`.
     """
     run, pixel_um = parts.run, float(parts.psf.microscope.pixel_um)
     scene = run.scene
     if run.decoder.kind == "list":
-        return maps_to_localizations(output, pixel_um, first_frame=first_frame, threshold=threshold)
+        return maps_to_localizations(
+            output, pixel_um, first_frame=first_frame, threshold=threshold, share_borders=share_borders
+        )
     if run.decoder.kind == "image":
         return localization.image_peaks(
             np.asarray(output),

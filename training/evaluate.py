@@ -66,10 +66,12 @@ def evaluate(
     threshold: float = 0.5,
     capacity: int = 0,
     batch: int = 16,
+    share_borders: bool = False,
 ) -> tuple[Localizations, Localizations]:
     """Localize `n_frames` fresh frames of `scene` with a trained run; return (found, truth).
 
     Score them with `localization.score`. The exact camera noise is used, whatever the training used.
+    `threshold` and `share_borders` as in `read_output`.
     """
     frames = test_frames(parts, state, scene, seed, n_frames, capacity=capacity, batch=batch)
     decode = make_decoder(parts, state.variables)
@@ -81,5 +83,5 @@ def evaluate(
         n = piece[0].shape[0]
         full = jax.tree.map(lambda leaf, n=n: jnp.pad(leaf, ((0, batch - n), *[(0, 0)] * (leaf.ndim - 1))), piece)
         output = jax.tree.map(lambda leaf, n=n: leaf[:n], decode(*full))
-        found.append(read_output(parts, output, first_frame=first, threshold=threshold))
+        found.append(read_output(parts, output, first_frame=first, threshold=threshold, share_borders=share_borders))
     return localization.concatenate(found), emitters_to_localizations(frames.emitters)
