@@ -63,7 +63,10 @@ def _program(net: nets.NetConfig, mesh: Any) -> Any:
     if key not in _PROGRAMS:
 
         def run(variables: Any, images: jax.Array, origin_px: jax.Array) -> Any:
-            return nets.apply(net, variables, nets.network_input(net, images, origin_px), train=False)[0]
+            # Deep-STORM's frames come at its scale already, which whole frames decide, not their pieces
+            ready = isinstance(net, nets.DeepStormConfig)
+            x = images[..., None] if ready else nets.network_input(net, images, origin_px)
+            return nets.apply(net, variables, x, train=False)[0]
 
         split = partial(jax.shard_map, mesh=mesh, out_specs=PartitionSpec(AXIS), check_vma=False)
         _PROGRAMS[key] = jax.jit(split(run, in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec())))

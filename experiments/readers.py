@@ -9,6 +9,7 @@ import jax
 from numpy.typing import NDArray
 
 import nets
+from experiments.image_reader import ImageReader
 from experiments.list_reader import ListReader, check_photometry
 from experiments.volume_reader import PUBLISHED, VolumeConfig, VolumeReader, load_volume_config
 from localization import Localizations
@@ -69,8 +70,8 @@ def load_reader(
         return _run_reader(run_folder(model), threshold, gain_adu_per_photon, offset_adu, batch, tile_px)
     if not model.exists():
         raise ConfigError(f"{model}: no such run or file of weights; check the name")
-    if model.suffix.lower() != ".npz":
-        raise ConfigError(f"{model}: neither a run's folder nor weights in a .npz; convert a .pkl with numpy.savez")
+    if model.suffix.lower() not in nets.WEIGHT_SUFFIXES:
+        raise ConfigError(f"{model}: neither a run's folder nor weights in a {', '.join(nets.WEIGHT_SUFFIXES)}")
     if gain_adu_per_photon is not None or offset_adu is not None:
         raise ConfigError(
             f"{model}: a DeepSTORM3D network reads counts; leave out gain and offset, its config scales them"
@@ -128,6 +129,16 @@ def _run_reader(
             description=f"list decoder {folder}",
         )
     check_photometry(gain, offset)
+    if run.decoder.kind == "image":
+        return ImageReader(
+            parts,
+            variables,
+            threshold=0.5 if threshold is None else threshold,
+            gain_adu_per_photon=gain,
+            offset_adu=offset,
+            tile_px=tile_px,
+            description=f"Deep-STORM decoder {folder}",
+        )
     config = VolumeConfig(
         z_min_um=run.scene.z_min_um,
         z_max_um=run.scene.z_max_um,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import nets
+from experiments.image_reader import ImageReader
 from experiments.list_reader import ListReader
 from experiments.readers import load_reader
 from experiments.volume_reader import VolumeConfig, VolumeReader
@@ -21,6 +22,7 @@ from localization.types import COLUMNS
 from optics import make_emitters
 from training import RunConfig, build, decode_frames, from_dict, init_state, maps_to_localizations
 from training.checkpoint import Checkpoints
+from training.decode import read_output
 from training.targets import occupancy_volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,6 +177,25 @@ def test_a_volumetric_run_in_tiles_is_the_whole(volume_run):
     whole, tiled = (load_reader(volume_run, threshold=1e-3, tile_px=tile).read(frames, 0) for tile in (None, 34))
     assert whole.frame.size > 30 and tiled.frame.size == whole.frame.size
     assert match(tiled, whole, ball_um=1e-5).found_index.size == whole.frame.size
+
+
+@pytest.mark.parametrize("variant", ["light", "published"])
+def test_a_picture_in_tiles_is_the_whole(variant, volume_run):
+    """Deep-STORM's list from tiles is that of the whole frame, which is what `training.decode_frames` paints."""
+    decoder = {"kind": "image", "variant": variant, "upsampling": 4, "width": 0.1}
+    run = from_dict(RunConfig, {**VOLUME_RUN, "scene": {"frame_px": 16, "z_max_um": 0.5}, "decoder": decoder})
+    parts = build(run)
+    variables = nets.init(jax.random.key(5), parts.net, jnp.zeros((1, 16, 16, 1), jnp.float32))
+    frames = some_frames(2, 53, 42)
+    whole, tiled = (ImageReader(parts, variables, threshold=1e-6, tile_px=t).read(frames, 0) for t in (None, 44))
+    assert whole.frame.size > 20 and tiled.frame.size == whole.frame.size
+    assert match(tiled, whole, ball_um=1e-4).found_index.size == whole.frame.size
+    even = frames[:, :52]  # a multiple of the pooled blocks: no rim to fill
+    density = decode_frames(parts.net, variables, jnp.asarray(even, jnp.float32))
+    truth = read_output(parts, density, threshold=1e-6)
+    assert (
+        match(ImageReader(parts, variables, threshold=1e-6).read(even, 0), truth).found_index.size == truth.frame.size
+    )
 
 
 def test_volumes_in_tiles_are_the_whole_volume_to_float_precision():
