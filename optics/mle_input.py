@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optics.mle_climb import LEAST_BACKGROUND, LEAST_PHOTONS, Stamp
-from optics.types import Camera, OpticsError, Psf, make_camera
+from optics.types import LEAST_EM_GAIN, Camera, OpticsError, Psf, make_camera
 
 _FEWEST_PIXELS = 9  # that must count for five parameters
 
@@ -114,6 +114,6 @@ def _check_camera(camera: Camera, n: int, side: int) -> tuple[Camera, Camera | N
     if all(v.ndim < 3 for v in fields.values()):
         return dataclasses.replace(camera, **{name: jnp.asarray(v) for name, v in flat.items()}), None
     own = {name: np.broadcast_to(v, (n, side**2)) if v.ndim == 1 else v for name, v in flat.items()}
-    return make_camera(kind=camera.kind, **({"em_gain": 2.0} if camera.kind == "emccd" else {})), dataclasses.replace(
-        camera, **own
-    )
+    # stands in for the kind alone: every image has a camera of its own
+    stand_in = make_camera(kind=camera.kind, em_gain=LEAST_EM_GAIN if camera.kind == "emccd" else None)
+    return stand_in, dataclasses.replace(camera, **own)

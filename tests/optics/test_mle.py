@@ -10,6 +10,7 @@ from optics import mle
 from optics.camera import sample_camera
 from optics.fisher import crlb_std
 from optics.mle import fit_emitters
+from optics.mle_input import check_input
 from optics.psf import make_psf, psf_image
 from optics.psf_table import evaluate, tabulate_psf
 from optics.pytree import replace
@@ -133,6 +134,15 @@ def test_camera_maps_of_each_stamp(psf, table, images, truth):
 
 def _four(leaf):
     return jnp.tile(leaf, (4, 1, 1)) if jnp.ndim(leaf) else leaf
+
+
+def test_emccd_under_each_stamp_is_taken(psf, images):
+    """Maps of an EMCCD that differ between images are checked and kept, as those of an sCMOS are."""
+    camera = make_camera(kind="emccd", em_gain=100.0)
+    own = replace(camera, offset_adu=jnp.arange(2.0)[:, None, None] + jnp.zeros((2, 13, 13)))
+    stamps, shared = check_input(psf, 100 * images[:2], None, own, None)
+    assert shared.kind == stamps.camera.kind == "emccd"
+    assert np.unique(np.asarray(stamps.camera.offset_adu)).tolist() == [0.0, 1.0]
 
 
 @pytest.mark.slow  # the EMCCD's likelihood takes long to compile
