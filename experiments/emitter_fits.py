@@ -126,7 +126,9 @@ class EmitterFitter:
         inside = (xyz[:, :2] > 0).all(axis=1) & (xyz[:, :2] < self._size_um(counts.shape)).all(axis=1)
         std = np.asarray(fits.crlb_std, np.float64)
         theta = np.concatenate([xyz, light], axis=1).astype(np.float64)
-        good = np.asarray(fits.converged) & ~np.asarray(fits.at_bound) & ~on_rim & inside
+        # a spot wider than any in a Gaussian's table is still a spot; at a depth's limit it lies beyond
+        wide = (np.abs(relative[:, 2]) >= 1 - 1e-6) & (light[:, 0] > 2 * LEAST_PHOTONS) & (not self.spots.deep)
+        good = (np.asarray(fits.converged) | wide) & (~np.asarray(fits.at_bound) | wide) & ~on_rim & inside
         good &= np.isfinite(theta).all(axis=1) & np.isfinite(std).all(axis=1)
         # what is not to be kept stays inside the frame and the table, where it can still be drawn
         theta[:, :2] = np.clip(theta[:, :2], 0, np.nextafter(self._size_um(counts.shape), 0))

@@ -67,7 +67,7 @@ class ImageReader:
         whole = [-(-side // self._step) * self._step for side in (height, width)]
         padded = np.zeros((self.group, *whole), np.float32)
         # brought to the network's scale before it is cut: each frame by itself
-        padded[:n, :height, :width] = np.asarray(jax.device_get(nets.normalise_frames(net, photons)))
+        padded[:n, :height, :width] = np.asarray(jax.device_get(nets.normalise_frames(net, jax.numpy.asarray(photons))))
         up, sides = net.upsampling, [min(self._side, side) for side in whole]
         picture = np.zeros((self.group, up * whole[0], up * whole[1]), np.float32)
         for rows in cut(whole[0], sides[0], self._halo):
