@@ -102,7 +102,7 @@ def _camera(model: Path, camera: Camera | None, config: ClassicalConfig) -> Came
         if not model.is_dir():
             raise ConfigError(
                 f"{model} does not tell the camera; add --camera with a camera.toml, or --gain and --offset, "
-                "which colocus calibrate-camera --movie estimates"
+                "which colocus calibrate-camera MOVIE estimates"
             )
         camera = build_camera(load_config(run_folder(model)).camera)
     if config.read_noise_e:

@@ -174,7 +174,8 @@ def _prefer_each_axis(table: TextTable) -> TextTable:
 def _read_rapidstorm(path: Path, pixel_um: float | None) -> tuple[Localizations, list[str], None]:
     if pixel_um is None:
         raise LocalizationError(
-            f"{path}: rapidSTORM counts from the first pixel's centre; give pixel_um (--pixel NM) to add half of it"
+            f"{path}: rapidSTORM counts from the first pixel's centre; give pixel_um (colocus convert --pixel NM) "
+            "to add half of it"
         )
     half = half_pixel_um(pixel_um)
     fields = re.findall(r"<field\b([^>]*)>", first_line(path))
@@ -215,7 +216,7 @@ def decode_pixel_um(path: Path, size_nm: Any, pixel_um: float | None) -> tuple[f
             half_pixel_um(float(along))
         return float(size[0]), float(size[1])
     except (TypeError, ValueError, IndexError) as error:
-        raise LocalizationError(f"{path}: names no pixel size; give pixel_um (--pixel NM)") from error
+        raise LocalizationError(f"{path}: names no pixel size; give pixel_um (colocus convert --pixel NM)") from error
 
 
 def decode_rules(path: Path, unit: Any, size_um: tuple[float, float]) -> TextFormat:
