@@ -103,7 +103,7 @@ def main() -> None:
         run = load_config(run_dir)
         exact = build(dataclasses.replace(run, psf=dataclasses.replace(run.psf, pupil_px=None, ring_px=None)))
         state = restore(run_dir, jax.eval_shape(lambda parts=exact: init_state(parts)))
-        kind = next((name for name in RUNS if name.split("-")[1] in run.mask.name or run.mask.name == "astigmatism"))
+        kind = RUNS[0] if run.mask.name == "astigmatism" else RUNS[1]
         levels = [one_level(exact, state, *level, arguments.frames) for level in LEVELS[kind]]
         steps = run.optimiser.steps
         numbers[kind] = {"target": TARGET[kind], "steps": steps, "batch": run.optimiser.batch, "levels": levels}
