@@ -63,9 +63,9 @@ def findings(retrieval: Retrieval) -> list[str]:
         )
     else:
         open_.append(
-            f"The direction of the stage: reversed, a short descent from the twin phase leaves {ratio:.1f} times as much "
-            "unexplained, which speaks for START:STOP as given. For proof retrieve again with the focus reversed: the "
-            "right direction ends with the lower misfit."
+            f"The direction of the stage: reversed, a short descent from the twin phase leaves {ratio:.1f} times as "
+            "much unexplained, which speaks for START:STOP as given. For proof retrieve again with the focus reversed: "
+            "the right direction ends with the lower misfit."
         )
     if retrieval.super_critical_share > 0:
         open_.append(

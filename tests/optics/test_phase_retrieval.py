@@ -212,7 +212,8 @@ def test_noise_has_no_structure_and_a_wrong_model_has():
     stack = make_bead_stack(images, FOCUS_UM, OIL)
     assert structured_share(stack, np.full(images.shape, 100.0)) < 4 / np.sqrt(images.size)
     weak = wrong * 10 / wrong.std()
-    assert structured_share(stack, 100.0 + weak) == pytest.approx(np.cos(1 / 2.5), abs=0.05)  # each half: 2 x half x cos
+    # half of the variance is structure, alike by the cosine of a pixel's step: twice the half
+    assert structured_share(stack, 100.0 + weak) == pytest.approx(np.cos(1 / 2.5), abs=0.05)
     assert structured_share(make_bead_stack(100.0 + wrong + 0 * images, FOCUS_UM, OIL), 100.0 + 0 * wrong) == 1.0
 
 
