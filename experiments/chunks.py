@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from localization import Localizations, TableWriter
+from localization.io_table import format_of_name
 from localization.types import COLUMNS
 from training import ConfigError
 
@@ -88,6 +89,7 @@ class Parts:
             raise ConfigError(f"{out.parent}: no such folder; make it or name another output")
         if out.is_dir():
             raise ConfigError(f"{out}: is a folder; give the name of a file to write")
+        format_of_name(out)  # a name that no format ends in is refused now, not after the last frame
         if not folder.exists():
             staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=out.parent))
             os.chmod(staged, 0o777 & ~_umask())
@@ -180,7 +182,11 @@ class Parts:
                 "run their shares, or the command without --chunk, which does what is left"
             )
         rows, total = 0, Counter[str]()
-        with TableWriter(self.out) as writer:
+        shape = self.job.identity.get("movie", {}).get("shape", ())
+        options: dict[str, Any] = {"pixel_um": self.job.identity.get("pixel_um")}
+        if len(shape) == 3:
+            options |= {"n_frames": shape[0], "frame_px": tuple(shape[1:])}
+        with TableWriter(self.out, **options) as writer:
             for locs, tally in self.each():
                 writer.append(locs)
                 rows += locs.frame.size

@@ -189,6 +189,7 @@ def localize_with(
             "movie": movie_identity(opened),
             "part": dict(zip(("frames", "rows", "columns"), map(list, cut), strict=True)),
             "model": reader.identity,
+            "pixel_um": reader.pixel_um,
             "versions": {name: version(name) for name in ("colocus", "jax", "numpy")} | {"on": jax.default_backend()},
         }
         parts = Parts.begin(out, Job(identity, spans(*cut[0], config.chunk_frames)))

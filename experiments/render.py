@@ -111,8 +111,11 @@ def _region(locs: Localizations, config: RenderConfig, pixel_um: float) -> Regio
     margin_um = 0.0
     if config.mode == "gaussian" and locs.frame.size:
         given = config.sigma_nm
-        sigma_um = np.nanmedian([locs.sigma_x_um, locs.sigma_y_um]) if given is None else given / _NM_PER_UM
-        margin_um = 4.0 * float(sigma_um) if np.isfinite(sigma_um) else 0.0
+        known = np.concatenate([locs.sigma_x_um, locs.sigma_y_um])
+        known = known[np.isfinite(known)]
+        if given is None and not known.size:
+            raise ConfigError("no localization has an uncertainty in x and y; give --sigma NM, or draw a histogram")
+        margin_um = 4.0 * (float(np.median(known)) if given is None else given / _NM_PER_UM)
     return table_region_um(locs, pixel_um, margin_um)
 
 

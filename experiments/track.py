@@ -124,5 +124,6 @@ def track_figure(locs: Localizations, track: NDArray, found: Diffusion | None):
             histogram.legend()
         else:
             histogram.hist(np.bincount(track) if track.size else [], bins=40, color=FIXED_COLOURS[0])
-            histogram.set(xlabel="localizations per track", ylabel="tracks", yscale="log")
+            scale_y = "log" if track.size else "linear"  # without tracks nothing is positive
+            histogram.set(xlabel="localizations per track", ylabel="tracks", yscale=scale_y)
     return figure

@@ -29,8 +29,8 @@ class RawMovie:
         if held < shape[0]:
             if not allow_cut:
                 raise LocalizationError(
-                    f"{path}: truncated, it announces {shape[0]} frames and holds {held}; copy it again, or open it "
-                    "with allow_cut=True to read what is there"
+                    f"{path}: truncated, it announces {shape[0]} frames and holds {held}; copy it again, or read "
+                    "what is there with allow_cut=True (colocus convert --allow-cut)"
                 )
             self.notes.append(f"{path.name} is cut off: its first {held} frames are read")
         n_frames = min(shape[0], held)

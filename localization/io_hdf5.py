@@ -154,7 +154,8 @@ def _read_picasso(path: Path, file: h5py.File, pixel_um: float | None, found: Fo
     stored = _said(info, "Pixelsize")
     if pixel_um is None and stored is None:
         raise LocalizationError(
-            f"{path}: no pixel size in the file or {path.with_suffix('.yaml').name}; give pixel_um (colocus convert --pixel NM)"
+            f"{path}: no pixel size in the file or {path.with_suffix('.yaml').name}; "
+            "give pixel_um (colocus convert --pixel NM)"
         )
     p = pixel_um if pixel_um is not None else float(stored or 0) / _NM
     half_pixel_um(p)

@@ -17,7 +17,7 @@ from localization.io_tiff import DAMAGE, TiffStack, damaged, quiet_tifffile
 from localization.types import LocalizationError
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
-_CUT_REMEDY = "copy it again, or open it with allow_cut=True to read what is there"
+_CUT_REMEDY = "copy it again, or read what is there with allow_cut=True (colocus convert --allow-cut)"
 
 
 @dataclass
@@ -279,7 +279,7 @@ def _order(
         if not allow_cut:
             raise LocalizationError(
                 f"{path}: {what} of the {image.n_planes} frames that the movie announces; copy the whole set, or "
-                "open it with allow_cut=True to read what is there"
+                "read what is there with allow_cut=True (colocus convert --allow-cut)"
             )
         notes.append(f"{what} of {image.n_planes} frames announced: {n_frames} are read")
     if n_frames == 0:

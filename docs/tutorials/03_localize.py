@@ -221,10 +221,8 @@ print(f"median sigma in x {1e3 * np.median(still.sigma_x_um):.1f} nm before, "
 #     colocus render molecules.csv --out picture.png --mode gaussian --depth --pixel 20
 
 # %%
-lines = render(
-    linked.locs, RenderConfig(pixel_nm=15, mode="gaussian", depth=True, min_sigma_nm=10), Path("03_picture.png")
-)
-print(*lines[-3:], sep="\n")
+how = RenderConfig(pixel_nm=15, mode="gaussian", depth=True, min_sigma_nm=10)
+print(*render(linked.locs, how, Path("03_picture.png"), say=lambda doing: None), sep="\n")
 
 # %% [markdown]
 # ## 8. How fine is the picture?

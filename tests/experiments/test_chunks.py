@@ -16,7 +16,7 @@ import tifffile
 from experiments import cli
 from experiments.chunks import Job, Parts, Share, parts_folder, spans
 from experiments.localize import LocalizeConfig, localize_with, parse_share
-from localization import LocalizationError, make_localizations
+from localization import LocalizationError, make_localizations, read, read_file
 from training import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,3 +201,21 @@ def test_shares_cover_every_chunk_once():
 def test_a_share_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="i/n"):
         parse_share(text)
+
+
+def test_a_table_in_pixels_is_written_with_the_models_pixel_and_the_movies_frame(movie, tmp_path):
+    """Picasso counts in pixels: the size comes with the job, and the positions come back as in the CSV."""
+    for name in ("locs.csv", "locs.hdf5"):
+        localize_with(Brightest(), movie, tmp_path / name, CONFIG)
+    csv, own = read(tmp_path / "locs.csv"), read_file(tmp_path / "locs.hdf5")
+    np.testing.assert_allclose(own.locs.x_um, csv.x_um, atol=1e-5)
+    assert (own.pixel_um, own.frame_px, own.n_frames) == (0.1, (8, 9), 23)
+
+
+def test_a_name_of_no_format_is_refused_before_the_movie_is_read(movie, tmp_path):
+    """Nothing is read and nothing left behind: an hour's work must not end at the name of its table."""
+    reader = Brightest()
+    with pytest.raises(LocalizationError, match="does not tell the format"):
+        localize_with(reader, movie, tmp_path / "locs.xyz", CONFIG)
+    assert not reader.seen
+    assert not parts_folder(tmp_path / "locs.xyz").exists()
