@@ -190,8 +190,8 @@ def _check_ends_meet(locs, xy_um, drift_um, segments: Segments, pixel_um, search
     if diagnostics["check_apart_um"] > 4 * pixel_um:
         raise LocalizationError(
             f"drift in x and y: after the correction {int((apart[clear] > 4 * pixel_um).sum())} of {int(clear.sum())} "
-            f"pairs of parts of the movie still lie up to {diagnostics['check_apart_um']:.2f} um apart: the drift jumps "
-            "by more than the local search; use method 'rcc', with a larger search_um if needed"
+            f"pairs of parts of the movie still lie up to {diagnostics['check_apart_um']:.2f} um apart: the drift "
+            "jumps by more than the local search; use method 'rcc', with a larger search_um if needed"
         )
 
 

@@ -29,8 +29,8 @@ def find_tracks(
 
     Localizations of consecutive frames are linked by the assignment of the smallest sum of squared steps, each below
     `max_step_um`; then ends and beginnings with up to `gap_frames` dark frames between them, below
-    `max_gap_step_um` (None: `max_step_um`; a larger one lets single steps that long through as well). Depth counts in units of
-    `max_step_z_um` (None: `max_step_um`) where laterally it is `max_step_um`. What stays alone is a track of
+    `max_gap_step_um` (None: `max_step_um`; a larger one lets single steps that long through as well). Depth counts in
+    units of `max_step_z_um` (None: `max_step_um`) where laterally it is `max_step_um`. What stays alone is a track of
     one. Jaqaman et al. 2008 (doi 10.1038/nmeth.1237) in the implementation of laptrack, which sees one group of
     localizations that could be linked at a time; `report(done, total)` counts their rows. Channels are kept apart.
 
