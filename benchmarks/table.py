@@ -6,6 +6,8 @@ python benchmarks/table.py
 import json
 from pathlib import Path
 
+import table_localization
+
 FOLDER = Path(__file__).parent
 
 HEAD = """# Benchmarks
@@ -206,6 +208,7 @@ CLAIMS = {
     "volumetric_inference": volume,
     "list_train_step": step,
     "real_frames": real,
+    **table_localization.CLAIMS,
 }
 
 
