@@ -41,11 +41,11 @@ folder = Path(work.name)
 # %% [markdown]
 # ## 1. An instrument and a movie
 # A weak cylindrical lens (astigmatism) makes spots tall on one side of the focus and wide on the other: that
-# is how a flat image tells depth. In the sample, three curved fibres carry 600 molecules. Each lights up
+# is how a flat image tells depth. In the sample, three curved fibres carry 800 molecules. Each lights up
 # once, for three frames on average, and meanwhile the stage drifts by 120 nm.
 
 # %%
-PIXEL_UM, SIDE_PX, FRAMES = 0.11, 56, 400
+PIXEL_UM, SIDE_PX, FRAMES = 0.11, 56, 500
 Z_RANGE_UM = (0.0, 0.8)
 PHOTONS, BACKGROUND = 3000.0, 10.0  # per molecule and frame; per pixel
 
@@ -57,7 +57,7 @@ psf = optics.make_psf(scope, mask=lens, image_px=21, z_range_um=Z_RANGE_UM, pixe
 camera = optics.make_camera(gain_adu_per_e=2.0, offset_adu=100.0, read_noise_e=1.5)
 
 rng = np.random.default_rng(1)
-n_molecules = 600
+n_molecules = 800
 fibre, along = rng.integers(0, 3, n_molecules), rng.uniform(0, 1, n_molecules)
 x_um = 0.9 + 4.4 * along
 y_um = np.stack([1.2 + 0.5 * np.sin(5 * along), 2.6 + 1.6 * along**2, 5.2 - 3.6 * along])[fibre, np.arange(n_molecules)]
@@ -128,7 +128,7 @@ for table, style in ((truth, dict(marker="o", facecolors="none", edgecolors="#00
                      (found, dict(marker="x", color="#e69f00", s=30, label="found"))):  # fmt: skip
     here = table.frame == shown
     axis.scatter(table.x_um[here], table.y_um[here], **style)
-axis.set(title=f"frame {shown}", xlabel="x (um)", ylabel="y (um)", xlim=(0, size_um), ylim=(size_um, 0))
+axis.set(title=f"frame {shown}, the fullest", xlabel="x (um)", ylabel="y (um)", xlim=(0, size_um), ylim=(size_um, 0))
 axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
 figure.colorbar(picture, ax=axis, label="camera counts")
 show(figure, "03_frame.png")
@@ -180,10 +180,10 @@ found = localization.rescale_sigma(found, calibration)
 # The fibres stay, the stage moves: parts of the movie are shifted against each other until their points fall
 # together. The estimate has an error of its own, and a list that cannot tell its drift is refused with the reason.
 #
-#     colocus drift locs.csv --out still.csv
+#     colocus drift locs.csv --out still.csv --segment 50 --search 0.3
 
 # %%
-still, drift = localization.correct_drift(found, search_um=0.3)
+still, drift = localization.correct_drift(found, segment_frames=50, search_um=0.3)
 for note in drift.notes:
     print("note:", note)
 known = drift_um[drift.frame] - drift_um[found.frame].mean(axis=0)

@@ -1,7 +1,8 @@
-"""The Python blocks of README.md run, in their order, as one program."""
+"""The Python blocks of README.md run, in their order, as one program; its commands are real ones, and some are run."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from experiments import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 # a block after `<!-- needs NAME/FILE -->` runs where that file of the shared data is at hand
 BLOCK = re.compile(r"(?:<!-- needs (?P<needs>\S+) -->\n+)?```python\n(?P<code>.*?)```", re.DOTALL)
+
+COMMANDS = re.compile(r"(?P<runs><!-- runs after the blocks above -->\n)?```sh\n(?P<lines>.*?)```", re.DOTALL)
+
+
+def commands(*, that_run: bool) -> list[list[str]]:
+    """Arguments of every `colocus` line in the shell blocks, or of those that are to be run."""
+    found = [shown for shown in COMMANDS.finditer((ROOT / "README.md").read_text()) if shown["runs"] or not that_run]
+    lines = [shlex.split(line, comments=True) for shown in found for line in shown["lines"].splitlines()]
+    return [words[1:] for words in lines if words[:1] == ["colocus"]]
 
 
 def run(code: str, folder: Path) -> None:
@@ -27,10 +39,23 @@ def blocks() -> list[tuple[str | None, str]]:
 
 
 def test_readme_examples_run(tmp_path):
-    """All blocks that need nothing but the package."""
+    """All blocks that need nothing but the package, then the commands that go on with the files they wrote."""
     code = [code for needs, code in blocks() if needs is None]
-    assert len(code) >= 3
-    run("\n".join(code), tmp_path)
+    assert len(code) >= 4
+    argvs = commands(that_run=True)
+    assert {argv[0] for argv in argvs} == {"localize", "evaluate", "filter", "link", "render", "convert"}
+    then = f"from experiments import cli\nfor argv in {argvs!r}:\n    assert cli.main(argv) == 0, argv\n"
+    run("\n".join([*code, then]), tmp_path)
+    assert (tmp_path / "picture.png").stat().st_size > 1000
+    assert (tmp_path / "molecules.hdf5").exists()
+
+
+@pytest.mark.parametrize("argv", commands(that_run=False), ids=" ".join)
+def test_every_command_in_the_readme_is_one_that_exists(argv):
+    """Command, options and their kinds are taken by the program's own parser."""
+    assert argv[0] in cli.ABOUT
+    if "--help" not in argv:
+        cli._parser(argv[0]).parse_intermixed_args(cli._with_negatives(argv[1:]))
 
 
 @pytest.mark.parametrize("needs, code", [block for block in blocks() if block[0]])

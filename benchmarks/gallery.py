@@ -1,0 +1,176 @@
+"""Every real movie at hand localized and drawn: docs/gallery.md, its pictures and results/gallery.json.
+
+    python benchmarks/gallery.py [NAME ...] [--write]
+
+Runs the commands of `gallery_plates` (of all sets, or of those named) in one process, into runs/gallery. A set that is
+done is not run again while its commands stay as they are. `--write` makes the page from what has been run.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from gallery_plates import PLATES, Plate
+from record import write_result
+from reference_files import DATA, ROOT
+
+sys.path.insert(0, str(ROOT))
+from experiments import cli
+from localization import Localizations, read
+
+OUT = ROOT / "runs" / "gallery"
+FIGURES = ROOT / "docs" / "figures"
+HEAD = """\
+# Gallery
+
+Every recording at hand, localized, drawn and looked at. The commands beside each picture made it; they run from the
+project's folder, with `COLOCUS_DATA` the folder of the data sets and `G=runs/gallery`. Pictures are shown where the
+licence of the data allows it. All by `python benchmarks/gallery.py --write`; scores against truth, where there is one,
+are in the benchmarks. Fits run with the settings shown, not tuned; times are of a busy machine and left out.
+"""
+
+
+def run_plate(plate: Plate) -> dict:
+    """Run a set's commands; what they printed and what the table holds."""
+    place = {"COLOCUS_DATA": str(DATA), "G": str(OUT)}
+    printed = []
+    started = time.process_time()
+    for command in plate.commands:
+        print("$", command, flush=True)
+        ready = command.replace("$COLOCUS_DATA", place["COLOCUS_DATA"]).replace("$G", place["G"])
+        if ready.startswith("colocus "):
+            heard = io.StringIO()
+            with contextlib.redirect_stdout(heard):
+                status = cli.main(shlex.split(ready)[1:])
+            text = heard.getvalue()
+        else:
+            done = subprocess.run(ready, shell=True, capture_output=True, text=True, check=False)
+            status, text = done.returncode, done.stdout
+        text = text.replace(str(OUT), "$G").replace(str(DATA), "$COLOCUS_DATA")
+        print(text, flush=True)
+        if status:
+            raise SystemExit(f"{plate.name}: stopped with {status}")
+        printed.append(text)
+    return {
+        "commands": list(plate.commands),
+        "printed": printed,
+        "cpu_seconds": round(time.process_time() - started),
+        **numbers(read(OUT / plate.table)),
+    }
+
+
+def numbers(locs: Localizations) -> dict:
+    """What a table says of itself."""
+    flat = not locs.z_um.any()
+    median = {axis: _median(getattr(locs, f"sigma_{axis}_um")) for axis in ("x", "y", "z")}
+    return {
+        "localizations": int(locs.frame.size),
+        "frames_with_any": int(np.unique(locs.frame).size),
+        "photons_median": _median(locs.photons),
+        "sigma_nm_median": {axis: None if value is None else 1e3 * value for axis, value in median.items()},
+        "z_um_5_to_95": None if flat else [float(v) for v in np.quantile(locs.z_um, [0.05, 0.95])],
+    }
+
+
+def _median(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else None
+
+
+def sentence(result: dict) -> str:
+    """The numbers of a table in words."""
+    rows, frames = result["localizations"], result["frames_with_any"]
+    parts = [f"{rows} localizations" + (f" in {frames} frames" if frames > 1 else "")]
+    sigma = {axis: value for axis, value in result["sigma_nm_median"].items() if value is not None}
+    if sigma:
+        parts.append(
+            "median sigma " + ", ".join(f"{value:.0f}" for value in sigma.values()) + f" nm in {', '.join(sigma)}"
+        )
+    if result["photons_median"] is not None:
+        parts.append(f"median {result['photons_median']:.0f} photons")
+    if result["z_um_5_to_95"]:
+        low, high = result["z_um_5_to_95"]
+        parts.append(f"nine in ten at depths of {low:.2f} to {high:.2f} um")
+    return "; ".join(parts) + "."
+
+
+def section(plate: Plate, result: dict) -> str:
+    """A set's part of the page."""
+    lines = [f"## {plate.title}", "", f"`{plate.name}` ({plate.licence}). {sentence(result)}"]
+    scores = scored(plate)
+    if scores:
+        lines[-1] += " " + scores
+    if plate.picture:
+        lines += ["", f"![{plate.title}](figures/gallery_{plate.name}.png)"]
+    if plate.seen:
+        lines += ["", f"Seen: {plate.seen}"]
+    shown = [shlex_lines(command) for command in plate.commands]
+    return "\n".join([*lines, "", "```sh", *shown, "```", ""])
+
+
+def scored(plate: Plate) -> str:
+    """The Jaccard index and error of an evaluation that the set's commands made."""
+    for command in plate.commands:
+        if not command.startswith("colocus evaluate"):
+            continue
+        path = Path(command.split("--out ")[1].split()[0].replace("$G", str(OUT)))
+        gate = json.loads(path.read_text())["gates"][0]
+        jaccard, error = gate["scores"]["jaccard"]["estimate"], gate["scores"]["rmse_xy_um"]["estimate"]
+        other = "Picasso's own list" if "own" in command else "the truth"
+        chance = gate["chance"]["jaccard"]
+        return (
+            f"Against {other} at {gate['name']}: Jaccard {jaccard:.3f} (at random {chance:.3f}), "
+            f"lateral RMSE {1e3 * error:.1f} nm."
+        )
+    return ""
+
+
+def shlex_lines(command: str) -> str:
+    """A command, broken where it is long."""
+    words, lines = command.split(" "), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 105:
+            lines.append("   ")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return " \\\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="sets (all)")
+    parser.add_argument("--write", action="store_true", help="write the page from what has been run")
+    options = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    os.chdir(ROOT)
+    results = {}
+    for plate in PLATES:
+        kept = OUT / f"{plate.name}.result.json"
+        old = json.loads(kept.read_text()) if kept.exists() else {}
+        if old.get("commands") != list(plate.commands) and (not options.names or plate.name in options.names):
+            old = run_plate(plate)
+            kept.write_text(json.dumps(old, indent=1) + "\n")
+        if old.get("commands") == list(plate.commands):
+            results[plate.name] = old
+    if not options.write:
+        return
+    page = [HEAD]
+    for plate in PLATES:
+        if plate.name in results:
+            page.append(section(plate, results[plate.name]))
+            if plate.picture:
+                shutil.copy(OUT / f"{plate.name}.png", FIGURES / f"gallery_{plate.name}.png")
+    (ROOT / "docs" / "gallery.md").write_text("\n".join(page))
+    print(write_result("gallery", results))
+
+
+if __name__ == "__main__":
+    main()
