@@ -4,14 +4,14 @@ import dataclasses
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from peer import PEERS
-from reference_files import DATA, ROOT
+from reference_files import DATA
 from truth_data import TruthSet
 
 import localization
@@ -22,7 +22,6 @@ from experiments.readers import load_reader
 from experiments.spot_table import SpotTable, gaussian_spots, psf_spots
 from localization import Localizations, make_localizations
 from optics import Camera, Psf, make_camera
-from optics.pytree import replace
 from training.build import run_psf
 
 NETWORKS = {2: "demo2_tetrapod_loss", 3: "demo3_tetrapod_loss", 5: "demo5_learned_loss"}
@@ -78,10 +77,6 @@ def psf_fits(one: TruthSet, psf: Psf, z_range_um: tuple[float, float], config: C
     return fits(one, psf_spots(psf, z_range_um), config)
 
 
-def refocused(psf: Psf, focus_um: float) -> Psf:
-    return replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + focus_um))
-
-
 def published(one: TruthSet, demo: int, *, as_published: bool) -> Localizations:
     """DeepSTORM3D's own weights in our code, with the read-out's shift as published or as its images ask for it."""
     path = DATA / "ds3d-networks" / NETWORKS[demo] / "weights.npz"
@@ -132,12 +127,9 @@ def best(
     tables: dict[str, Localizations], truth: Localizations, gate: dict[str, Any]
 ) -> Iterator[tuple[str, Localizations]]:
     """The table of highest lateral efficiency first."""
-    value: Callable[[str], float] = lambda name: np.nan_to_num(
-        localization.score(tables[name], truth, **gate).efficiency_lateral, nan=-1e9
-    )
+
+    def value(name: str) -> float:
+        return float(np.nan_to_num(localization.score(tables[name], truth, **gate).efficiency_lateral, nan=-1e9))
+
     for name in sorted(tables, key=value, reverse=True):
         yield name, tables[name]
-
-
-def runs_folder() -> Path:
-    return ROOT / "runs"

@@ -22,7 +22,7 @@ from optics.retrieval_types import RetrievalSettings
 # One index everywhere: then an emitter's depth and a movement of the focus are the same thing, as in these sets.
 OIL: dict[str, Any] = {"n_immersion": 1.518, "n_sample": 1.518, "n_coverslip": 1.518}
 
-FAZEL_FOCI_UM = (0.0, 0.4)  # of its two planes
+FAZEL_FOCI_UM = (0.0, -0.4)  # of its two planes, in our direction of z
 
 
 def _retrieved(path: Path, crops: NDArray, z_um: NDArray, optics: dict[str, Any], **settings: Any) -> tuple[Psf, dict]:
@@ -89,15 +89,16 @@ def storm_dh_psf(one: TruthSet, work: Path) -> Calibrated:
     return _calibrated(psf, notes, (0.0, 0.0), (0.0, 0.0))  # in the middle of their crops
 
 
-def fazel_psf(focus_um: float, *, turned: bool) -> Psf:
-    """The set's own pupil (phase on the frequency grid of a 32 px image of 100 nm) as a mask; n = 1.4 throughout."""
+def fazel_psf(focus_um: float) -> Psf:
+    """The set's own pupil (phase on the frequency grid of a 32 px image of 100 nm) as a mask; n = 1.4 throughout.
+
+    Turned by 180 degrees, as all pupils of programs that transform with exp(-i k.r) (docs/conventions.md).
+    """
     file = np.load(DATA / "fazel-biplane" / "Data_Simulated.npz")
     optics = {"na": 1.3, "wavelength_um": 0.69, "pixel_um": 0.1, "focus_um": focus_um}
     scope = make_microscope(n_immersion=1.4, n_sample=1.4, n_coverslip=1.4, **optics)
     middle = slice(16 - 7, 16 + 8)
-    phase = np.asarray(file["TruePhase"], float)[middle, middle]
-    if turned:
-        phase = phase[::-1, ::-1]
+    phase = np.asarray(file["TruePhase"], float)[middle, middle][::-1, ::-1]
     cells = 1 / (32 * 0.1) / (1.3 / 0.69)  # a cell's side in radii of the pupil
     mask = PhaseMask(
         opd_um=jnp.asarray(phase * 0.69 / (2 * np.pi), dtype=float),
@@ -105,4 +106,4 @@ def fazel_psf(focus_um: float, *, turned: bool) -> Psf:
         half_width=jnp.asarray(7.5 * cells, dtype=float),
         design_wavelength_um=jnp.asarray(0.69, dtype=float),
     )
-    return make_psf(scope, mask=mask, image_px=21, kind="scalar", pupil_px=48)
+    return make_psf(scope, mask=mask, image_px=17, kind="scalar", pupil_px=48)

@@ -30,9 +30,8 @@ import localization
 from localization import Localizations
 
 DRAWS = 1000
-SHOWN = (
-    "jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um", "efficiency_lateral", "efficiency_axial", "efficiency_3d",
-)  # fmt: skip
+SHOWN = ("jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um")
+SHOWN += ("efficiency_lateral", "efficiency_axial", "efficiency_3d")
 
 
 def scores(one: TruthSet, found: Localizations, gate: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def scores(one: TruthSet, found: Localizations, gate: dict[str, Any]) -> dict[st
     )
     centred = localization.score(moved, one.truth, **gate)
     chance = localization.chance_score(found, one.truth, rng=0, **gate)
-    result = {"n_found": total.n_found, "n_truth": total.n_truth, "pairs": total.true_positives}
+    result: dict[str, Any] = {"n_found": total.n_found, "n_truth": total.n_truth, "pairs": total.true_positives}
     for name in SHOWN:
         interval = intervals.get(name)
         low, high = (interval.low, interval.high) if interval else (math.nan, math.nan)

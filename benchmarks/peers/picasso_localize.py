@@ -1,4 +1,4 @@
-"""Picasso's detection and Gaussian fits on frames of counts: `python picasso_localize.py JOB.json`, in its own interpreter.
+"""Picasso's detection and Gaussian fits on a movie: `python picasso_localize.py JOB.json`, in its own interpreter.
 
 JOB.json: `movie` (.ome.tif of whole counts), `baseline`, `sensitivity` (photons a count), `pixel_nm`, `boxes`,
 `gradients` (its minimum net gradient), `methods` (gausslq, gaussmle), `out` (.npz). Written for every combination:
