@@ -57,6 +57,9 @@ def run_plate(plate: Plate) -> dict:
         print("$", command, flush=True)
         ready = command.replace("$COLOCUS_DATA", place["COLOCUS_DATA"]).replace("$G", place["G"])
         if ready.startswith("colocus "):
+            folder = re.search(r"--out (\S+)", ready)
+            if folder and Path(folder[1]).is_dir() and OUT in Path(folder[1]).parents:
+                shutil.rmtree(folder[1])  # of an earlier run: retrieve does not write into a folder that is in use
             heard = io.StringIO()
             with contextlib.redirect_stdout(heard):
                 status = cli.main(shlex.split(ready)[1:])
@@ -158,13 +161,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="sets (all)")
     parser.add_argument("--write", action="store_true", help="write the page from what has been run")
     options = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"gallery: no data in {DATA}; set COLOCUS_DATA")
+        return
     OUT.mkdir(parents=True, exist_ok=True)
     os.chdir(ROOT)
     results = {}
     for plate in PLATES:
         kept = OUT / f"{plate.name}.result.json"
         old = json.loads(kept.read_text()) if kept.exists() else {}
-        if old.get("commands") != list(plate.commands) and (not options.names or plate.name in options.names):
+        if any("--model runs/storm" in command for command in plate.commands) and not (ROOT / "runs/storm").is_dir():
+            print(f"{plate.name}: left out, no decoder; train it: colocus train storm --out runs/storm")
+        elif old.get("commands") != list(plate.commands) and (not options.names or plate.name in options.names):
             old = run_plate(plate)
             kept.write_text(json.dumps(old, indent=1) + "\n")
         if old.get("commands") == list(plate.commands):
