@@ -43,8 +43,7 @@ frames (`noise_line` in `benchmarks/truth_data.py`), which is good to 10 to 30 %
 
 TAIL = """\
 Not here: `ds3d-sim-reference`, `fazel-biplane` and the double helix of `storm-analysis-sim`, which are simulated and
-scored against their truth (`benchmarks/truth_sets.py`), and `autods3d-insitu-astig`, single
-molecules cut out one by one.
+scored against their truth (`benchmarks/truth_sets.py`), and `autods3d-insitu-astig`, molecules cut out one by one.
 """
 
 
@@ -137,9 +136,11 @@ def scored(plate: Plate) -> str:
         jaccard, recall, error = (gate["scores"][key]["estimate"] for key in ("jaccard", "recall", "rmse_xy_um"))
         other = "Picasso's own list" if "own" in command else "the truth"
         chance = gate["chance"]["jaccard"]
+        axial = gate["scores"]["rmse_z_um"]["estimate"] if "/" in gate["name"] else None
+        depth = "" if axial is None else f", axial {1e3 * axial:.1f} nm"
         return (
             f"Against {other} at {gate['name']}: Jaccard {jaccard:.3f} (at random {chance:.3f}), "
-            f"recall {recall:.3f}, lateral RMSE {1e3 * error:.1f} nm."
+            f"recall {recall:.3f}, lateral RMSE {1e3 * error:.1f} nm{depth}."
         )
     return ""
 

@@ -104,3 +104,12 @@ def test_mistakes_are_one_line(drifting, tmp_path, capsys, arguments, message):
     lines = [line for line in error.splitlines() if not line.endswith(": loading")]
     assert status == 2 and len(lines) == 1 and message in lines[0]
     assert not any(tmp_path.iterdir())
+
+
+def test_no_track_is_long_enough(tmp_path, capsys):
+    """Scattered points: nothing to draw, and no warning about it."""
+    write(tmp_path / "locs.csv", make_localizations([0, 5, 9], [1.0, 5.0, 9.0], [1.0, 5.0, 9.0], [0.0, 0.0, 0.0]))
+    status, printed, _ = run(
+        capsys, "track", tmp_path / "locs.csv", "--out", tmp_path / "tracks", "--max-step", "0.1"
+    )  # fmt: skip
+    assert status == 0 and "0 of 3 localizations or more" in printed

@@ -117,3 +117,11 @@ def test_what_cannot_be_drawn_is_one_line(locs, tmp_path, monkeypatch, capsys, a
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.endswith(": loading")]
     assert len(lines) == 1 and message in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gaussians_of_a_list_without_uncertainty_are_refused_by_name_of_the_option(tmp_path, capsys):
+    """No warning about empty medians before it, and the option that helps is the command's own."""
+    write(tmp_path / "locs.csv", make_localizations([0, 1], [1.0, 2.0], [1.0, 2.0], [0.0, 0.0]))
+    assert colocus("render", tmp_path / "locs.csv", "--out", tmp_path / "a.png", "--mode", "gaussian") == 2
+    assert "--sigma NM" in capsys.readouterr().err
+    assert not (tmp_path / "a.png").exists()
