@@ -36,9 +36,10 @@ HEAD = """\
 
 Every recording at hand, localized, drawn and looked at. The commands beside each picture made it; they run from the
 project's folder, with `COLOCUS_DATA` the folder of the data sets and `G=runs/gallery`. Pictures are shown where the
-licence of the data allows it. All by `python benchmarks/gallery.py --write`; scores against truth, where there is one,
-are in the benchmarks. Gains and offsets that are typed come from a set's own description, or from the noise of its
-frames (`noise_line` in `benchmarks/truth_data.py`), which is good to 10 to 30 %: photons and sigmas share that error.
+licence of the data allows it. All by `python benchmarks/gallery.py --write`; scores against truth are in
+[truth_sets.md](truth_sets.md). Gains and offsets that are typed come from a set's own description, or from the noise
+of its frames (`noise_line` in `benchmarks/truth_data.py`), which is good to 10 to 30 %: photons and sigmas share that
+error.
 """
 
 TAIL = """\
