@@ -94,6 +94,7 @@ def ds3d(demo: int) -> Callable[[Arguments, Versions], Iterator[Row]]:
         # demo 3 and 5 blur each frame by another 0.75 to 1.25 px: no one PSF explains such bright spots to the noise
         config = ClassicalConfig() if demo == 2 else ClassicalConfig(model_error=0.15, chi2_max=20.0)
         how = f"the set's own mask, scalar PSF; model_error {config.model_error:g}, chi2_max {config.chi2_max:g}"
+        how += "" if demo == 2 else ", chosen on the scored frames"
         yield Row(one, FITS, methods.psf_fits(one, psf, z_range, config), how)
         yield Row(one, WEIGHTS, methods.published(one, demo, as_published=True), "read out as published")
         if demo != 2:
@@ -131,7 +132,10 @@ def _double_helix(one: TruthSet, calibrated: truth_psfs.Calibrated) -> Row:
     config = ClassicalConfig(model_error=error, chi2_max=20.0, rounds=1)
     found = calibrated.in_set(methods.psf_fits(one, calibrated.psf, (-0.85, 0.85), config))
     return Row(
-        one, FITS, found, f"retrieved PSF; one search, chi2_max 20, model_error {error:.2f} (misfit of its retrieval)"
+        one,
+        FITS,
+        found,
+        f"retrieved PSF; one search, chi2_max 20, model_error {error:.2f} (misfit of its retrieval); chosen on the scored frames",
     )
 
 
@@ -141,7 +145,12 @@ def fazel(arguments: Arguments, versions: Versions) -> Iterator[Row]:
     for one, focus_um in zip(planes, truth_psfs.FAZEL_FOCI_UM, strict=True):
         psf = truth_psfs.fazel_psf(focus_um)
         found = methods.psf_fits(one, psf, (-0.7, 0.5), ClassicalConfig(rounds=1, chi2_max=5.0))
-        yield Row(one, FITS, found, "this plane alone, with the set's own pupil: no joint fit of two planes")
+        yield Row(
+            one,
+            FITS,
+            found,
+            "this plane alone, with the set's own pupil: no joint fit of two planes; its orientation and focus chosen on the scored frames",
+        )
         yield _picasso(one, arguments, versions, gates=LATERAL)
 
 
