@@ -135,7 +135,8 @@ def _double_helix(one: TruthSet, calibrated: truth_psfs.Calibrated) -> Row:
         one,
         FITS,
         found,
-        f"retrieved PSF; one search, chi2_max 20, model_error {error:.2f} (misfit of its retrieval); chosen on the scored frames",
+        f"retrieved PSF; one search, chi2_max 20, model_error {error:.2f} (misfit of its retrieval); "
+        "chosen on the scored frames",
     )
 
 
@@ -149,7 +150,8 @@ def fazel(arguments: Arguments, versions: Versions) -> Iterator[Row]:
             one,
             FITS,
             found,
-            "this plane alone, with the set's own pupil: no joint fit of two planes; its orientation and focus chosen on the scored frames",
+            "this plane alone, with the set's own pupil: no joint fit of two planes; "
+            "its orientation and focus chosen on the scored frames",
         )
         yield _picasso(one, arguments, versions, gates=LATERAL)
 
