@@ -8,6 +8,7 @@ The benchmarks of mask design call it when they are done.
 import json
 from typing import Any
 
+import numpy as np
 from record import RESULTS
 from reference_files import ROOT
 
@@ -65,6 +66,15 @@ def shipped(records: dict[str, dict[str, Any]]) -> list[str]:
             lines.append(
                 f"| {name} | {mask['label']} | {_axes(mask['mean_nm'])} | {_axes(crowd) if crowd else 'not scored'} |"
             )
+    masks = {name: np.load(DESIGNS / f"{name}.npz")["opd_um"] for name in records}
+    names = sorted(masks)
+    for k, name in enumerate(names):
+        same = [other for other in names[k + 1 :] if np.array_equal(masks[name], masks[other])]
+        lines += [
+            f"\n{name} and {other} are the same mask: the search among neighbours found none that is better in scenes "
+            "it had not seen."
+            for other in same
+        ]
     return lines
 
 
