@@ -9,7 +9,8 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 .PHONY: help env demo test check format bench gpu docs lock clean distclean
 
 PYTHON ?= python3# makes the environment
-PYTEST_ARGS ?= -n 2 --dist loadfile# two workers, a core each: most of the time goes into compiling, which a file does once
+# two workers, a core each; a file stays on one, which compiles once; long files (docs, experiments) come first
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_OUT ?= runs/demo
 GPU_OUT ?= runs/paper
 GPU_ARGS ?=# e.g. seeds=[0,1,2]

@@ -117,6 +117,7 @@ def test_a_search_keeps_to_its_limits(psf):
     np.testing.assert_allclose(etched.objective_um, float(objective_of(KEY, etched.psf, target())), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_pixels_and_adam(psf):
     """A mask of free cells, from one of the library, with Adam and a price on roughness."""
     begin = [("given", zernike([(2, 2, 0.05)], size=24))]

@@ -227,6 +227,7 @@ def test_a_walk_and_wrong_steps_come_back():
     assert found.step_error == pytest.approx(0.03, abs=0.0075)
 
 
+@pytest.mark.slow
 def test_zernike_modes_of_a_scalar_field_in_a_matched_medium():
     """Few modes find a smooth pupil; the direction of the stage stays open, and is said to."""
     settings = dataclasses.replace(QUICK, phase="zernike", n_zernike=15, kind="scalar")
@@ -243,6 +244,7 @@ def test_zernike_modes_of_a_scalar_field_in_a_matched_medium():
     assert smooth.zernike_rad[9] == pytest.approx(0.3, abs=0.05)
 
 
+@pytest.mark.slow
 def test_two_beads_share_one_pupil():
     """Jointly: each its own place, focus, light and scan; the pupil that both agree on."""
     other_um, offset_um = np.array([-0.08, 0.03, 0.02]), -0.1
