@@ -137,7 +137,7 @@ def tracks(n) -> Rows:
     for case in n["cases"]:
         d = case["d_um2_s"]
         yield (
-            f"tracks of {case['particles']} particles ({case['per_um2_and_frame']:.2f} per um2 and frame): links right, "
+            f"tracks of {case['particles']} particles ({case['per_um2_and_frame']:.2f} per um2 and frame): links, "
             f"purity, D (true {case['d_true_um2_s']})",
             "reported",
             f"{case['links_right_share']:.3f}, {case['track_purity']:.3f}, "

@@ -51,10 +51,11 @@ class Criteria:
         counted = self.neighbours_min is not None or self.neighbours_max is not None
         if counted != (self.density_radius_um is not None):
             raise LocalizationError("filter: density needs density_radius_um with neighbours_min or neighbours_max")
-        for name in ("density_radius_um", "density_z_radius_um"):
+        lengths = [f"sigma_{axis}_um_max" for axis in "xyz"]
+        for name in ("density_radius_um", "density_z_radius_um", *lengths):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
-                raise LocalizationError(f"filter: {name} is {value}; give a positive distance in um")
+                raise LocalizationError(f"filter: {name} is {value}; give a positive length in um")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from localization.types import LocalizationError, Localizations
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
+_LARGEST_UM = 5.0  # a blink that reappears further off is another molecule, or the radius is in nm
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,10 @@ def link_blinks(
     for name, value in (("radius_um", radius_um), ("z_radius_um", z_radius_um)):
         if not (np.isfinite(value) and value > 0):
             raise LocalizationError(f"link_blinks: {name} is {value}; give a positive distance in um")
+        if value > _LARGEST_UM:
+            raise LocalizationError(
+                f"link_blinks: {name} = {value:g} um is more than {_LARGEST_UM:g}; if that is nm, divide by 1000"
+            )
     if int(gap_frames) != gap_frames or gap_frames < 0:
         raise LocalizationError(f"link_blinks: gap_frames is {gap_frames}; give a whole number of frames from 0 on")
     n_rows = locs.frame.size

@@ -76,6 +76,7 @@ def test_empty_table_and_no_criteria():
         ({"density_radius_um": 0.1}, "needs density_radius_um with"),
         ({"density_radius_um": -0.1, "neighbours_min": 3}, "density_radius_um is -0.1"),
         ({"photons_min": np.nan}, "photons_min is NaN"),
+        ({"sigma_x_um_max": -1.0}, "sigma_x_um_max is -1.0; give a positive length"),
     ],
 )
 def test_wrong_criteria_are_named(values, message):

@@ -100,6 +100,7 @@ def test_empty_table_links_to_an_empty_one():
     [
         ({"radius_um": 0.0}, "radius_um is 0.0"),
         ({"radius_um": np.nan}, "radius_um is nan"),
+        ({"radius_um": 50.0}, "if that is nm, divide by 1000"),
         ({"radius_um": 0.1, "z_radius_um": -1.0}, "z_radius_um is -1.0"),
         ({"radius_um": 0.1, "gap_frames": -1}, "gap_frames is -1"),
         ({"radius_um": 0.1, "gap_frames": 1.5}, "gap_frames is 1.5"),
