@@ -1,16 +1,15 @@
 """Deep-STORM as a reader: the peaks of each frame's picture, which is painted in pieces where a frame is large."""
 
-from collections import Counter
-
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
 import nets
 from experiments.decoder import Decoder
+from experiments.frame_groups import FrameGroups
 from experiments.tiles import tiles as cut
 from experiments.tiles import window_side
-from localization import Localizations, concatenate
+from localization import Localizations
 from nets.deepstorm2d import frame_multiple
 from training import Parts
 from training.decode import read_output
@@ -19,10 +18,8 @@ from training.losses import GAIN, HEAT
 IMAGE_TILE_PX = 256
 
 
-class ImageReader:
+class ImageReader(FrameGroups):
     """A run whose decoder paints a picture without depth. `threshold`: the emitters that a peak must hold."""
-
-    context = 0
 
     def __init__(
         self,
@@ -48,18 +45,6 @@ class ImageReader:
         self.identity = {
             "network": self._decoder.fingerprint, "threshold": threshold, "tile_px": self._side, **photometry
         }  # fmt: skip
-
-    def take_tally(self) -> Counter[str]:
-        """Nothing is counted."""
-        return Counter()
-
-    def read(
-        self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0, origin_px: tuple[int, int] = (0, 0)
-    ) -> Localizations:
-        """Localize counts (n, H, W); frame numbers begin at `first_frame`."""
-        counts = counts[before : len(counts) - after]
-        groups = range(0, len(counts), self.group)
-        return concatenate([self._read_group(counts[k : k + self.group], first_frame + k) for k in groups])
 
     def _read_group(self, counts: NDArray, first_frame: int) -> Localizations:
         net, (n, height, width) = self._parts.net, counts.shape

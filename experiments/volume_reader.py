@@ -2,7 +2,6 @@
 
 import math
 import tomllib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 import nets
 from experiments.decoder import Decoder
+from experiments.frame_groups import FrameGroups
 from experiments.tiles import Tile, window_side
 from experiments.tiles import tiles as cut
 from localization import Localizations, concatenate, volume_peaks
@@ -84,10 +84,8 @@ def load_volume_config(name_or_path: str | Path) -> VolumeConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
-class VolumeReader:
+class VolumeReader(FrameGroups):
     """A volumetric network: a frame a device at a time, a large one in overlapping pieces."""
-
-    context = 0
 
     def __init__(
         self,
@@ -122,19 +120,7 @@ class VolumeReader:
             frames = frames - np.float32(c.offset_adu)
         return frames / np.float32(c.divide_by_adu)
 
-    def take_tally(self) -> Counter[str]:
-        """Nothing is counted."""
-        return Counter()
-
-    def read(
-        self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0, origin_px: tuple[int, int] = (0, 0)
-    ) -> Localizations:
-        """Localize counts (n, H, W); frame numbers begin at `first_frame`."""
-        counts = counts[before : len(counts) - after]
-        groups = range(0, len(counts), self.group)
-        return concatenate([self._read_group(counts[k : k + self.group], first_frame + k) for k in groups])
-
-    def _read_group(self, counts: NDArray, number: int) -> Localizations:
+    def _read_group(self, counts: NDArray, first_frame: int) -> Localizations:
         n, height, width = counts.shape
         images = np.zeros((self.group, height, width), np.float32)
         images[:n] = self.normalise(counts)
@@ -146,7 +132,7 @@ class VolumeReader:
             for columns in cut(width, min(width, wide), self._halo):
                 volumes = self._decoder(images[:, rows.window, columns.window])
                 for k in range(n):
-                    found[k].append(self._peaks(volumes[k], rows, columns, number + k))
+                    found[k].append(self._peaks(volumes[k], rows, columns, first_frame + k))
         return concatenate([locs for frame in found for locs in frame])
 
     def _peaks(self, volume: Any, rows: Tile, columns: Tile, number: int) -> Localizations:
