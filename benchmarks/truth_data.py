@@ -207,7 +207,7 @@ def ds3d(demo: int) -> TruthSet:
     return _make(
         f"ds3d-sim-reference, demo{demo}", images, truth, 0.11, gain=gain, offset=offset, read_noise_e=read_noise,
         run_camera=demo == 2,
-        gates=GATES_3D, preset={2: "storm", 3: "ds3d-tetrapod", 5: "ds3d-learned"}[demo], notes=notes,
+        gates=GATES_3D, preset={2: "ds3d-storm", 3: "ds3d-tetrapod", 5: "ds3d-learned"}[demo], notes=notes,
     )  # fmt: skip
 
 

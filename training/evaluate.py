@@ -66,7 +66,7 @@ def evaluate(
     threshold: float = 0.5,
     capacity: int = 0,
     batch: int = 16,
-    share_borders: bool = False,
+    share_borders: bool = True,
 ) -> tuple[Localizations, Localizations]:
     """Localize `n_frames` fresh frames of `scene` with a trained run; return (found, truth).
 
