@@ -7,8 +7,9 @@
 One emitter a frame, anywhere in the frame but its margin and anywhere in depth, at fixed brightness; drawn at the
 full sampling of the pupil, read by the trained decoder at probability 0.5. Errors over the bound of each emitter's own
 depth, pooled and in ten slabs; predicted sigma against the spread of the errors (`localization.calibrate_uncertainty`);
-evenness of the positions within the pixel (Kolmogorov-Smirnov). Two read-outs: the pixel of highest probability alone,
-and with the share of its neighbours (`training.mixture_means`).
+evenness of the positions within the pixel (Kolmogorov-Smirnov). Three read-outs: the pixel of highest probability
+alone ("pixel"), with the share of its neighbours ("mixture", `training.mixture_means`: what `localize` writes), and
+each row fitted once more to the pixels ("polish", `localize --method polish`).
 """
 
 import argparse
@@ -24,7 +25,10 @@ from reference_files import ROOT
 
 import localization
 from experiments.arms import _bounds  # pyright: ignore[reportPrivateUsage]
-from experiments.readers import run_folder
+from experiments.classical_config import ClassicalConfig
+from experiments.polish import PolishReader
+from experiments.readers import load_reader, run_folder
+from experiments.spot_table import psf_spots
 from training import build, emitters_to_localizations, load_config, maps_to_localizations
 from training.checkpoint import restore
 from training.decode import decode_images
@@ -37,7 +41,7 @@ LEVELS = {"sparse-astigmatic": ((2000.0, 20.0), (5000.0, 30.0)), "sparse-tetrapo
 SLABS, BATCH = 10, 32
 
 
-def one_level(parts, state, photons: float, background: float, n: int) -> dict:
+def one_level(parts, state, folder: Path, photons: float, background: float, n: int) -> dict:
     scene = dataclasses.replace(
         parts.run.scene, count_min=1, count_max=1, photons="uniform", photons_min=photons, photons_max=photons,
         background="constant", background_min=background, background_max=background,
@@ -46,12 +50,16 @@ def one_level(parts, state, photons: float, background: float, n: int) -> dict:
     truth = emitters_to_localizations(frames.emitters)
     pixel_um = parts.run.microscope.pixel_um
     found: dict[str, list] = {"pixel": [], "mixture": []}
+    scene_z = (parts.run.scene.z_min_um, parts.run.scene.z_max_um)
+    polish = PolishReader(load_reader(folder), psf_spots(parts.psf, scene_z), parts.camera, ClassicalConfig())
+    polished = [polish.read(np.asarray(frames.images[k : k + BATCH]), k) for k in range(0, n, BATCH)]
     for first in range(0, n, BATCH):
         maps = decode_images(parts.net, state.variables, frames.images[first : first + BATCH])
         for name, table in found.items():
             table.append(maps_to_localizations(maps, pixel_um, first_frame=first, share_borders=name == "mixture"))
     bound = np.asarray(_bounds(parts.psf, jnp.asarray(truth.z_um), photons, background), dtype=float)
     tables = {name: localization.concatenate(table) for name, table in found.items()}
+    tables["polish"] = localization.concatenate(polished)
     return {"photons": photons, "background": background, "crlb_nm": (1e3 * bound.mean(0)).round(2).tolist()} | {
         name: scores(table, truth, bound, parts.run.scene, pixel_um) for name, table in tables.items()
     }
@@ -104,7 +112,7 @@ def main() -> None:
         exact = build(dataclasses.replace(run, psf=dataclasses.replace(run.psf, pupil_px=None, ring_px=None)))
         state = restore(run_dir, jax.eval_shape(lambda parts=exact: init_state(parts)))
         kind = RUNS[0] if run.mask.name == "astigmatism" else RUNS[1]
-        levels = [one_level(exact, state, *level, arguments.frames) for level in LEVELS[kind]]
+        levels = [one_level(exact, state, run_dir, *level, arguments.frames) for level in LEVELS[kind]]
         steps = run.optimiser.steps
         numbers[kind] = {"target": TARGET[kind], "steps": steps, "batch": run.optimiser.batch, "levels": levels}
         numbers[kind]["training_seconds"] = trained_seconds(folder)
