@@ -29,19 +29,19 @@ usage: colocus COMMAND ...            colocus COMMAND --help
   localize   turn a movie into a localization list (merge joins shares)
   convert    tables and movies from one file format to another
   config     list the presets, or print one with every key
+  generate   learn realistic, labelled scenes from a movie (--scenes)
 
   crlb       the precision that a PSF allows: print it, draw it
   design     a phase mask of least Cramer-Rao bound
   fabricate  a mask for an SLM or an etching process; what errors cost
   retrieve   from bead stacks to a calibrated PSF
-  calibrate-camera   gain, offset and read noise from frames
   render, resolution, drift, link, filter, track   what to do with a list
+  calibrate-camera   gain, offset and read noise from frames
 
 A CONFIG is a preset or a TOML file; KEY=VALUE changes a setting, like
 run.optimiser.steps=500 or seeds=[0,1,2]. Each run writes one folder:
 report.html, metrics.json, figures/, log.jsonl, config.json and arms/.
 
-  colocus config                      the presets
   colocus config quick > mine.toml    a file to edit
   colocus codesign mine.toml --out runs/mask
   colocus compare quick --out runs/quick --minutes 30    (or --resume)
@@ -69,6 +69,7 @@ ABOUT = {
     "filter": "Keep the localizations that fulfil criteria: uncertainty, score, light, place, frames, density.",
     "track": "Follow particles through a localization list, and measure their diffusion.",
     "calibrate-camera": "Measure offset, gain and read noise from dark and flat frames, or estimate them from a movie.",
+    "generate": "Learn from a movie what its scenes are like (fit), and write labelled frames of them (sample).",
 }
 _NOTES = {
     "codesign": "Writes the learned mask as mask.npz and mask.mat too.",
@@ -90,7 +91,9 @@ def _parser(command: str) -> _Parser:
     )
     key = {"metavar": "KEY=VALUE", "nargs": "*", "default": []}
     if command in ("codesign", "train", "compare"):
-        parser.add_argument("config", metavar="CONFIG", help="a preset or a TOML file")
+        parser.add_argument("config", metavar="CONFIG", nargs="?", help="a preset or a TOML file")
+        text = "train on the scenes of a generator (colocus generate fit); CONFIG may be left out"
+        parser.add_argument("--scenes", metavar="RUN", help=text)
     if command in ("demo", "codesign", "train", "compare"):
         parser.add_argument("assignments", help="settings to change, like run.optimiser.steps=500", **key)
         demo = command == "demo"
@@ -157,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = _command_module(command).main if command in _SEPARATE else _COMMANDS[command]
         return run(arguments, argv)
     except KeyboardInterrupt:
-        going_on = argv[:1] and argv[0] in (*_RUNS, "localize")
+        going_on = argv[:1] and (argv[0] in (*_RUNS, "localize") or argv[:2] == ["generate", "fit"])
         print(
             f"\ncolocus: interrupted{'; to go on: ' + resume_command(argv) if going_on else ''}",
             file=sys.stderr,
@@ -223,7 +226,19 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from experiments import jobs
     from experiments.config import load_experiment
 
-    config = load_experiment(arguments.config, arguments.assignments)
+    if arguments.config is not None and "=" in arguments.config:
+        arguments.config, arguments.assignments = None, [arguments.config, *arguments.assignments]
+    scenes = getattr(arguments, "scenes", None)
+    if scenes is not None:
+        from experiments.on_scenes import load_on_scenes
+
+        config = load_on_scenes(arguments.config, scenes, arguments.assignments)
+    elif arguments.config is None:
+        raise _UsageError(
+            f"the following arguments are required: CONFIG (or --scenes); see: colocus {arguments.command} --help"
+        )
+    else:
+        config = load_experiment(arguments.config, arguments.assignments)
     learn = arguments.command == "codesign"
     if arguments.command in ("codesign", "train"):
         config = jobs.pick_arm(config, learn=learn, label=arguments.arm)
@@ -286,6 +301,7 @@ _SEPARATE = (
     "filter",
     "track",
     "calibrate-camera",
+    "generate",
 )  # each in a file of its own
 _RUNS = ("demo", "codesign", "train", "compare")
 _COMMANDS = {name: _experiment for name in _RUNS} | {

@@ -1,5 +1,6 @@
 """From a configuration to the objects that a step needs."""
 
+import dataclasses
 import math
 import os
 import re
@@ -38,6 +39,8 @@ from training.config import (
     RunConfig,
     SceneConfig,
 )
+from training.generated_scenes import GeneratedScenes
+from training.scene_files import check_microscope, load_facts, load_scenes, scene_ranges
 from training.scenes import Scene, make_scene
 
 IN_FOCUS_UM = 0.05  # half the depth that a decoder without depth reports as its sigma in z
@@ -49,7 +52,8 @@ class Parts:
 
     `psf` holds the starting mask; `to_mask` turns `mask_params` into the mask of the moment (both None
     without `run.learn`). `field` is what the place in the camera's field adds to the PSF, or None; `psf` is then that
-    of the field's centre.
+    of the field's centre. `generated` draws the training frames of a run with `scene.generator`, whose PSF has what the
+    generator's movie said of it.
     """
 
     run: RunConfig
@@ -61,6 +65,7 @@ class Parts:
     mask_params: Any
     to_mask: Callable[[Any], PhaseMask]
     field: FieldAberration | None = None
+    generated: GeneratedScenes | None = None
 
 
 def build_microscope(m: MicroscopeConfig) -> Microscope:
@@ -246,8 +251,10 @@ def build_net(run: RunConfig) -> Any:
 def build(run: RunConfig) -> Parts:
     """All parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
     check_depths(run)
-    psf = run_psf(run)
+    psf, generated = run_psf(run), None
     net = build_net(run)
+    if run.scene.generator:
+        psf, net, generated = _on_generated_scenes(run, psf)
     if run.decoder.kind != "image":  # an image needs the core of an in-focus PSF, not all of its rings
         check_receptive_field(run.decoder, net, run.psf.stamp_px)
     field = load_field(file_path(run.psf.field, "psf.field")) if run.psf.field else None
@@ -265,7 +272,32 @@ def build(run: RunConfig) -> Parts:
     psf = replace(psf, mask=to_mask(params))
     camera = build_camera(run.camera)
     scene = make_scene(run.scene, run.microscope.pixel_um, n_frames=run.decoder.frames)
-    return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask, field)
+    return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask, field, generated)
+
+
+def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, Any, GeneratedScenes]:
+    """PSF, network and source of frames of a run on a generator's scenes: its optics under the run's own mask."""
+    folder = file_path(run.scene.generator, "scene.generator")
+    facts = load_facts(folder)
+    check_microscope(run.microscope, facts)
+    if (run.scene.z_min_um, run.scene.z_max_um) != (facts.config.z_min_um, facts.config.z_max_um):
+        raise ConfigError(
+            f"scene.z_min_um, z_max_um = {run.scene.z_min_um:g}, {run.scene.z_max_um:g} are not the depths of "
+            f"scene.generator, {facts.config.z_min_um:g} to {facts.config.z_max_um:g}; set them so"
+        )
+    generated = load_scenes(folder, run.scene.frame_px)
+    theirs = generated.psf
+    if psf.kind != theirs.kind:
+        raise ConfigError(f"psf.kind = {psf.kind!r}, but scene.generator is {theirs.kind}; set it so")
+    psf = replace(
+        psf,
+        aberration=theirs.aberration,
+        zernike_um=theirs.zernike_um,
+        blur_um=theirs.blur_um,
+        polarisation=theirs.polarisation,
+    )
+    scene = dataclasses.replace(run.scene, **scene_ranges(facts, run.scene.frame_px))
+    return psf, build_net(dataclasses.replace(run, scene=scene)), generated
 
 
 def check_depths(run: RunConfig) -> None:

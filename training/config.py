@@ -133,6 +133,10 @@ class SceneConfig:
     With a `lifetime_frames` emitters stay on over frames (`training.blinking`), and photons are those of a whole
     frame; 0: each is on in its own frame alone. Emitters of fewer than `truth_photons_min` photons are shown, but
     not asked for. `field_px` is the side of the camera that frames are drawn from (0: no place in a field).
+
+    `generator` is the folder of `colocus generate fit`, or the name of a generator that comes with Colocus: training
+    frames are then its scenes. The other fields go on to say what a trained run is scored on, but for the ranges of a
+    list decoder, which are the generator's (`training.scene_files.with_generator` sets both alike).
     """
 
     frame_px: int = 64
@@ -154,6 +158,7 @@ class SceneConfig:
     lifetime_frames: float = 0.0
     truth_photons_min: float = 0.0
     field_px: int = 0
+    generator: str = ""
 
     def __post_init__(self):
         _check(self.frame_px >= 8, "scene.frame_px", self.frame_px, "must be at least 8 pixels")
@@ -269,6 +274,11 @@ class RunConfig:
         if self.scene.field_px == 0 and any(needy.values()):
             name = next(name for name, needs in needy.items() if needs)
             raise ConfigError(f"{name} needs scene.field_px, the side of the camera in pixels")
+        if self.scene.generator and (self.decoder.frames != 1 or self.scene.field_px or self.scene.lifetime_frames):
+            raise ConfigError(
+                f"scene.generator = {self.scene.generator!r} draws single frames without a place in a field: set "
+                "decoder.frames = 1, scene.field_px = 0 and scene.lifetime_frames = 0"
+            )
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from jax.sharding import Mesh, PartitionSpec
 
 import nets
 from optics.pytree import replace
+from optics.types import Psf
 from training.build import Parts
+from training.generated_scenes import generate
 from training.losses import image_loss, list_loss, volume_loss
 from training.optim import decoder_optimiser, mask_optimiser
 from training.scenes import Frames, frame_keys, simulate
@@ -18,6 +20,7 @@ from training.state import TrainState
 from training.targets import occupancy_image, occupancy_volume
 
 Metrics = dict[str, jax.Array]
+Draw = Callable[[jax.Array, Psf], Frames]  # of keys (B,) and the PSF of the moment
 
 
 def init_state(parts: Parts) -> TrainState:
@@ -65,13 +68,31 @@ def frames_loss(parts: Parts, variables, frames: Frames) -> tuple[jax.Array, tup
     return loss, (metrics, fresh)
 
 
-def make_train_step(parts: Parts, mesh: Mesh | None = None) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
+def make_train_step(
+    parts: Parts, mesh: Mesh | None = None, draw: Draw | None = None
+) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
     """The compiled step: state -> (state, metrics). With a `mesh`, each device draws its share of the batch.
 
     Frame i of step k depends on the seed, k and i alone, so that any number of devices trains on the
-    same frames.
+    same frames. `draw` makes frames of keys and the PSF of the moment; without it the run's scenes are simulated, or
+    come from its generator.
     """
     run = parts.run
+
+    def simulated(keys: jax.Array, psf: Psf) -> Frames:
+        learned = run.learn is not None
+        return simulate(
+            keys, psf, parts.scene, parts.background, parts.camera, differentiable=learned, field=parts.field
+        )
+
+    def generated(keys: jax.Array, psf: Psf) -> Frames:
+        assert parts.generated is not None
+        learned = run.learn is not None  # the movie's background holds the light that its own mask threw away
+        frames = generate(keys, parts.generated, psf, differentiable=learned, stray=learned)
+        asked = frames.emitters.valid & (frames.emitters.photons >= run.scene.truth_photons_min)
+        return replace(frames, emitters=replace(frames.emitters, valid=asked))
+
+    draw = draw or (simulated if parts.generated is None else generated)
     devices = 1 if mesh is None else mesh.size
     if run.optimiser.batch % devices:
         raise ValueError(f"optimiser.batch = {run.optimiser.batch} must be a multiple of the {devices} devices")
@@ -82,16 +103,7 @@ def make_train_step(parts: Parts, mesh: Mesh | None = None) -> Callable[[TrainSt
     def loss(trainable, variables, keys):
         params, mask_params = trainable
         psf = parts.psf if run.learn is None else replace(parts.psf, mask=parts.to_mask(mask_params))
-        frames = simulate(
-            keys,
-            psf,
-            parts.scene,
-            parts.background,
-            parts.camera,
-            differentiable=run.learn is not None,
-            field=parts.field,
-        )
-        return frames_loss(parts, {**variables, "params": params}, frames)
+        return frames_loss(parts, {**variables, "params": params}, draw(keys, psf))
 
     def gradients(state: TrainState, first: jax.Array):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.seed), 1), state.step)

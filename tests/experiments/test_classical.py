@@ -16,12 +16,12 @@ from experiments import cli
 from experiments.classical import ClassicalReader, camera_part
 from experiments.classical_config import ClassicalConfig
 from experiments.classical_reader import classical_reader
-from experiments.detection import background
 from experiments.localize import LocalizeConfig, make_reader
 from experiments.polish import PolishReader
 from experiments.spot_table import gaussian_spots, psf_spots
 from localization import LocalizationError, make_localizations, match, score
 from optics import make_camera, make_emitters, make_microscope, make_psf, masks, render_frame
+from optics.matched_filter import local_background as background
 from optics.psf_io import save_psf
 from training import ConfigError
 

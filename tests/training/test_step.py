@@ -1,5 +1,7 @@
 """The compiled step: it learns, it moves the mask, and the number of devices does not change it."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,27 @@ def test_a_batch_that_does_not_divide_is_refused():
     parts = build(tiny_run(optimiser={**TINY["optimiser"], "batch": 3}))
     with pytest.raises(ValueError, match="optimiser.batch = 3"):
         make_train_step(parts, make_mesh(jax.devices()[:2]))
+
+
+def test_frames_may_come_from_elsewhere():
+    """A source of one's own is given the batch's keys and the PSF with the mask of the moment, and is what is learned.
+
+    Traced, not run: the step of a run whose own scene is missing.
+    """
+    run = tiny_run(**LEARN)
+    whole = build(run)
+    parts = dataclasses.replace(whole, scene=None, background=None)
+    asked = []
+
+    def draw(keys, psf):
+        asked.append((keys.shape, jnp.shape(psf.mask.opd_um), isinstance(psf.mask.opd_um, jax.core.Tracer)))
+        return simulate(keys, psf, whole.scene, whole.background, whole.camera, differentiable=True)
+
+    state = jax.eval_shape(lambda: init_state(whole))
+    moved, metrics = jax.eval_shape(make_train_step(parts, draw=draw), state)
+    assert asked == [((run.optimiser.batch,), whole.psf.mask.opd_um.shape, True)]
+    assert "mixture" in metrics and "mask_gradient" in metrics
+    assert jax.tree.structure(moved) == jax.tree.structure(state)
 
 
 def test_a_fixed_mask_has_no_parameters_and_a_learned_one_moves():

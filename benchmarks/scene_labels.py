@@ -1,0 +1,257 @@
+"""Are the labels of generated frames right, and do no emitters hide in what is drawn around them?
+
+    python benchmarks/scene_labels.py [--kinds 2d 3d] [--frames 1600]
+
+Bias: bright emitters of generated frames that stand alone are fitted by maximum likelihood with the generator's PSF,
+and found minus label is averaged over a grid of zones of the field. The light around them is known and taken off (its
+mean is left, so that the noise stays what it was): what remains is the label's error, not the background's.
+
+Ghosts: what the generator believes about each frame of its movie is decoded with all emitters off, without noise, and
+searched by the PSF's matched filter. An emitter has left a ghost where that search still finds, within two pixels of
+its place, the significance that the emitter itself had; the share at half of it and with filters that do not forgive
+smooth structure are told beside it, and the same of the experiment's own background under its true emitters.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from record import commit, write_result
+from scene_arms import prepared, result_folder, write_row
+from scene_learned import MOVIE_SEED, RUNS, add_learning, learned_scenes, learning_of, model_of
+from scene_world import KINDS, World, draw_many
+
+from optics import Camera, cut_stamps, fit_emitters, make_camera, to_frame_um
+from optics.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
+from optics.psf_table import tabulate_psf
+from optics.pytree import replace
+from training.generated_scenes import DrawSettings, GeneratedScenes, generate, make_scenes
+from training.scene_model import draw_emitters, photon_variance, posterior_mean, surroundings
+
+ZONES, BATCH, SEED, REACH_PX, LEAST = 4, 16, 41, 2, 20
+
+
+def bright_frames(scenes: GeneratedScenes, n: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
+    """`n` generated frames, the light around their emitters, and xyz_um, photons and valid of the emitters."""
+
+    @jax.jit
+    def some(keys):
+        drawn = generate(keys, scenes, scenes.psf)
+        e = drawn.emitters
+        return drawn.images, drawn.background, e.xyz_um, e.photons, e.valid
+
+    key, parts = jax.random.key(SEED), []
+    for first in range(0, n, BATCH):
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(BATCH))
+        parts.append([np.asarray(leaf) for leaf in some(keys)])
+    images, background, xyz, photons, valid = (np.concatenate(part)[:n] for part in zip(*parts, strict=True))
+    return images, background, xyz, photons, valid
+
+
+def with_settings(scenes: GeneratedScenes, settings: DrawSettings) -> GeneratedScenes:
+    return make_scenes(
+        scenes.model, scenes.variables, scenes.movie, scenes.bank, scenes.psf,
+        bank_px=scenes.bank_px, frame_px=scenes.frame_px, settings=settings,
+    )  # fmt: skip
+
+
+def photon_camera(camera: Camera) -> Camera:
+    """The camera of frames that are in photons already."""
+    efficiency = float(camera.quantum_efficiency)
+    read = float(np.sqrt(np.mean(np.asarray(camera.read_noise_e) ** 2)))
+    return make_camera(gain_adu_per_e=1 / efficiency, quantum_efficiency=efficiency, read_noise_e=read)
+
+
+def label_bias(scenes: GeneratedScenes, n: int, *, photons: float) -> dict:
+    """Found minus label in zones of the field, nm; emitters of about `photons`."""
+    middle = float(np.exp(np.median(np.asarray(scenes.pool)[:, 0])))
+    wide = scenes.frame_px / scenes.psf.image_px
+    # about one emitter for every four stamps' room, so that most stand alone
+    wanted = max(1.0, wide**2 / 4)
+    density = wanted / max(float(np.mean(np.asarray(scenes.counts))), 0.5)
+    settings = DrawSettings(density=density, brightness=photons / middle, places="even")
+    images, background, xyz, light, valid = bright_frames(with_settings(scenes, settings), n)
+    pixel_um, side = scenes.model.ranges.pixel_um, scenes.psf.image_px
+    frame, slot = np.nonzero(valid)
+    place = xyz[frame, slot].astype(np.float64)
+    far = np.abs(place[:, None, :2] - place[None, :, :2]).max(axis=-1)
+    far[frame[:, None] != frame[None]] = np.inf
+    np.fill_diagonal(far, np.inf)
+    alone = far.min(axis=1) > (side + 1) * pixel_um
+    bright = light[frame, slot] > 0.3 * photons
+    kept = np.flatnonzero(alone & bright)
+    frame, slot, place = frame[kept], slot[kept], place[kept]
+    level = background.mean(axis=(1, 2), keepdims=True)
+    rest = images - background + level
+    column, row = place[:, 0] / pixel_um, place[:, 1] / pixel_um
+    cut = cut_stamps(rest, frame, row, column, side, edge="mask")
+    model = scenes.model
+    table = tabulate_psf(scenes.psf, model.ranges.z_um)
+    fits = fit_emitters(
+        scenes.psf, cut.images, valid=cut.valid, table=table, camera=photon_camera(model.camera), starts=3
+    )
+    found = np.asarray(to_frame_um(cut, fits.xyz_um, pixel_um), np.float64)
+    error = 1e3 * (found - place)
+    bound = 1e3 * np.asarray(fits.crlb_std)[:, :3]
+    good = np.asarray(fits.converged) & (np.abs(error[:, :2]) < 6 * bound[:, :2] + 5).all(axis=1)
+    zone = np.minimum((place[:, :2] / (scenes.frame_px * pixel_um) * ZONES).astype(int), ZONES - 1)
+    zones = []
+    for i in range(ZONES):
+        for j in range(ZONES):
+            own = good & (zone[:, 0] == j) & (zone[:, 1] == i)
+            if own.sum() < LEAST:
+                continue
+            some = error[own]
+            weight = 1 / bound[own] ** 2
+            mean = (some * weight).sum(axis=0) / weight.sum(axis=0)
+            spread = np.sqrt((weight**2 * (some - mean) ** 2).sum(axis=0)) / weight.sum(axis=0)
+            zones.append(
+                {"row": i, "column": j, "n": int(own.sum())} | _axes("bias_nm", mean) | _axes("std_nm", spread)
+            )
+    bias = np.array([[z["bias_nm"][a] for a in range(2)] for z in zones])
+    spread = np.array([[z["std_nm"][a] for a in range(2)] for z in zones])
+    return {
+        "photons": photons,
+        "emitters": len(place),
+        "converged_and_near_share": round(float(good.mean()), 4),
+        "zones": zones,
+        "zones_filled": len(zones),
+        "worst_bias_nm": None if not zones else round(float(np.abs(bias).max()), 3),
+        "std_of_that_nm": None if not zones else round(float(spread.ravel()[np.abs(bias).argmax()]), 3),
+        "bias_over_std_rms": None if not zones else round(float(np.sqrt(np.mean((bias / spread) ** 2))), 2),
+        "crlb_median_nm": np.round(np.median(bound, axis=0), 2).tolist(),
+    }
+
+
+def _axes(name: str, values: NDArray) -> dict:
+    return {name: np.round(values, 3).tolist()}
+
+
+@jax.jit
+def _strength(templates: Templates, frame: jax.Array, variance: jax.Array, level: jax.Array) -> jax.Array:
+    return significance_maps(templates, frame - level, variance)[0]
+
+
+def ghosts(scenes: GeneratedScenes, templates: Templates) -> dict[str, list]:
+    """Of every believed emitter: its own significance, and the largest that is left at its place without emitters."""
+    model, shape = scenes.model, (scenes.bank_px, scenes.bank_px)
+
+    @jax.jit
+    def one(posterior):
+        draw = posterior_mean(model, posterior)
+        haze, background, read_scale = surroundings(model, scenes.variables, scenes.movie, draw, shape)
+        there = (draw.presence > 0.5).astype(haze.dtype)
+        light, _ = draw_emitters(model, draw.xyz_um, draw.photons, there, shape)
+        return haze + background, light, draw.xyz_um, there, read_scale
+
+    own, left, anywhere = [], [], []
+    for index in range(len(scenes.counts)):
+        around, light, xyz, there, read_scale = one(jax.tree.map(lambda leaf: leaf[index], scenes.bank))  # noqa: B023
+        maps = _with_and_without(scenes, templates, around, light, read_scale)
+        picked = np.asarray(there) > 0.5
+        at, peaks = _at_places(maps, np.asarray(xyz)[picked, :2] / model.ranges.pixel_um)
+        own += at[0].tolist()
+        left += at[1].tolist()
+        anywhere.append(peaks)
+    return {"own": own, "left": left, "anywhere": anywhere}
+
+
+def _with_and_without(scenes, templates, around, light, read_scale=1.0) -> tuple[NDArray, NDArray]:
+    """Significance maps with the emitters and without, each less its own local level."""
+    model = scenes.model
+    level = local_background(around, model.block_px)
+    noise = photon_variance(model.camera, jnp.maximum(around, 0.0), scenes.movie.log_gain, read_scale)
+    # the same level and noise for both: only the emitters' light differs
+    with_light = _strength(templates, around + light, noise, level)
+    return np.asarray(with_light), np.asarray(_strength(templates, around, noise, level))
+
+
+def _at_places(maps, xy_px: NDArray) -> tuple[NDArray, list[float]]:
+    """Largest significance within two pixels of each place, (2, K), and the maxima of the map without emitters."""
+    height, width = maps[0].shape
+    at = np.zeros((2, len(xy_px)))
+    for k, (x, y) in enumerate(xy_px):
+        rows = slice(max(int(y) - REACH_PX, 0), min(int(y) + REACH_PX + 1, height))
+        columns = slice(max(int(x) - REACH_PX, 0), min(int(x) + REACH_PX + 1, width))
+        if rows.start >= height or columns.start >= width or rows.stop <= 0 or columns.stop <= 0:
+            continue
+        at[:, k] = [m[rows, columns].max() for m in maps]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(maps[1], REACH_PX, constant_values=-np.inf), (5, 5))
+    peaks = maps[1][(maps[1] >= windows.max(axis=(-1, -2))) & (maps[1] > 3)]
+    return at, peaks.tolist()
+
+
+def ghost_shares(found: dict[str, list]) -> dict:
+    own, left = np.array(found["own"]), np.array(found["left"])
+    typical = float(np.median(own)) if own.size else 0.0
+    every = np.concatenate([np.asarray(p) for p in found["anywhere"]]) if found["anywhere"] else np.zeros(0)
+    return {
+        "emitters": len(own),
+        "significance_median": round(typical, 2),
+        "left_median": round(float(np.median(left)), 2) if own.size else None,
+        "ghost_share": round(float(np.mean(left >= own)), 4) if own.size else None,
+        "half_as_significant_share": round(float(np.mean(left >= 0.5 * own)), 4) if own.size else None,
+        "anywhere_at_median_over_emitters": round(float(np.sum(every >= typical)) / max(len(own), 1), 4),
+    }
+
+
+def world_ghosts(scenes: GeneratedScenes, world: World, templates: Templates, n: int) -> dict[str, list]:
+    """The same search in the experiment's own light around its true emitters, for comparison."""
+    frames = draw_many(MOVIE_SEED, world, n)
+    own, left, anywhere = [], [], []
+    for k in range(n):
+        maps = _with_and_without(scenes, templates, frames.background[k], frames.light[k])
+        picked = np.asarray(frames.emitters.valid[k])
+        at, peaks = _at_places(maps, np.asarray(frames.emitters.xyz_um[k])[picked, :2] / world.kind.pixel_um)
+        own += at[0].tolist()
+        left += at[1].tolist()
+        anywhere.append(peaks)
+    return {"own": own, "left": left, "anywhere": anywhere}
+
+
+def one_kind(name: str, arguments: argparse.Namespace) -> dict:
+    world = prepared(name, arguments.movie)[0]
+    learning = learning_of(arguments)
+    scenes, told = learned_scenes(name, world, learning, arguments.generators)
+    scenes = replace(scenes, model=model_of(world, learning, scenes.psf)[0])
+    plain = make_templates(*choose_depths(scenes.model.table), (scenes.bank_px, scenes.bank_px))
+    of_world = dataclasses.replace(scenes, movie=replace(scenes.movie, log_gain=jnp.zeros(())))
+    few = min(arguments.movie, 64)
+    return {
+        "kind": name,
+        "fit": told,
+        "bias": label_bias(scenes, arguments.frames, photons=60_000.0 if world.kind.deep else 20_000.0),
+        "ghosts": {
+            "templates_of_the_model": ghost_shares(ghosts(scenes, scenes.model.templates)),
+            "templates_that_see_smooth_light": ghost_shares(ghosts(scenes, plain)),
+            "the_experiment_itself": ghost_shares(world_ghosts(of_world, world, scenes.model.templates, few)),
+            "the_experiment_itself_smooth_light_too": ghost_shares(world_ghosts(of_world, world, plain, few)),
+        },
+        "commit": commit(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--frames", type=int, default=1600, help="generated frames whose labels are checked")
+    add_learning(parser)
+    parser.add_argument("--out", type=Path, default=RUNS / "scene_labels")
+    arguments = parser.parse_args()
+    for name in arguments.kinds:
+        path = arguments.out / f"{name}.json"
+        if not path.exists():
+            write_row(path, one_kind(name, arguments))
+        row = json.loads(path.read_text())
+        print(name, json.dumps({k: v for k, v in row["bias"].items() if k != "zones"}), json.dumps(row["ghosts"]))
+    rows = [json.loads(path.read_text()) for path in sorted(arguments.out.glob("*.json"))]
+    print(write_result("scene_labels", {"rows": rows}, folder=result_folder(arguments.out)))
+
+
+if __name__ == "__main__":
+    main()

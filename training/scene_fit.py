@@ -1,0 +1,173 @@
+"""Fit a scene model to a movie's frames: first the networks over all frames, then what is believed about each one."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from nets import dlp
+from nets.dlp import Seen
+from nets.dlp_types import Normal, Posterior
+from optics.pytree import pytree, replace
+from training.scene_model import (
+    KlWeights,
+    Movie,
+    SceneModel,
+    Variables,
+    frame_loss,
+    movie_loss,
+    see,
+)
+
+_STEP_UM = 0.1  # of x and y, of a pixel; of z and log photons as they are
+_CHUNK = 8  # frames that are refined at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast a scene model is fitted.
+
+    `steps` of `batch` frames for the networks, whose divergences count in full after `warmup` of them (a share);
+    then `refine_steps` for each frame's own posterior, from where the networks put it.
+    """
+
+    steps: int = 1500
+    batch: int = 4
+    learning_rate: float = 2e-3
+    warmup: float = 0.2
+    refine_steps: int = 150
+    refine_rate: float = 0.05
+    kl: KlWeights = KlWeights()
+
+
+@pytree
+class FitState:
+    """Everything that a fit carries from one step to the next; step k draws from the seed and k."""
+
+    step: jax.Array
+    variables: Variables
+    movie: Movie
+    optimiser: Any
+
+
+def start_movie(model: SceneModel, seen: Seen) -> Movie:
+    """The movie's numbers as the proposals of all frames (leaves (F, ...)) suggest them."""
+    sure = seen.proposals.significance > 8.0
+    log_light = jnp.where(sure, jnp.log(jnp.maximum(seen.proposals.photons, 1.0)), jnp.nan)
+    spread = jnp.clip(jnp.nan_to_num(jnp.nanstd(log_light), nan=0.5), 0.2, 1.5)
+    middle = jnp.nan_to_num(jnp.nanmedian(log_light), nan=jnp.log(1000.0))
+    count = jnp.maximum(sure.sum(axis=-1).mean(), 0.1)
+    return Movie(jnp.log(count), middle, jnp.log(spread), jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+
+
+def see_all(model: SceneModel, frames: jax.Array) -> Seen:
+    """`see` of frames (F, H, W), one after the other."""
+    return _see_all(model, frames)
+
+
+@jax.jit
+def _see_all(model: SceneModel, frames: jax.Array) -> Seen:
+    return jax.lax.map(lambda frame: see(model, frame), frames, batch_size=4)
+
+
+def fit_optimiser(settings: FitSettings) -> optax.GradientTransformation:
+    """Adam with a clipped norm, warmed up, then falling as a cosine."""
+    peak, steps = settings.learning_rate, settings.steps
+    schedule = optax.warmup_cosine_decay_schedule(0.1 * peak, peak, max(1, min(50, steps // 4)), steps + 1, 0.02 * peak)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+
+def init_fit(key: jax.Array, model: SceneModel, seen: Seen, settings: FitSettings) -> FitState:
+    """The state before the first step."""
+    variables, movie = dlp.init_dlp(key, model.config), start_movie(model, seen)
+    return FitState(jnp.zeros((), jnp.int32), variables, movie, fit_optimiser(settings).init((variables, movie)))
+
+
+def make_fit_step(settings: FitSettings, seed: int) -> Callable[..., tuple[FitState, dict[str, jax.Array]]]:
+    """The compiled step: (state, model, frames (F, H, W), seen) -> (state, metrics); metrics are means a frame."""
+    optimiser = fit_optimiser(settings)
+
+    @jax.jit
+    def step(state: FitState, model: SceneModel, frames: jax.Array, seen: Seen):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        key_pick, key_draw = jax.random.split(key)
+        picked = jax.random.choice(key_pick, len(frames), (settings.batch,), replace=False)
+        warm = jnp.clip(state.step / max(settings.warmup * settings.steps, 1.0), 0.02, 1.0)
+
+        def loss(trained):
+            variables, movie = trained
+
+            def one(key, i):
+                frame, what = frames[i], jax.tree.map(lambda leaf: leaf[i], seen)
+                posterior = dlp.encode(model.config, variables, what, model.ranges)
+                return frame_loss(key, model, variables, movie, frame, posterior, settings.kl, warm)
+
+            losses, parts = jax.vmap(one)(jax.random.split(key_draw, settings.batch), picked)
+            total = losses.mean() + movie_loss(movie) / len(frames)
+            return total / frames[0].size, jax.tree.map(jnp.mean, parts)
+
+        trained = (state.variables, state.movie)
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(trained)
+        updates, memory = optimiser.update(grads, state.optimiser)
+        variables, movie = optax.apply_updates(trained, updates)  # pyright: ignore[reportGeneralTypeIssues]
+        metrics = {"loss": value, **metrics, "gradient": optax.tree.norm(grads)}
+        return FitState(state.step + 1, variables, movie, memory), metrics
+
+    return step
+
+
+def refine(
+    key: jax.Array, model: SceneModel, state: FitState, frames: jax.Array, seen: Seen, settings: FitSettings
+) -> Posterior:
+    """What is believed about each frame, leaves (F, ...): the networks' answer, improved by descent on its bound."""
+    count = len(frames)
+    parts = []
+    for first in range(0, count, _CHUNK):
+        pick = jnp.minimum(jnp.arange(first, first + _CHUNK), count - 1)
+        some = jax.tree.map(lambda leaf: leaf[pick], (frames, seen))  # noqa: B023
+        parts.append(_refine_chunk(key, model, state.variables, state.movie, *some, settings))
+    whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
+    return whole
+
+
+def _rates(model: SceneModel, posterior: Posterior) -> Posterior:
+    """How far one unit of a descent's step moves each leaf."""
+    place = jnp.array([_STEP_UM * model.ranges.pixel_um * 10] * 2 + [1.0 if model.ranges.deep else 0.0, 1.0])
+    ones = jax.tree.map(jnp.ones_like, posterior)
+    return replace(
+        ones,
+        anchor_um=jnp.zeros_like(posterior.anchor_um),
+        presence=4 * ones.presence,
+        place=Normal(ones.place.mean * place, ones.place.log_std),
+    )
+
+
+def _refine_chunk_plain(key, model, variables, movie, frames, seen, settings: FitSettings) -> Posterior:
+    schedule = optax.cosine_decay_schedule(settings.refine_rate, settings.refine_steps, 0.02)
+    optimiser = optax.adam(schedule, b1=0.9, b2=0.99)
+
+    def one(frame: jax.Array, what: Seen) -> Posterior:
+        start = dlp.encode(model.config, variables, what, model.ranges)
+        scale = _rates(model, start)
+
+        def loss(moved: Posterior, key: jax.Array) -> jax.Array:
+            posterior = jax.tree.map(lambda a, b, s: a + s * b, start, moved, scale)
+            return frame_loss(key, model, variables, movie, frame, posterior, settings.kl)[0]
+
+        def step(carry, i):
+            moved, memory = carry
+            grads = jax.grad(loss)(moved, jax.random.fold_in(key, i))
+            updates, memory = optimiser.update(grads, memory)
+            return (optax.apply_updates(moved, updates), memory), None
+
+        moved = jax.tree.map(jnp.zeros_like, start)
+        (moved, _), _ = jax.lax.scan(step, (moved, optimiser.init(moved)), jnp.arange(settings.refine_steps))
+        return jax.tree.map(lambda a, b, s: a + s * b, start, moved, scale)
+
+    return jax.vmap(one)(frames, seen)
+
+
+_refine_chunk = jax.jit(_refine_chunk_plain, static_argnums=6)
