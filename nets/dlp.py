@@ -8,6 +8,7 @@ latents; light, camera and priors are in `training.scene_model`.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -85,12 +86,12 @@ class Dlp(nn.Module):
         if c.background == "code":
             features = self.frame_trunk(_flat(self.frame_stem(maps[..., :1])))
             noise = self.noise_heads(features)
-            cells = c.grid(maps.shape[1:3])
+            cells = c.grid((maps.shape[1], maps.shape[2]))
             return self.frame_heads(features)[:, None, None, :], jnp.broadcast_to(
                 noise[:, None, None, :], (len(maps), *cells, 2)
             )
-        rows, columns = c.grid(maps.shape[1:3])
-        maps = jnp.pad(maps, ((0, 0), *_rim(c, maps.shape[1:3]), (0, 0)), mode="edge")
+        rows, columns = c.grid((maps.shape[1], maps.shape[2]))
+        maps = jnp.pad(maps, ((0, 0), *_rim(c, (maps.shape[1], maps.shape[2])), (0, 0)), mode="edge")
         pooled = maps.reshape(len(maps), rows * c.cell_px // 4, 4, columns * c.cell_px // 4, 4, 2).mean(axis=(2, 4))
         heads = self.frame_heads(self.frame_stem(pooled))
         return heads[..., :-2], heads[..., -2:]
@@ -132,15 +133,19 @@ def init_dlp(key: jax.Array, config: DlpConfig) -> dict[str, Any]:
     return jax.jit(functools.partial(Dlp(config).init, method=Dlp.everything))(key, glimpses, maps)
 
 
+def _apply(config: DlpConfig, variables: dict[str, Any], method: Callable[..., Any], *inputs: jax.Array) -> Any:
+    """One of the module's methods."""
+    return Dlp(config).apply(variables, *inputs, method=method)
+
+
 def encode(config: DlpConfig, variables: dict[str, Any], seen: Seen, ranges: Ranges) -> Posterior:
     """What the networks believe about one frame."""
-    apply = functools.partial(Dlp(config).apply, variables)
     proposals, pixel_um = seen.proposals, ranges.pixel_um
     glimpses = jnp.stack(
         [cut_glimpses(m, proposals.xyz_um, pixel_um, config.glimpse_px) for m in (seen.white, seen.rest)], -1
     )
-    heads, look = apply(_compressed(glimpses), method=Dlp.particles)
-    raw, raw_noise = apply(_compressed(jnp.stack([seen.relative, seen.rest], -1))[None], method=Dlp.frame)
+    heads, look = _apply(config, variables, Dlp.particles, _compressed(glimpses))
+    raw, raw_noise = _apply(config, variables, Dlp.frame, _compressed(jnp.stack([seen.relative, seen.rest], -1))[None])
     low, high = ranges.z_um
     # log photons may differ from the matched filter's by a factor of e^2: its depth may be that of another template
     span = jnp.array([config.offset_px * pixel_um] * 2 + [0.5 * (high - low) if ranges.deep else 0.0, 2.0])
@@ -218,7 +223,7 @@ def draw_haze(
     A map's cells lie glimpse_px exp(haze[:, 1]) / G pixels apart, each a Gaussian of `haze_px` with the cell's area, so
     that nothing is sharper than that; brightness is sigmoid(haze[:, 0]).
     """
-    maps = Dlp(config).apply(variables, look, method=Dlp.haze)
+    maps = _apply(config, variables, Dlp.haze, look)
     count = maps.shape[-1]
     pitch = config.glimpse_px / count * jnp.exp(haze[:, 1])
     cells = (jnp.arange(count) - (count - 1) / 2) * pitch[:, None]
@@ -237,9 +242,9 @@ def draw_background(
 ) -> jax.Array:
     """The level (H, W) over the movie's, positive, of latents (h, w, C) or (1, 1, code)."""
     if config.background == "code":
-        picture = Dlp(config).apply(variables, latents.reshape(1, -1), method=Dlp.picture)[0]
+        picture = _apply(config, variables, Dlp.picture, latents.reshape(1, -1))[0]
         return 2 * picture[: shape[0], : shape[1]]
-    log_level = jnp.clip(Dlp(config).apply(variables, latents[None], method=Dlp.level)[0], -5.0, 5.0)
+    log_level = jnp.clip(_apply(config, variables, Dlp.level, latents[None])[0], -5.0, 5.0)
     return spread_cells(jnp.exp(log_level), shape, float(config.cell_px))
 
 

@@ -155,11 +155,11 @@ def significance_maps(
 
 def local_maxima(strength: jax.Array, radius_px: int = 1) -> jax.Array:
     """`strength` (H, W) where nothing within `radius_px` pixels (a square) is larger, else 0."""
-    return jnp.where(strength >= _highest(strength, (2 * radius_px + 1,) * 2), strength, 0.0)
+    return jnp.where(strength >= _highest(strength, 2 * radius_px + 1), strength, 0.0)
 
 
-def _highest(values: jax.Array, window: tuple[int, int]) -> jax.Array:
-    return jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, window, (1, 1), "SAME")
+def _highest(values: jax.Array, side_px: int) -> jax.Array:
+    return jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, (side_px, side_px), (1, 1), "SAME")
 
 
 def propose(
@@ -189,7 +189,7 @@ def propose(
     # a smaller circle of picks is forbidden to later ones; maxima at the frame's rim keep the part they have
     found: list[tuple[jax.Array, ...]] = []
     free, strongest = jnp.ones(rest.shape, bool), jnp.zeros_like(rest)
-    reach = (2 * (side // 4) + 1,) * 2
+    reach = 2 * (side // 4) + 1
     for number in range(rounds):
         strength, kind, light = significance_maps(templates, rest, variance)
         peaks = jnp.where(free, local_maxima(jnp.where(free, strength, -jnp.inf), radius_px), 0.0)

@@ -82,8 +82,8 @@ def fit_optimiser(settings: FitSettings) -> optax.GradientTransformation:
 
 def init_fit(key: jax.Array, model: SceneModel, seen: Seen, settings: FitSettings) -> FitState:
     """The state before the first step."""
-    variables, movie = dlp.init_dlp(key, model.config), start_movie(model, seen)
-    return FitState(jnp.zeros((), jnp.int32), variables, movie, fit_optimiser(settings).init((variables, movie)))
+    trained: Any = (dlp.init_dlp(key, model.config), start_movie(model, seen))
+    return FitState(jnp.zeros((), jnp.int32), trained[0], trained[1], fit_optimiser(settings).init(trained))
 
 
 def make_fit_step(settings: FitSettings, seed: int) -> Callable[..., tuple[FitState, dict[str, jax.Array]]]:
@@ -109,12 +109,12 @@ def make_fit_step(settings: FitSettings, seed: int) -> Callable[..., tuple[FitSt
             total = losses.mean() + movie_loss(movie) / len(frames)
             return total / frames[0].size, jax.tree.map(jnp.mean, parts)
 
-        trained = (state.variables, state.movie)
+        trained: Any = (state.variables, state.movie)
         (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(trained)
         updates, memory = optimiser.update(grads, state.optimiser)
-        variables, movie = optax.apply_updates(trained, updates)  # pyright: ignore[reportGeneralTypeIssues]
+        moved: Any = optax.apply_updates(trained, updates)
         metrics = {"loss": value, **metrics, "gradient": optax.tree.norm(grads)}
-        return FitState(state.step + 1, variables, movie, memory), metrics
+        return FitState(state.step + 1, moved[0], moved[1], memory), metrics
 
     return step
 

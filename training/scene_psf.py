@@ -162,7 +162,7 @@ def learn_residual(psf: Psf, stamps: BrightStamps, *, deep: bool, steps: int = 1
 
         return jax.lax.scan(step, (trained, optimiser.init(trained)), None, length=steps)[0][0]
 
-    def misfit(trained) -> float:
+    def misfit(trained: tuple[jax.Array, jax.Array]) -> float:
         left, light = residuals(*trained, stamps)
         excess = jnp.sum(left**2 - stamps.variance)
         return float(jnp.sqrt(jnp.maximum(excess, 0.0) / jnp.sum(light**2)))
