@@ -124,7 +124,8 @@ class Dlp(nn.Module):
 def init_dlp(key: jax.Array, config: DlpConfig) -> dict[str, Any]:
     """Draw the networks' starting variables.
 
-    >>> sorted(init_dlp(jax.random.key(0), DlpConfig(slots=2)))
+    >>> shapes = jax.eval_shape(lambda key: init_dlp(key, DlpConfig(slots=2)), jax.random.key(0))
+    >>> sorted(shapes)
     ['params']
     """
     glimpses = jnp.zeros((1, config.glimpse_px, config.glimpse_px, 2))
@@ -253,8 +254,9 @@ def spread_cells(cells: jax.Array, shape: tuple[int, int], spacing_px: float) ->
 
     The first and last cells lie beyond the rim, see `DlpConfig.grid`.
 
-    >>> spread_cells(jnp.ones((4, 5)), (20, 24), 10.0).std().round(5)
-    Array(0., dtype=float32)
+    >>> drawn = spread_cells(jnp.ones((4, 5)), (20, 24), 10.0)
+    >>> drawn.shape, float(drawn.std().round(5))
+    ((20, 24), 0.0)
     """
     rows, columns = (
         jnp.asarray(_spline(n, m, spacing_px), cells.dtype) for n, m in zip(shape, cells.shape, strict=True)

@@ -68,6 +68,7 @@ def test_optics_come_from_an_experiment_or_a_file(tmp_path):
     assert calibrated.microscope.na == pytest.approx(1.2)
 
 
+@pytest.mark.slow
 def test_a_sample_is_frames_and_their_labels(generator, tmp_path, capsys):
     """Two calls with one seed write the same bytes; counts above offset hold the light that the table lists, and the
     bounds are those of its photons."""

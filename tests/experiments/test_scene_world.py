@@ -11,6 +11,8 @@ import pytest
 
 from optics import psf_image
 
+pytestmark = pytest.mark.slow  # the simulated experiment of the scene benchmarks
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SIDE = 24
 

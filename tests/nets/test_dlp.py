@@ -14,6 +14,12 @@ CONFIG = DlpConfig(
 )
 
 
+@pytest.fixture(scope="module")
+def variables():
+    """The small networks as they are drawn."""
+    return init_dlp(jax.random.key(0), CONFIG)
+
+
 def parts(config: DlpConfig) -> dict[str, int]:
     """Parameters of each part."""
     made = jax.eval_shape(lambda key: init_dlp(key, config), jax.random.key(0))["params"]
@@ -52,10 +58,9 @@ def test_glimpses_are_cut_around_the_emitters_pixel():
     assert float(jnp.abs(cut[1, :4]).max()) == 0
 
 
-def test_haze_is_smooth_and_moves_with_its_particle():
+def test_haze_is_smooth_and_moves_with_its_particle(variables):
     """Haze has no light at spatial frequencies beyond its blur (a Gaussian's transfer), and a shift of its place by
     three pixels is a shift of the picture by three pixels."""
-    variables = init_dlp(jax.random.key(0), CONFIG)
     look, haze = jnp.array([[0.5, -1.0]]), jnp.array([[1.0, 0.2]])
     draw = jax.jit(lambda xy: draw_haze(CONFIG, variables, look, haze, xy, (48, 48), 0.1))
     here, there = draw(jnp.array([[2.0, 2.2]])), draw(jnp.array([[2.3, 2.2]]))
@@ -65,18 +70,16 @@ def test_haze_is_smooth_and_moves_with_its_particle():
     assert spectrum[16, 16] < 1e-6 * spectrum[0, 0]
 
 
-def test_level_starts_as_the_first_latent():
+def test_level_starts_as_the_first_latent(variables):
     """Before training the level is exp of the first latent, spread over the cells: flat latents, flat level."""
-    variables = init_dlp(jax.random.key(0), CONFIG)
     latents = jnp.zeros((*CONFIG.grid((20, 30)), CONFIG.background_channels)).at[..., 0].set(0.7)
     level = draw_background(CONFIG, variables, latents, (20, 30))
     assert level.shape == (20, 30)
     np.testing.assert_allclose(level, np.exp(0.7), rtol=1e-6)
 
 
-def test_networks_have_finite_gradients_at_the_start():
+def test_networks_have_finite_gradients_at_the_start(variables):
     """Every parameter of the particle networks feels the loss, and none is NaN."""
-    variables = init_dlp(jax.random.key(0), CONFIG)
     glimpses = jax.random.normal(jax.random.key(1), (3, 8, 8, 2))
 
     def loss(params):

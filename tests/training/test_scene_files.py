@@ -42,6 +42,7 @@ def test_what_was_written_is_read_back(folder):
     assert fitted.bank.presence.dtype == jnp.result_type(float)
 
 
+@pytest.mark.slow
 def test_frames_show_what_their_labels_say(folder):
     """Frames less background, against emitters rendered one by one in numpy: light to 1 %, place to 2 nm."""
     scenes = load_scenes(folder, SIDE, DrawSettings(places="even"))

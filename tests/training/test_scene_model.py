@@ -161,6 +161,7 @@ def test_likelihood_is_a_sum_of_normal_laws():
     np.testing.assert_allclose(log_likelihood(MODEL, MOVIE, frame, parts), expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_bound_against_differences():
     """Every leaf of the posterior and of the movie's numbers: directional derivative against central differences."""
     frame = compose(MODEL, VARIABLES, MOVIE, posterior_mean(MODEL, POSTERIOR), SHAPE).rate + 3.0
