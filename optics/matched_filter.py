@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 
 from optics.psf_table import PsfTable, evaluate
 from optics.pytree import pytree, static
+from optics.render import lay_stamps
 
 _ALIKE = 0.85  # of two templates: what a depth between chosen ones may lose of its significance
 _LEAST_VARIANCE = 0.25  # photons^2: a dark pixel without read noise is not infinitely sure
 _SURE = 4.0  # standard deviations above which a proposal is taken off before others are looked for
 _LOBE = 0.25  # of a stronger one's significance: what its own side lobes, or what a pixel's rounding leaves, may reach
-_WINDOWS = jax.lax.ScatterDimensionNumbers(
-    update_window_dims=(1, 2), inserted_window_dims=(), scatter_dims_to_operand_dims=(0, 1)
-)
 
 
 @pytree
@@ -204,10 +202,8 @@ def propose(
         found.append((row, column, kinds, photons, jnp.where(sure, height_of, 0.0)))
         if not last:
             stamps = templates.images[kinds] * photons[:, None, None]
-            canvas = jnp.zeros((height + 2 * side, width + 2 * side), rest.dtype)
-            corner = jnp.stack([row - lead + side, column - lead + side], axis=1)
-            drawn = jax.lax.scatter_add(canvas, corner, stamps.astype(rest.dtype), _WINDOWS)
-            rest = rest - drawn[side : side + height, side : side + width]
+            corner = jnp.stack([row - lead, column - lead], axis=1)
+            rest = rest - lay_stamps(stamps.astype(rest.dtype), corner, rest.shape)
             near = (jnp.abs(rows[:, None] - row) <= radius_px) & sure, jnp.abs(columns[:, None] - column) <= radius_px
             free = free & ~((near[0].astype(jnp.float32) @ near[1].astype(jnp.float32).T) > 0)
     row, column, kinds, photons, strength = (jnp.concatenate(part) for part in zip(*found, strict=True))

@@ -112,6 +112,21 @@ def render_scenes(
     return canvas[:, size : size + height, size : size + width], stray
 
 
+def lay_stamps(stamps: jax.Array, first: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The sum (H, W) of K stamps (K, S, S), each with its first pixel at row and column `first` (K, 2).
+
+    What sticks out of the frame is cut off.
+
+    >>> lay_stamps(jnp.ones((2, 2, 2)), jnp.array([[0, 0], [-1, 1]]), (2, 3)).tolist()
+    [[1.0, 2.0, 1.0], [1.0, 1.0, 0.0]]
+    """
+    side, (height, width) = stamps.shape[-1], shape
+    canvas = jnp.zeros((1, height + 2 * side, width + 2 * side), stamps.dtype)
+    corner = jnp.concatenate([jnp.zeros_like(first[:, :1]), first + side], axis=1)
+    drawn = jax.lax.scatter_add(canvas, corner, stamps, _WINDOWS)
+    return drawn[0, side : side + height, side : side + width]
+
+
 def stamp_fraction(psf: Psf, z_um: jax.Array) -> jax.Array:
     """Share of an emitter's photons that its stamp holds, at depths `z_um` (Z,); returns (Z,).
 

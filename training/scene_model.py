@@ -25,11 +25,9 @@ from optics.camera import electron_variance
 from optics.matched_filter import Templates, local_background, propose
 from optics.psf_table import PsfTable, weights
 from optics.pytree import pytree, replace, static
+from optics.render import lay_stamps
 
 Variables = dict[str, Any]
-_WINDOWS = jax.lax.ScatterDimensionNumbers(
-    update_window_dims=(1, 2), inserted_window_dims=(), scatter_dims_to_operand_dims=(0, 1)
-)
 HAZE_LOGIT, HAZE_SIZE_STD, NOISE_STD, GAIN_STD, READ_STD = -2.0, 0.3, 0.3, 0.05, 1.0
 _SURE = 4.0  # standard deviations from which a proposal is taken off the frame
 _EMITTERS = ("presence", "place", "photons")
@@ -164,13 +162,9 @@ def draw_emitters(
     local = jnp.concatenate([offset, z[:, None]], axis=1)
     mixing = jax.vmap(lambda point: weights(table, point)[0])(local)
     images = (mixing @ table.pictures).reshape(-1, side, side) * photons[:, None, None]
-    height, width = shape
-    # an emitter outside the frame by more than its stamp is dropped by the scatter
-    corner = jnp.stack([start[:, 1], start[:, 0]], axis=1) + side
-    canvas = jnp.zeros((2, height + 2 * side, width + 2 * side), images.dtype)
-    parts = jnp.stack([presence[:, None, None] * images, (presence * (1 - presence))[:, None, None] * images**2])
-    add = jax.vmap(lambda c, u: jax.lax.scatter_add(c, corner, u, _WINDOWS, mode="drop"))
-    light, ambiguity = add(canvas, parts)[:, side : side + height, side : side + width]
+    first = start[:, ::-1]
+    light = lay_stamps(presence[:, None, None] * images, first, shape)
+    ambiguity = lay_stamps((presence * (1 - presence))[:, None, None] * images**2, first, shape)
     return light, ambiguity
 
 
