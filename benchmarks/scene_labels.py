@@ -6,10 +6,13 @@ Bias: bright emitters of generated frames that stand alone are fitted by maximum
 and found minus label is averaged over a grid of zones of the field. The light around them is known and taken off (its
 mean is left, so that the noise stays what it was): what remains is the label's error, not the background's.
 
-Ghosts: what the generator believes about each frame of its movie is decoded with all emitters off, without noise, and
-searched by the PSF's matched filter. An emitter has left a ghost where that search still finds, within two pixels of
-its place, the significance that the emitter itself had; the share at half of it and with filters that do not forgive
-smooth structure are told beside it, and the same of the experiment's own background under its true emitters.
+Ghosts: what the generator believes about each frame of its movie is decoded with all emitters off, without noise. The
+truth of the movie is known, so a ghost is light of a true emitter that haze or background took: the decoded frame less
+the true background, projected on the image of each true emitter (less what is smooth of it) as a share of its photons.
+From half of its light on, an emitter has left a ghost. The same frames are searched by the PSF's matched filter, as
+where nothing is known of the truth: the share of believed emitters at whose place (within two pixels) it finds as much
+as the emitter itself had, or half of that, and what it calls sure without emitters over those with them. The search
+of the experiment's own background under its true emitters is told beside it: light that has structure is found, too.
 """
 
 import argparse
@@ -23,17 +26,19 @@ import numpy as np
 from numpy.typing import NDArray
 from record import commit, write_result
 from scene_arms import prepared, result_folder, write_row
-from scene_learned import MOVIE_SEED, RUNS, add_learning, learned_scenes, learning_of, model_of
+from scene_learned import MOVIE_SEED, RUNS, add_learning, generator_path, learned_scenes, learning_of, model_of
 from scene_world import KINDS, World, draw_many
 
-from optics import Camera, cut_stamps, fit_emitters, make_camera, to_frame_um
+from optics import Camera, Emitters, cut_stamps, fit_emitters, make_camera, render_frame, to_frame_um
 from optics.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
 from optics.psf_table import tabulate_psf
 from optics.pytree import replace
 from training.generated_scenes import DrawSettings, GeneratedScenes, generate, make_scenes
-from training.scene_model import draw_emitters, photon_variance, posterior_mean, surroundings
+from training.scene_files import read_arrays
+from training.scene_model import draw_emitters, photon_variance, posterior_mean, smooth, surroundings
 
 ZONES, BATCH, SEED, REACH_PX, LEAST = 4, 16, 41, 2, 20
+SURE, GHOST = 6.0, 0.5  # standard deviations; share of an emitter's light
 
 
 def bright_frames(scenes: GeneratedScenes, n: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
@@ -196,6 +201,7 @@ def ghost_shares(found: dict[str, list]) -> dict:
         "left_median": round(float(np.median(left)), 2) if own.size else None,
         "ghost_share": round(float(np.mean(left >= own)), 4) if own.size else None,
         "half_as_significant_share": round(float(np.mean(left >= 0.5 * own)), 4) if own.size else None,
+        "sure_without_over_sure_emitters": round(float(np.sum(every >= SURE)) / max(int(np.sum(own >= SURE)), 1), 4),
         "anywhere_at_median_over_emitters": round(float(np.sum(every >= typical)) / max(len(own), 1), 4),
     }
 
@@ -214,6 +220,41 @@ def world_ghosts(scenes: GeneratedScenes, world: World, templates: Templates, n:
     return {"own": own, "left": left, "anywhere": anywhere}
 
 
+def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, smooth_px: float) -> dict:
+    """What haze and background hold of the light of the true emitters of the movie, as shares of their photons."""
+    model, side = scenes.model, scenes.bank_px
+    truth = draw_many(MOVIE_SEED, world, n)
+
+    @jax.jit
+    def shares(posterior, background, emitters):
+        draw = posterior_mean(model, posterior)
+        haze, level, _ = surroundings(model, scenes.variables, scenes.movie, draw, (side, side))
+        excess = haze + level - background
+
+        def one(xyz_um):
+            alone = Emitters(xyz_um[None], jnp.ones(1), jnp.ones(1, bool))
+            image = render_frame(world.psf, alone, (side, side), chunk=1)
+            sharp = image - smooth(image, smooth_px)
+            return jnp.sum(sharp * excess) / jnp.sum(sharp * image)
+
+        return jax.lax.map(one, emitters.xyz_um) / emitters.photons
+
+    found = []
+    for index, frame in enumerate(fit_at[:, 0]):
+        own = jax.tree.map(lambda leaf: leaf[index], scenes.bank)  # noqa: B023
+        emitters = jax.tree.map(lambda leaf: leaf[frame], truth.emitters)  # noqa: B023
+        some = np.asarray(shares(own, truth.background[frame], emitters))
+        found += some[np.asarray(emitters.valid)].tolist()
+    share = np.array(found)
+    return {
+        "emitters": len(share),
+        "ghost_share": round(float(np.mean(share >= GHOST)), 4),
+        "light_left_mean": round(float(np.mean(share)), 4),
+        "light_left_median": round(float(np.median(share)), 4),
+        "light_left_percentiles_5_95": np.round(np.percentile(share, [5, 95]), 3).tolist(),
+    }
+
+
 def one_kind(name: str, arguments: argparse.Namespace) -> dict:
     world = prepared(name, arguments.movie)[0]
     learning = learning_of(arguments)
@@ -222,11 +263,13 @@ def one_kind(name: str, arguments: argparse.Namespace) -> dict:
     plain = make_templates(*choose_depths(scenes.model.table), (scenes.bank_px, scenes.bank_px))
     of_world = dataclasses.replace(scenes, movie=replace(scenes.movie, log_gain=jnp.zeros(())))
     few = min(arguments.movie, 64)
+    fit_at = read_arrays(generator_path(name, learning, arguments.generators) / "bank.npz")["fit_at"]
     return {
         "kind": name,
         "fit": told,
         "bias": label_bias(scenes, arguments.frames, photons=60_000.0 if world.kind.deep else 20_000.0),
         "ghosts": {
+            "light_of_true_emitters": light_left(scenes, world, fit_at, arguments.movie, learning.smooth_px),
             "templates_of_the_model": ghost_shares(ghosts(scenes, scenes.model.templates)),
             "templates_that_see_smooth_light": ghost_shares(ghosts(scenes, plain)),
             "the_experiment_itself": ghost_shares(world_ghosts(of_world, world, scenes.model.templates, few)),

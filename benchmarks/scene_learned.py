@@ -39,7 +39,8 @@ class Learning:
     kl: float = 1.0
     places: str = "both"
     jitter_um: float = 0.3
-    haze_px: float = 4.0
+    haze_px: float = 2.5
+    cell_px: int = 6
     smooth_px: float = 3.0
     seed: int = 0
 
@@ -58,6 +59,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fit-steps", type=int, default=default.steps, help="of the generator")
     parser.add_argument("--refine-steps", type=int, default=default.refine_steps)
     parser.add_argument("--haze-px", type=float, default=default.haze_px, help="how sharp its haze may be")
+    parser.add_argument("--cell-px", type=int, default=default.cell_px, help="how sharp its background may be")
     parser.add_argument("--smooth-px", type=float, default=default.smooth_px, help="what its templates do not see")
     parser.add_argument("--generators", type=Path, default=RUNS / "scene_generators")
 
@@ -68,6 +70,7 @@ def learning_of(arguments: argparse.Namespace) -> Learning:
         steps=arguments.fit_steps,
         refine_steps=arguments.refine_steps,
         haze_px=arguments.haze_px,
+        cell_px=arguments.cell_px,
         smooth_px=arguments.smooth_px,
     )
 
@@ -94,6 +97,7 @@ def generator_config(world: World, learning: Learning) -> GeneratorConfig:
         held_out=0.0,
         slots=kind.capacity,
         haze_px=learning.haze_px,
+        cell_px=learning.cell_px,
         smooth_px=learning.smooth_px,
         fit=FitSettings(
             steps=learning.steps,
@@ -105,10 +109,14 @@ def generator_config(world: World, learning: Learning) -> GeneratorConfig:
     )  # fmt: skip
 
 
+def generator_path(name: str, learning: Learning, folder: Path) -> Path:
+    return folder / f"{name}-{learning.label}"
+
+
 def learned_scenes(name: str, world: World, learning: Learning, folder: Path) -> tuple[GeneratedScenes, dict[str, Any]]:
     """The generator of the world's movie, fitted or read back from `folder`, and what its fit said."""
     config = generator_config(world, learning)
-    place = folder / f"{name}-{learning.label}"
+    place = generator_path(name, learning, folder)
     told = fit_scenes(config, movie(MOVIE_SEED, world, learning.frames), place, resume=True)
     settings = DrawSettings(places=learning.places, jitter_um=learning.jitter_um)  # pyright: ignore[reportArgumentType]
     return load_scenes(place, world.kind.frame_px, settings), told

@@ -62,7 +62,7 @@ class Dlp(nn.Module):
         self.glimpse_decoder = GlimpseDecoder(c.hidden, c.map_widths, c.map_last)
         small = nn.initializers.normal(0.01)
         if c.background == "grid":
-            self.frame_stem = Stem((c.background_width,) * int(math.log2(c.cell_px / 4) + 1), out=c.background_width)
+            self.frame_stem = Stem((c.background_width,) * 2, out=c.background_width)
             self.frame_heads = nn.Conv(2 * c.background_channels + 2, (1, 1), kernel_init=small)
             self.grid_wide = nn.Conv(c.background_width, (3, 3))
             self.grid_fine = nn.Conv(c.background_width, (3, 3))
@@ -92,7 +92,8 @@ class Dlp(nn.Module):
             )
         rows, columns = c.grid((maps.shape[1], maps.shape[2]))
         maps = jnp.pad(maps, ((0, 0), *_rim(c, (maps.shape[1], maps.shape[2])), (0, 0)), mode="edge")
-        pooled = maps.reshape(len(maps), rows * c.cell_px // 4, 4, columns * c.cell_px // 4, 4, 2).mean(axis=(2, 4))
+        half = c.cell_px // 2  # the stem halves once more
+        pooled = maps.reshape(len(maps), 2 * rows, half, 2 * columns, half, 2).mean(axis=(2, 4))
         heads = self.frame_heads(self.frame_stem(pooled))
         return heads[..., :-2], heads[..., -2:]
 

@@ -30,10 +30,10 @@ class DlpConfig:
     features: int = 6
     map_widths: tuple[int, ...] = (8,)
     map_last: int = 8
-    haze_px: float = 4.0
+    haze_px: float = 2.5
     offset_px: float = 1.5
     background: Literal["grid", "code"] = "grid"
-    cell_px: int = 8
+    cell_px: int = 6
     background_channels: int = 4
     background_width: int = 24
     frame_px: int = 129
@@ -48,8 +48,8 @@ class DlpConfig:
         halved = 2 ** (len(self.glimpse_widths) - 1)  # by its stem
         if self.glimpse_px < 8 or self.glimpse_px % halved:
             raise NetsError(f"glimpse_px: {self.glimpse_px} must be at least 8 and a multiple of {halved}")
-        if self.cell_px < 8 or self.cell_px % 8:
-            raise NetsError(f"cell_px: {self.cell_px} must be a multiple of 8")
+        if self.cell_px < 4 or self.cell_px % 2:
+            raise NetsError(f"cell_px: {self.cell_px} must be even, at least 4")
         if not 0.5 <= self.offset_px <= 4 or not self.haze_px >= 1:
             raise NetsError(f"offset_px: {self.offset_px} must be 0.5 to 4, haze_px: {self.haze_px} at least 1")
 

@@ -53,8 +53,8 @@ class GeneratorConfig:
     slots: int = 25
     radius_px: int = 0
     smooth_px: float = 3.0
-    haze_px: float = 4.0
-    cell_px: int = 8
+    haze_px: float = 2.5
+    cell_px: int = 6
     fit: FitSettings = FitSettings()
     branches: Branches = Branches()
     learn_psf: bool = True

@@ -22,7 +22,7 @@ from training.generated_scenes import DrawSettings, GeneratedScenes, make_scenes
 from training.scene_config import GeneratorConfig
 from training.scene_model import Movie, SceneModel, Variables
 
-FORMAT = "colocus-generator-1"
+FORMAT = "colocus-generator-2"
 SHIPPED = Path(__file__).parent / "generators"
 _AS_IT_IS = DrawSettings()
 _NORMALS = ("place", "haze", "look", "background", "noise")

@@ -1,4 +1,5 @@
-"""Fit a scene model to a movie's frames: first the networks over all frames, then what is believed about each one."""
+"""Fit a scene model to a movie's frames: the networks over all frames, what is believed about each one, and from that
+once more what all frames share."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,7 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+import scipy.optimize
 
 from nets import dlp
 from nets.dlp import Seen
@@ -17,8 +20,12 @@ from training.scene_model import (
     Movie,
     SceneModel,
     Variables,
+    compose,
     frame_loss,
     movie_loss,
+    noise_prior,
+    photon_variance,
+    sample_posterior,
     see,
 )
 
@@ -99,6 +106,8 @@ def make_fit_step(settings: FitSettings, seed: int) -> Callable[..., tuple[FitSt
 
         def loss(trained):
             variables, movie = trained
+            # what the networks do not explain yet is not noise: the gain waits for `learn_movie`
+            movie = replace(movie, log_gain=jax.lax.stop_gradient(movie.log_gain))
 
             def one(key, i):
                 frame, what = frames[i], jax.tree.map(lambda leaf: leaf[i], seen)
@@ -120,17 +129,30 @@ def make_fit_step(settings: FitSettings, seed: int) -> Callable[..., tuple[FitSt
 
 
 def refine(
-    key: jax.Array, model: SceneModel, state: FitState, frames: jax.Array, seen: Seen, settings: FitSettings
+    key: jax.Array,
+    model: SceneModel,
+    state: FitState,
+    frames: jax.Array,
+    seen: Seen,
+    settings: FitSettings,
+    start: Posterior | None = None,
 ) -> Posterior:
-    """What is believed about each frame, leaves (F, ...): the networks' answer, improved by descent on its bound."""
+    """What is believed about each frame, leaves (F, ...): the networks' answer, or `start`, improved by descent on its
+    bound."""
     count = len(frames)
     parts = []
     for first in range(0, count, _CHUNK):
         pick = jnp.minimum(jnp.arange(first, first + _CHUNK), count - 1)
-        some = jax.tree.map(lambda leaf: leaf[pick], (frames, seen))  # noqa: B023
-        parts.append(_refine_chunk(key, model, state.variables, state.movie, *some, settings))
+        frame, what, begin = jax.tree.map(lambda leaf: leaf[pick], (frames, seen, start))  # noqa: B023
+        begin = _encode_chunk(model, state.variables, what) if begin is None else begin
+        parts.append(_refine_chunk(key, model, state.variables, state.movie, frame, begin, settings))
     whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
     return whole
+
+
+@jax.jit
+def _encode_chunk(model: SceneModel, variables: Variables, seen: Seen) -> Posterior:
+    return jax.vmap(lambda what: dlp.encode(model.config, variables, what, model.ranges))(seen)
 
 
 def _rates(model: SceneModel, posterior: Posterior) -> Posterior:
@@ -145,12 +167,11 @@ def _rates(model: SceneModel, posterior: Posterior) -> Posterior:
     )
 
 
-def _refine_chunk_plain(key, model, variables, movie, frames, seen, settings: FitSettings) -> Posterior:
+def _refine_chunk_plain(key, model, variables, movie, frames, begin: Posterior, settings: FitSettings) -> Posterior:
     schedule = optax.cosine_decay_schedule(settings.refine_rate, settings.refine_steps, 0.02)
     optimiser = optax.adam(schedule, b1=0.9, b2=0.99)
 
-    def one(frame: jax.Array, what: Seen) -> Posterior:
-        start = dlp.encode(model.config, variables, what, model.ranges)
+    def one(frame: jax.Array, start: Posterior) -> Posterior:
         scale = _rates(model, start)
 
         def loss(moved: Posterior, key: jax.Array) -> jax.Array:
@@ -167,7 +188,66 @@ def _refine_chunk_plain(key, model, variables, movie, frames, seen, settings: Fi
         (moved, _), _ = jax.lax.scan(step, (moved, optimiser.init(moved)), jnp.arange(settings.refine_steps))
         return jax.tree.map(lambda a, b, s: a + s * b, start, moved, scale)
 
-    return jax.vmap(one)(frames, seen)
+    return jax.vmap(one)(frames, begin)
 
 
 _refine_chunk = jax.jit(_refine_chunk_plain, static_argnums=6)
+
+
+def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.Array, bank: Posterior) -> Movie:
+    """What all frames (F, H, W) share, anew, from what is believed about each of them (leaves (F, ...)).
+
+    The networks' answers explain a frame less well than refined ones, and what they leave looks like noise while they
+    are trained. Number and brightness of the emitters have a closed form; the noise's gain and the read variance are
+    found by descent on the same bound, with one draw of each frame's posterior.
+    """
+    p = jax.nn.sigmoid(bank.presence)
+    light, spread = bank.place.mean[..., 3], bank.place.log_std[..., 3]
+    total = jnp.maximum(p.sum(), 1e-3)
+    middle = (p * light).sum() / total
+    variance = (p * ((light - middle) ** 2 + jnp.exp(2 * spread))).sum() / total
+    movie = replace(
+        state.movie,
+        log_count=jnp.log(jnp.maximum(p.sum(axis=-1).mean(), 0.05)),
+        log_photons=middle,
+        log_spread=0.5 * jnp.log(jnp.clip(variance, 0.1**2, 2.0**2)),
+    )
+    parts = []
+    for first in range(0, len(frames), _CHUNK):
+        some = jax.tree.map(lambda leaf: leaf[first : first + _CHUNK], (frames, bank))  # noqa: B023
+        parts.append([np.asarray(leaf) for leaf in _left(key, model, state.variables, state.movie, *some)])
+    rate, square, cells = (jnp.concatenate(part) for part in zip(*parts, strict=True))
+    begin = np.array([state.movie.log_gain, state.movie.log_read], np.float64)
+    bounds = [(-1.5, 1.5), (-4.0, 8.0) if model.branches.noise else (begin[1], begin[1])]
+
+    def nats(pair):
+        value, slope = _noise_cost(jnp.asarray(pair, rate.dtype), model, rate, square, cells)
+        return float(value), np.asarray(slope, np.float64)
+
+    gain, read = scipy.optimize.minimize(nats, begin, jac=True, bounds=bounds, method="L-BFGS-B").x
+    return replace(movie, log_gain=jnp.asarray(gain, rate.dtype), log_read=jnp.asarray(read, rate.dtype))
+
+
+@jax.jit
+def _left(key, model: SceneModel, variables: Variables, movie: Movie, frames: jax.Array, bank: Posterior):
+    """Of a draw of each frame's posterior: its rate, the square of what it leaves, and the read variance's cells."""
+
+    def one(key, frame, posterior):
+        draw = sample_posterior(key, model, posterior)
+        parts = compose(model, variables, movie, draw, (frame.shape[0], frame.shape[1]))
+        cells = parts.read_scale / jnp.exp(movie.log_read) if model.branches.noise else parts.read_scale
+        return parts.rate, (frame - parts.rate) ** 2 + parts.ambiguity, cells
+
+    return jax.vmap(one)(jax.random.split(key, len(frames)), frames, bank)
+
+
+@jax.jit
+def _noise_cost(pair: jax.Array, model: SceneModel, rate: jax.Array, square: jax.Array, cells: jax.Array):
+    """Minus the log-likelihood's mean a pixel and its slope, of (log gain, log read variance), their prior included."""
+
+    def cost(pair):
+        read_scale = cells * jnp.exp(pair[1]) if model.branches.noise else cells
+        variance = photon_variance(model.camera, rate, pair[0], read_scale)
+        return 0.5 * jnp.mean(square / variance + jnp.log(variance)) + noise_prior(*pair) / rate.size
+
+    return jax.value_and_grad(cost)(pair)

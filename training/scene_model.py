@@ -118,13 +118,13 @@ def see(model: SceneModel, frame: jax.Array) -> Seen:
         sure = (proposals.significance > _SURE).astype(frame.dtype)
         drawn, _ = draw_emitters(model, proposals.xyz_um, proposals.photons, sure, frame.shape)
         if not last:
-            level = _smooth(frame - drawn, model.config.cell_px / 2)
+            level = smooth(frame - drawn, model.config.cell_px / 2)
     std = jnp.sqrt(variance)
     relative = (frame - drawn) / model.level - 1
     return Seen((frame - level) / std, (frame - level - drawn) / std, relative, proposals)
 
 
-def _smooth(image: jax.Array, sigma_px: float) -> jax.Array:
+def smooth(image: jax.Array, sigma_px: float) -> jax.Array:
     """Gaussian blur; at the rim of what is there."""
 
     def kernel(n: int) -> NDArray:
@@ -298,5 +298,10 @@ def frame_loss(
 
 
 def movie_loss(movie: Movie) -> jax.Array:
-    """Minus the log prior of what a movie's frames share: a gain is known to some per cent, read noise to a factor."""
-    return 0.5 * (movie.log_gain / GAIN_STD) ** 2 + 0.5 * (movie.log_read / READ_STD) ** 2
+    """Minus the log prior of what a movie's frames share."""
+    return noise_prior(movie.log_gain, movie.log_read)
+
+
+def noise_prior(log_gain: jax.Array, log_read: jax.Array) -> jax.Array:
+    """Minus the log prior of a movie's noise: a gain is known to some per cent, read noise to a factor."""
+    return 0.5 * (log_gain / GAIN_STD) ** 2 + 0.5 * (log_read / READ_STD) ** 2

@@ -1,6 +1,7 @@
 """From a movie to a fitted generator: crops, proposals, networks, the PSF's residual, and files that hold it all."""
 
 import dataclasses
+import functools
 import json
 import shutil
 import time
@@ -27,7 +28,7 @@ from training.loop import Report, TimeLimit, write_text
 from training.scene_config import GeneratorConfig
 from training.scene_crops import Crops, read_crops
 from training.scene_files import GeneratorFacts, flat, write_arrays
-from training.scene_fit import FitState, init_fit, make_fit_step, refine, see_all
+from training.scene_fit import FitState, init_fit, learn_movie, make_fit_step, refine, see_all
 from training.scene_model import SceneModel
 from training.scene_psf import PsfReport, bright_stamps, learn_residual
 from training.scene_summary import Judged, examples, judge, summary
@@ -36,7 +37,7 @@ _FLAT_UM = 0.01  # half the depth of the table for emitters in one plane
 _REFINED_AT_A_TIME = 8
 _SURE, _LEAST_SHARE = 6.0, 0.2  # standard deviations of an emitter; share of crops that must show one
 _DARKEST = 0.5  # photons a pixel: the least level that others are measured by
-_FIT_TAG, _HELD_OUT_TAG = 11, 12
+_FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG = 11, 12, 13
 
 
 def generator_psf(config: GeneratorConfig) -> Psf:
@@ -147,17 +148,28 @@ def fit_scenes(
     _write_config(config, movie, folder)
     state = _descend(config, model, frames, seen, folder, resume, tell, deadline_s)
 
-    def believe(model: SceneModel, frames: jax.Array, seen: Seen, tag: int, what: str) -> Posterior:
-        return _refine(config, model, state, frames, seen, tag, lambda **v: tell("refine", what=what, **v), deadline_s)
+    def believe(
+        state: FitState, model: SceneModel, frames: jax.Array, seen: Seen, tag: int, what: str, start: Any = None
+    ) -> Posterior:
+        told = functools.partial(tell, "refine", what=what)
+        return _refine(config, model, state, frames, seen, tag, told, deadline_s, start)
 
-    bank = believe(model, frames, seen, _FIT_TAG, "refining")
+    def shared(state: FitState, model: SceneModel, bank: Posterior) -> FitState:
+        key = jax.random.fold_in(jax.random.key(config.seed), _SHARED_TAG)
+        return replace(state, movie=learn_movie(key, model, state, frames, bank))
+
+    bank = believe(state, model, frames, seen, _FIT_TAG, "refining")
+    state = shared(state, model, bank)
     tell("stage", stage="comparing the PSF with the brightest emitters")
     psf, found = _psf_report(config, psf, model, state, bank, frames)
+    what, start = "refining with the noise that is left", bank
     if found is not None and config.learn_psf and not found.suspect:
         tell("stage", stage="tabulating the learned PSF")
         model = replace(make_model(config, psf, crops), radius_px=model.radius_px, block_px=model.block_px)
         seen = see_all(model, frames)
-        bank = believe(model, frames, seen, _FIT_TAG, "refining with the learned PSF")
+        what, start = "refining with the learned PSF", None
+    bank = believe(state, model, frames, seen, _FIT_TAG, what, start)
+    state = shared(state, model, bank)
     judged = judge(model, state, bank, frames)
     if judged.counts.sum() == 0:
         raise LocalizationError(
@@ -167,7 +179,7 @@ def fit_scenes(
     if len(held):
         held_seen = see_all(model, held)
         judged_held = judge(
-            model, state, believe(model, held, held_seen, _HELD_OUT_TAG, "refining held-out crops"), held
+            model, state, believe(state, model, held, held_seen, _HELD_OUT_TAG, "refining held-out crops"), held
         )
     tell("stage", stage="writing")
     metrics = summary(config, crops, model, state, judged, judged_held, found)
@@ -245,6 +257,7 @@ def _refine(
     tag: int,
     tell,
     deadline_s: float | None,
+    start: Posterior | None,
 ) -> Posterior:
     """`refine`, some frames at a time, so that it can say how far it is and stop."""
     key = jax.random.fold_in(jax.random.key(config.seed), tag)
@@ -253,8 +266,8 @@ def _refine(
         if deadline_s is not None and time.monotonic() > deadline_s:
             raise TimeLimit("stopped while crops were refined; to be resumed from the last checkpoint")
         some = slice(first, min(first + _REFINED_AT_A_TIME, count))
-        part = jax.tree.map(lambda leaf: leaf[some], seen)  # noqa: B023
-        parts.append(refine(key, model, state, frames[some], part, config.fit))
+        part, begin = jax.tree.map(lambda leaf: leaf[some], (seen, start))  # noqa: B023
+        parts.append(refine(key, model, state, frames[some], part, config.fit, begin))
         tell(step=some.stop, steps=count)
     whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(whole)):

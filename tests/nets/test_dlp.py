@@ -92,7 +92,7 @@ def test_networks_have_finite_gradients_at_the_start(variables):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"glimpse_px": 10, "glimpse_widths": (8, 16, 32)}, {"cell_px": 12}, {"slots": 0}, {"haze_px": 0.2}]
+    "wrong", [{"glimpse_px": 10, "glimpse_widths": (8, 16, 32)}, {"cell_px": 7}, {"slots": 0}, {"haze_px": 0.2}]
 )
 def test_sizes_that_cannot_be(wrong):
     """Each is refused with its name."""

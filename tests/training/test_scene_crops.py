@@ -104,7 +104,7 @@ def test_a_few_dead_frames_are_left_out():
         ({"crop_px": 8}, "crop_px = 8"),
         ({"held_out": 0.9}, "held_out = 0.9"),
         ({"slots": 0}, "slots"),
-        ({"cell_px": 12}, "cell_px"),
+        ({"cell_px": 7}, "cell_px"),
         ({"parity": True, "crop_px": 64}, "crop_px = 64 must be 129"),
     ],
 )
