@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from record import commit, write_result
 from scene_arms import prepared, result_folder, write_row
 from scene_learned import MOVIE_SEED, RUNS, add_learning, generator_path, learned_scenes, learning_of, model_of
-from scene_world import KINDS, World, draw_many
+from scene_world import EFFICIENCY, KINDS, World, draw_many
 
 from optics import Camera, Emitters, cut_stamps, fit_emitters, make_camera, render_frame, to_frame_um
 from optics.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
@@ -39,6 +39,7 @@ from training.scene_model import draw_emitters, photon_variance, posterior_mean,
 
 ZONES, BATCH, SEED, REACH_PX, LEAST = 4, 16, 41, 2, 20
 SURE, GHOST = 6.0, 0.5  # standard deviations; share of an emitter's light
+CLEAR = (6.0, 10.0, 20.0)  # standard deviations of an emitter by itself in the true noise, by the same filter
 
 
 def bright_frames(scenes: GeneratedScenes, n: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
@@ -226,32 +227,44 @@ def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, s
     truth = draw_many(MOVIE_SEED, world, n)
 
     @jax.jit
-    def shares(posterior, background, emitters):
+    def shares(posterior, background, read_e, emitters):
         draw = posterior_mean(model, posterior)
         haze, level, _ = surroundings(model, scenes.variables, scenes.movie, draw, (side, side))
         excess = haze + level - background
+        variance = background / EFFICIENCY + (read_e / EFFICIENCY) ** 2
 
         def one(xyz_um):
             alone = Emitters(xyz_um[None], jnp.ones(1), jnp.ones(1, bool))
             image = render_frame(world.psf, alone, (side, side), chunk=1)
             sharp = image - smooth(image, smooth_px)
-            return jnp.sum(sharp * excess) / jnp.sum(sharp * image)
+            left = jnp.sum(sharp * excess) / jnp.sum(sharp * image)
+            return left, jnp.sum(sharp * image) / jnp.sqrt(jnp.sum(sharp**2 * variance))
 
-        return jax.lax.map(one, emitters.xyz_um) / emitters.photons
+        left, unit = jax.lax.map(one, emitters.xyz_um)
+        return left / emitters.photons, unit * emitters.photons
 
-    found = []
+    found, clear = [], []
     for index, frame in enumerate(fit_at[:, 0]):
         own = jax.tree.map(lambda leaf: leaf[index], scenes.bank)  # noqa: B023
         emitters = jax.tree.map(lambda leaf: leaf[frame], truth.emitters)  # noqa: B023
-        some = np.asarray(shares(own, truth.background[frame], emitters))
-        found += some[np.asarray(emitters.valid)].tolist()
-    share = np.array(found)
+        some, strength = shares(own, truth.background[frame], truth.camera.read_noise_e[frame], emitters)
+        found += np.asarray(some)[np.asarray(emitters.valid)].tolist()
+        clear += np.asarray(strength)[np.asarray(emitters.valid)].tolist()
+    share, clear = np.array(found), np.array(clear)
+    edges = (0.0, *CLEAR, np.inf)
+    told = {}
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        own = share[(clear >= low) & (clear < high)]
+        told[f"true_significance_{low:g}_to_{high:g}"] = {
+            "emitters": len(own),
+            "ghost_share": round(float(np.mean(own >= GHOST)), 4),
+            "light_left_mean": round(float(np.mean(own)), 4),
+        }
     return {
         "emitters": len(share),
         "ghost_share": round(float(np.mean(share >= GHOST)), 4),
         "light_left_mean": round(float(np.mean(share)), 4),
-        "light_left_median": round(float(np.median(share)), 4),
-        "light_left_percentiles_5_95": np.round(np.percentile(share, [5, 95]), 3).tolist(),
+        **told,
     }
 
 

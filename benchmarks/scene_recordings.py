@@ -129,7 +129,7 @@ def prepare(name: str, steps: int) -> None:
 def teller(name: str) -> Callable[[dict], None]:
     def tell(event: dict) -> None:
         if event["event"] == "stage":
-            print(f"{name}: {event['stage']} ({event['seconds']:.0f} s)", flush=True)
+            print(f"{name}: {event['stage']}", flush=True)
         elif event["event"] == "step" and event["step"] % 500 == 0:
             print(f"{name}: step {event['step']}, loss {event['loss']:.3f}, {event['seconds']:.0f} s", flush=True)
 

@@ -222,17 +222,19 @@ def draw_haze(
 ) -> jax.Array:  # fmt: skip
     """Haze (H, W), 1 where one particle's map is full: maps of appearance `look` (K, F) laid around `xy_um` (K, 2).
 
-    A map's cells lie glimpse_px exp(haze[:, 1]) / G pixels apart, each a Gaussian of `haze_px` with the cell's area, so
-    that nothing is sharper than that; brightness is sigmoid(haze[:, 0]).
+    A map's cells lie glimpse_px exp(haze[:, 1]) / G pixels apart, each a Gaussian with the cell's area, of `haze_px` or
+    0.65 of their distance if that is more: nothing is sharper than that, and the lattice does not show. Brightness is
+    sigmoid(haze[:, 0]).
     """
     maps = _apply(config, variables, Dlp.haze, look)
     count = maps.shape[-1]
     pitch = config.glimpse_px / count * jnp.exp(haze[:, 1])
     cells = (jnp.arange(count) - (count - 1) / 2) * pitch[:, None]
+    width = jnp.maximum(config.haze_px, 0.65 * pitch)[:, None, None]
 
     def along(n: int, centre_px: jax.Array) -> jax.Array:
         distance = (jnp.arange(n) + 0.5)[:, None] - (centre_px[:, None] + cells)[:, None, :]
-        bell = jnp.exp(-0.5 * (distance / config.haze_px) ** 2) / (config.haze_px * math.sqrt(2 * math.pi))
+        bell = jnp.exp(-0.5 * (distance / width) ** 2) / (width * math.sqrt(2 * math.pi))
         return bell * pitch[:, None, None]
 
     y, x = along(shape[0], xy_um[:, 1] / pixel_um), along(shape[1], xy_um[:, 0] / pixel_um)

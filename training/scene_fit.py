@@ -27,9 +27,12 @@ from training.scene_model import (
     photon_variance,
     sample_posterior,
     see,
+    smooth,
+    white_share,
 )
 
 _STEP_UM = 0.1  # of x and y, of a pixel; of z and log photons as they are
+_SMOOTH_PX = 1.5  # of what is left of a frame: taken off before noise is measured
 _CHUNK = 8  # frames that are refined at a time
 
 
@@ -198,8 +201,8 @@ def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.
     """What all frames (F, H, W) share, anew, from what is believed about each of them (leaves (F, ...)).
 
     The networks' answers explain a frame less well than refined ones, and what they leave looks like noise while they
-    are trained. Number and brightness of the emitters have a closed form; the noise's gain and the read variance are
-    found by descent on the same bound, with one draw of each frame's posterior.
+    are trained. Number and brightness of the emitters have a closed form. The noise's gain and read variance maximise
+    the likelihood of what is left of the frames less what is smooth of it: noise is white, what a model misses is not.
     """
     p = jax.nn.sigmoid(bank.presence)
     light, spread = bank.place.mean[..., 3], bank.place.log_std[..., 3]
@@ -230,13 +233,16 @@ def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.
 
 @jax.jit
 def _left(key, model: SceneModel, variables: Variables, movie: Movie, frames: jax.Array, bank: Posterior):
-    """Of a draw of each frame's posterior: its rate, the square of what it leaves, and the read variance's cells."""
+    """Of a draw of each frame's posterior: its rate, the square of what it leaves that is not smooth, scaled so that
+    white noise keeps its variance, and the read variance's cells."""
+    kept = white_share((frames.shape[1], frames.shape[2]), _SMOOTH_PX)
 
     def one(key, frame, posterior):
         draw = sample_posterior(key, model, posterior)
         parts = compose(model, variables, movie, draw, (frame.shape[0], frame.shape[1]))
         cells = parts.read_scale / jnp.exp(movie.log_read) if model.branches.noise else parts.read_scale
-        return parts.rate, (frame - parts.rate) ** 2 + parts.ambiguity, cells
+        rest = frame - parts.rate
+        return parts.rate, (rest - smooth(rest, _SMOOTH_PX)) ** 2 / kept, cells
 
     return jax.vmap(one)(jax.random.split(key, len(frames)), frames, bank)
 

@@ -126,13 +126,20 @@ def see(model: SceneModel, frame: jax.Array) -> Seen:
 
 def smooth(image: jax.Array, sigma_px: float) -> jax.Array:
     """Gaussian blur; at the rim of what is there."""
-
-    def kernel(n: int) -> NDArray:
-        bell = np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) / sigma_px) ** 2)
-        return bell / bell.sum(axis=1, keepdims=True)
-
-    rows, columns = (jnp.asarray(kernel(n), image.dtype) for n in image.shape)
+    rows, columns = (jnp.asarray(_blur(n, sigma_px), image.dtype) for n in image.shape)
     return rows @ image @ columns.T
+
+
+def white_share(shape: tuple[int, int], sigma_px: float) -> NDArray:
+    """Share (H, W) of white noise's variance that is left where `smooth` of an image is taken off it."""
+    rows, columns = (_blur(n, sigma_px) for n in shape)
+    own = np.outer(np.diag(rows), np.diag(columns))
+    return 1 - 2 * own + np.outer((rows**2).sum(axis=1), (columns**2).sum(axis=1))
+
+
+def _blur(n: int, sigma_px: float) -> NDArray:
+    bell = np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) / sigma_px) ** 2)
+    return bell / bell.sum(axis=1, keepdims=True)
 
 
 def photon_variance(

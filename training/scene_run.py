@@ -283,9 +283,10 @@ def _psf_report(
     A PSF of the wrong optics stays as it is: it is reported, not bent towards the frames.
     """
     stamps = bright_stamps(model, state.variables, state.movie, bank, frames)
-    if stamps is None:
+    raw = bright_stamps(model, state.variables, state.movie, bank, frames, raw=True)
+    if stamps is None or raw is None:
         return psf, None
-    learned, found = learn_residual(psf, stamps, deep=config.deep)
+    learned, found = learn_residual(psf, stamps, raw, deep=config.deep)
     return (learned if config.learn_psf and not found.suspect else psf), found
 
 
