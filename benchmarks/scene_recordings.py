@@ -62,7 +62,7 @@ RECORDINGS = {
     "tetrapod": Recording(
         "autods3d-tetrapod/frames_00000-00032_00050-00076.tif",
         "runs/gallery/tp-beads/psf.npz",
-        ("z_min_um=0", "z_max_um=4", "slots=40", "crops=120", "fit.steps=1000"),
+        ("z_min_um=0", "z_max_um=4", "slots=40", "crops=100", "fit.steps=800"),
         camera="runs/gallery/tp-camera/camera.toml",
         empty=(np.s_[195:240, 95:165], np.s_[130:165, 240:280]),
         frc_pixel_um=0.04,
@@ -70,7 +70,7 @@ RECORDINGS = {
     "lamin": Recording(
         "autods3d-laminb1-dh/frames_00000-00062.tif",
         "runs/gallery/dh-beads/psf.npz",
-        ("z_min_um=0", "z_max_um=1.7", "slots=64", "crop_px=80", "crops=160", "fit.steps=1000"),
+        ("z_min_um=0", "z_max_um=1.7", "slots=64", "crop_px=80", "crops=100", "fit.steps=800"),
         camera="runs/gallery/dh-camera/camera.toml",
         empty=(np.s_[30:150, 0:25], np.s_[20:150, 135:159]),
         frc_pixel_um=0.03,
@@ -78,7 +78,7 @@ RECORDINGS = {
     "telomeres": Recording(
         "ds3d-learned-telomeres/telomeres1.tif",
         "ds3d-learned",
-        ("z_min_um=2", "z_max_um=6", "slots=40", "crop_px=80", "photometry=frames", "fit.steps=1000"),
+        ("z_min_um=2", "z_max_um=6", "slots=40", "crop_px=80", "photometry=frames", "fit.steps=1000", "haze_px=5", "cell_px=12"),
         empty=(np.s_[0:250, 0:18], np.s_[0:80, 140:197]),
     ),
     "tubulin": Recording(

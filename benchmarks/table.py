@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import table_localization
+import table_scenes
 
 FOLDER = Path(__file__).parent
 
@@ -209,6 +210,7 @@ CLAIMS = {
     "list_train_step": step,
     "real_frames": real,
     **table_localization.CLAIMS,
+    **table_scenes.CLAIMS,
 }
 
 
