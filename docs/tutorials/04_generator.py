@@ -80,7 +80,8 @@ figure, axes = plt.subplots(2, 5, figsize=(10.5, 4.4), constrained_layout=True)
 for row, (frames, title) in enumerate(((sparse, "like the movie"), (crowded, "twice as many,\ntwice as bright"))):
     for column, ax in enumerate(axes[row]):
         picture, there = frames.images[column], np.asarray(frames.emitters.valid[column])
-        ax.imshow(picture, extent=(0, side * pixel_um, side * pixel_um, 0), vmin=0, vmax=float(jnp.percentile(picture, 99.7)))
+        brightest = float(jnp.percentile(picture, 99.7))
+        ax.imshow(picture, extent=(0, side * pixel_um, side * pixel_um, 0), vmin=0, vmax=brightest)
         place_um = np.asarray(frames.emitters.xyz_um[column])[there]
         ax.scatter(*place_um[:, :2].T, s=30, facecolors="none", edgecolors="white", linewidths=0.8)
         ax.set_xticks([0, 2, 4])
@@ -88,7 +89,8 @@ for row, (frames, title) in enumerate(((sparse, "like the movie"), (crowded, "tw
     axes[row, 0].set_ylabel(title)
 axes[1, 2].set_xlabel("x (µm); circles: labels")
 show(figure, "generator_frames.png")
-print(f"{int(sparse.emitters.valid.sum())} emitters in {len(sparse.images)} frames; crowded: {int(crowded.emitters.valid.sum())}")
+numbers = [int(frames.emitters.valid.sum()) for frames in (sparse, crowded)]
+print(f"{numbers[0]} emitters in {len(sparse.images)} frames, {numbers[1]} in the crowded ones")
 
 # %% [markdown]
 # ## 3. The labels are true
@@ -97,8 +99,8 @@ print(f"{int(sparse.emitters.valid.sum())} emitters in {len(sparse.images)} fram
 # taken off, so that only the label is tested.)
 
 # %%
-bright = load_scenes("demo", side, DrawSettings(density=0.25, brightness=15.0, places="even"))
-parts = [draw(jax.random.key(k), bright) for k in range(4)]
+bright = load_scenes("demo", side, DrawSettings(density=0.12, brightness=15.0, places="even"))
+parts = [draw(jax.random.key(k), bright) for k in range(24)]
 images, level, xyz_um, valid = (
     np.concatenate([np.asarray(leaf) for leaf in leaves])
     for leaves in zip(*((p.images, p.background, p.emitters.xyz_um, p.emitters.valid) for p in parts), strict=True)
@@ -111,14 +113,16 @@ alone, truth_um = alone[inside], truth_um[inside]
 
 psf = scenes.psf
 cut = optics.cut_stamps(
-    images - level + mean_level, alone, truth_um[:, 0] * 0 + truth_um[:, 1] / pixel_um, truth_um[:, 0] / pixel_um, psf.image_px,
-    edge="mask",
+    images - level + mean_level, alone, truth_um[:, 1] / pixel_um, truth_um[:, 0] / pixel_um, psf.image_px, edge="mask"
 )  # fmt: skip
-photon_counter = optics.make_camera(read_noise_e=2.0)
+efficiency = facts.camera.quantum_efficiency  # frames are in photons already
+in_photons = optics.make_camera(gain_adu_per_e=1 / efficiency, quantum_efficiency=efficiency, read_noise_e=1.0)
 table = optics.tabulate_psf(psf, (0.0, 2.0))
-fits = optics.fit_emitters(psf, cut.images, valid=cut.valid, table=table, camera=photon_counter, starts=3)
+fits = optics.fit_emitters(psf, cut.images, valid=cut.valid, table=table, camera=in_photons, starts=3)
 error = (np.asarray(optics.to_frame_um(cut, fits.xyz_um, pixel_um)) - truth_um) / np.asarray(fits.crlb_std)[:, :3]
-print(f"{len(alone)} emitters: mean of error over bound {error.mean(axis=0).round(2)}, spread {error.std(axis=0).round(2)}")
+print(
+    f"{len(alone)} emitters, error over bound in x, y, z: mean {error.mean(0).round(2)}, spread {error.std(0).round(2)}"
+)
 
 # %% [markdown]
 # ## 4. The same cell behind another mask
@@ -126,10 +130,12 @@ print(f"{len(alone)} emitters: mean of error over bound {error.mean(axis=0).roun
 # does the same with a mask that is being learned, and lets the gradient through.
 
 # %%
-helix = replace(psf, mask=optics.masks.double_helix(psf.microscope))
+helix = replace(psf, mask=optics.masks.double_helix(1.5, psf.microscope))
 other = jax.jit(lambda key: generate(jax.random.split(key, 16), scenes, helix))(jax.random.key(1))
 figure, axes = plt.subplots(1, 4, figsize=(9.5, 2.6), constrained_layout=True)
-pictures = ((sparse.images[0], "Tetrapod"), (other.images[0], "double helix"), (sparse.images[2], "Tetrapod"), (other.images[2], "double helix"))
+pictures = [
+    (frames.images[k], name) for k in (0, 2) for frames, name in ((sparse, "Tetrapod"), (other, "double helix"))
+]
 for ax, (picture, title) in zip(axes, pictures, strict=True):
     drawn = ax.imshow(picture, extent=(0, side * pixel_um, side * pixel_um, 0))
     ax.set_title(title)
