@@ -77,8 +77,10 @@ gpu: $(ENV) ## everything that wants an accelerator, in pieces under ten minutes
 	@$(IN_ENV) -c 'import sys, jax; sys.exit(jax.default_backend() == "cpu")' 2>/dev/null || { \
 	  echo "make gpu: jax sees no accelerator here. On an NVIDIA machine: .venv/bin/pip install 'jax[cuda12]==$$(sed -n 's/^jax==\([0-9.]*\).*/\1/p' requirements.lock)'" >&2; exit 2; }
 	@echo "1. the tests marked gpu"
-	@echo "2. colocus compare paper $(GPU_ARGS) --out $(GPU_OUT), pieces of $(PIECE_MINUTES) min, at most $(PIECES)"
+	@echo "2. benchmarks/scene_speed.py: fit and sampling of a generator"
+	@echo "3. colocus compare paper $(GPU_ARGS) --out $(GPU_OUT), pieces of $(PIECE_MINUTES) min, at most $(PIECES)"
 	@JAX_PLATFORMS= $(IN_ENV) -m pytest -m gpu $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	@[ -f benchmarks/results/scene_speed_gpu.json ] || $(IN_ENV) benchmarks/scene_speed.py
 	@for piece in $$(seq $(PIECES)); do \
 	  status=0; $(COLOCUS) compare paper $(GPU_ARGS) --out $(GPU_OUT) --resume --minutes $(PIECE_MINUTES) || status=$$?; \
 	  [ $$status -eq 3 ] || exit $$status; \

@@ -102,6 +102,7 @@ CLAIMS = {
     "scene_realism": realism,
     "scene_labels": labels,
     "scene_speed": speed,
+    "scene_speed_gpu": speed,
     "scene_codesign": codesign,
     "scene_recordings": recordings,
 }

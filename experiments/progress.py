@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from experiments.status_line import StatusLine
+
 Event = dict[str, Any]
 Key = tuple[str, int]
 
@@ -156,42 +158,27 @@ class Display:
             self.say(f"{self._name(event)}: step {event['step']} of {event['steps']}, {note}")
 
 
-class MovieDisplay:
-    """Shows the events of `localize`: a bar with the time left in a terminal, a line a tenth elsewhere."""
+class MovieDisplay(StatusLine):
+    """Shows the events of `localize`: the time left in a terminal, a line a tenth elsewhere."""
 
     def __init__(self, console: Console | None = None):
-        self._console = console or Console(file=sys.stderr, highlight=False)
-        self._status = self._console.status("loading") if self._console.is_terminal else None
+        super().__init__("loading", console)
         self._told = 0.0
-
-    def __enter__(self) -> "MovieDisplay":
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
 
     def show(self, event: Event) -> None:
         """Take one event of a movie being read."""
         kind = event["event"]
         if kind == "start":
-            self._say(f"{event['movie']}: {event['frames']} frames, read with {event['model']}")
+            self.say(f"{event['movie']}: {event['frames']} frames, read with {event['model']}")
         elif kind == "end":
-            self._say(f"{event['rows']} localizations in {event['frames']} frames, {duration(event['seconds'])}")
+            self.say(f"{event['rows']} localizations in {event['frames']} frames, {duration(event['seconds'])}")
         elif kind == "frames":
             share = event["done"] / event["total"]
             left = event["seconds"] * (1 / share - 1)
+            tell = share >= self._told + 0.1
+            self._told = share if tell else self._told
             line = f"frame {event['done']} of {event['total']}, {event['found']} found, {duration(left)} left"
-            if self._status is not None:
-                self._status.update(line)
-            elif share >= self._told + 0.1:
-                self._told = share
-                self._say(line)
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+            self.update(line, tell=tell)
 
 
 def _scores(cells: dict[str, dict[str, float]]) -> str:

@@ -81,6 +81,7 @@ def make_scenes(
     """A source of frames of `frame_px`, cut from crops of `bank_px`. Raises `ValueError` where no emitter was found."""
     kept = np.asarray(jax.nn.sigmoid(bank.presence)) > _KEPT
     place = np.asarray(bank.place.mean)
+    depth = np.clip(place[..., 2], *model.ranges.z_um)
     if not kept.any():
         raise ValueError("no frame has an emitter that the model believes in: nothing to draw brightness from")
     counts = kept.sum(axis=1)
@@ -91,7 +92,7 @@ def make_scenes(
         variables=variables,
         movie=movie,
         bank=bank,
-        pool=jnp.asarray(np.stack([place[kept][:, 3], place[kept][:, 2]], axis=1)),
+        pool=jnp.asarray(np.stack([place[kept][:, 3], depth[kept]], axis=1)),
         counts=jnp.asarray(counts),
         psf=psf,
         density=jnp.asarray(settings.density, dtype=float),

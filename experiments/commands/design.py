@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments.status_line import StatusLine
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `colocus design`."""
@@ -54,26 +56,14 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
-class _Display:
+class _Display(StatusLine):
     """Where the search is: one line that changes in a terminal, a line a fifth elsewhere."""
 
     def __init__(self):
-        from rich.console import Console
-
-        self._console = Console(file=sys.stderr, highlight=False)
-        self._status = self._console.status("compiling ...") if self._console.is_terminal else None
+        super().__init__("compiling ...")
         self._since: dict[str, tuple[float, int]] = {}
         self._told = 0.0
         self._least = float("inf")
-
-    def __enter__(self) -> "_Display":
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
 
     def show(self, event: dict[str, Any]) -> None:
         """Take one event of `experiments.design.design`."""
@@ -81,10 +71,7 @@ class _Display:
 
         if event["event"] == "scoring":
             line = f"scoring: {event['mask']} ({event['done'] + 1} of {event['total']})"
-            if self._status is not None:
-                self._status.update(line)
-            elif event["done"] == 0:
-                self._console.print(line, markup=False)
+            self.update(line, tell=event["done"] == 0)
             return
         stage, done, planned, now = event["stage"], event["done"], event["planned"], time.monotonic()
         if stage not in self._since:
@@ -95,8 +82,7 @@ class _Display:
         line = f"{stage}: {event['start']}, evaluation {done} of about {planned}, least {self._least:.2f} nm"
         if done > first:
             line += f", about {duration(max(planned - done, 0) * (now - since) / (done - first))} left, then scoring"
-        if self._status is not None:
-            self._status.update(line)
-        elif done / planned >= self._told + 0.2 or done == first:
+        tell = done / planned >= self._told + 0.2 or done == first
+        if tell:
             self._told = done / planned if done > first else 0.0
-            self._console.print(line, markup=False, soft_wrap=True)
+        self.update(line, tell=tell)

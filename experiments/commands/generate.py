@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments.status_line import StatusLine
+
 _FIT_ONLY = ("psf", "camera", "minutes")
 
 
@@ -93,29 +95,17 @@ def _sample(arguments: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
-class _Display:
+class _Display(StatusLine):
     """Where a fit or a sampling is: one line that changes in a terminal, few lines elsewhere."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(file=sys.stderr, highlight=False)
-        self._status = self._console.status("loading") if self._console.is_terminal else None
+        super().__init__("loading")
         self._told, self._kind, self._since = 0.0, "", (0.0, 0)
-
-    def __enter__(self) -> "_Display":
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
 
     def show(self, event: dict[str, Any]) -> None:
         """Take one event of a fit or a sampling."""
         if event["event"] == "stage":
-            self._say(event["stage"] + " ...", told=True)
+            self.update(event["stage"] + " ...", tell=True)
             return
         done, total = (event["done"], event["total"]) if event["event"] == "frames" else (event["step"], event["steps"])
         kind = {"step": "learning, step", "frames": "frame"}.get(event["event"], event.get("what", "") + ", crop")
@@ -133,10 +123,4 @@ class _Display:
         tell = done / total >= self._told + 0.2 or done == total
         if tell:
             self._told = done / total
-        self._say(line, told=tell)
-
-    def _say(self, line: str, *, told: bool) -> None:
-        if self._status is not None:
-            self._status.update(line)
-        elif told:
-            self._console.print(line, markup=False, soft_wrap=True)
+        self.update(line, tell=tell)
