@@ -68,7 +68,7 @@ def judge(model: SceneModel, state: FitState, bank: Posterior, frames: jax.Array
     around = np.asarray(parts.haze + parts.background)
     low, middle, high = (float(v) for v in np.percentile(around, [2, 50, 98]))
     low_um, high_um = model.ranges.z_um
-    z_um = place[:, 2] if model.ranges.deep else np.full(len(place), 0.5 * (low_um + high_um))
+    z_um = np.clip(place[:, 2], low_um, high_um) if model.ranges.deep else np.full(len(place), 0.5 * (low_um + high_um))
     emitters, haze, background = (float(part.mean()) for part in (parts.emitters, parts.haze, parts.background))
     return Judged(
         chi2=np.asarray((residual**2).mean(axis=(1, 2))),
