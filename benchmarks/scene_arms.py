@@ -82,7 +82,7 @@ _worlds: dict[str, tuple] = {}
 
 
 def prepared(name: str, movie_frames: int) -> tuple:
-    """The world, its key for caches, and what was read off its movie: once in a process."""
+    """The world, its key for caches, and what a simulation of it is tuned to: once in a process."""
     if name not in _worlds:
         world = make_world(name)
         _worlds[name] = (world, Key(world), tune(world, movie_frames))

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from scene_learned import Learning, learned_scenes, model_of
-from scene_world import SHEET_READ_E, World, in_photons, mixed_frames, with_mask
+from scene_learned import MOVIE_SEED, Learning, learned_scenes
+from scene_world import SHEET_READ_E, World, draw_many, in_photons, mixed_frames, with_mask
 
 from optics import Psf, make_camera
 from optics.background import Background, RandomField, UniformLevel
@@ -19,18 +18,16 @@ from optics.matched_filter import local_background
 from optics.pytree import replace
 from training.config import DecoderConfig, MicroscopeConfig, OptimiserConfig, RunConfig, SceneConfig
 from training.generated_scenes import generate
-from training.scene_fit import see_all
-from training.scene_model import draw_emitters
 from training.scenes import Frames, make_scene, simulate
 
 Draw = Callable[[jax.Array, Psf], Frames]
 ARMS = ("naive", "tuned", "generated", "oracle")
-_SURE, _LAGS = 6.0, np.arange(2, 13)
+_BLOCK_PX, _LAGS = 8, np.arange(2, 13)
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """What a careful user reads off a movie to tune a simulation by hand; photons per pixel and pixels."""
+    """What a simulation is tuned to by hand; photons per pixel and pixels."""
 
     level: float
     contrast: float
@@ -42,28 +39,21 @@ class Tuning:
 
 
 def tune(world: World, n: int) -> Tuning:
-    """Level, contrast and correlation of the movie's background, and its sure emitters' number and brightness."""
-    model, frames = model_of(world, Learning(frames=n))
-    seen = see_all(model, frames)
-    sure = np.asarray(seen.proposals.significance > _SURE)
-    light = np.asarray(seen.proposals.photons)[sure]
-
-    @jax.jit
-    def without(frame, proposals):
-        there = (proposals.significance > _SURE).astype(frame.dtype)
-        return frame - draw_emitters(model, proposals.xyz_um, proposals.photons, there, frame.shape)[0]
-
-    rest = np.asarray(jax.vmap(without)(frames, seen.proposals))
-    level = float(rest.mean())
-    contrast, correlation_px = correlation(rest / level - 1)
-    blocks = np.asarray(jax.vmap(lambda frame: local_background(frame, 10))(jnp.asarray(rest)))
-    low, high = np.quantile(blocks, [0.05, 0.95])
+    """Level, contrast and correlation of the movie's background, by medians of blocks; number and brightness of its
+    emitters as they are in truth: what the best of hands would find."""
+    frames = draw_many(MOVIE_SEED, world, n)
+    light = np.asarray(frames.emitters.photons)[np.asarray(frames.emitters.valid)]
+    images = in_photons(world, frames).images
+    ground = np.asarray(jax.vmap(lambda image: local_background(image, _BLOCK_PX))(images))
+    level = float(ground.mean())
+    contrast, correlation_px = correlation(ground / level - 1)
+    least, most = np.quantile(ground, [0.05, 0.95])
     return Tuning(
         level=level,
         contrast=contrast,
         correlation_px=correlation_px,
-        levels=(float(max(low, 1.0)), float(high)),
-        count=float(sure.sum() / n),
+        levels=(float(least), float(most)),
+        count=float(light.size / n),
         photons_mean=float(light.mean()),
         photons_shape=float(np.clip(light.mean() ** 2 / light.var(), 0.5, 20.0)),
     )
@@ -72,7 +62,7 @@ def tune(world: World, n: int) -> Tuning:
 def correlation(field: np.ndarray) -> tuple[float, float]:
     """Contrast and correlation length (px) of the log-normal field whose covariance (N, H, W) has at 2 to 12 pixels.
 
-    Shorter distances hold the noise of the camera and what is left of emitters.
+    Shorter distances hold what noise and emitters leave.
     """
     field = field - field.mean()
     covariance = np.array(

@@ -37,8 +37,9 @@ _LEAST_BLUR_UM = 0.05  # a PSF without blur may still have learned one: this, ti
 _BRIGHT = 96  # stamps that are fitted
 _CHUNK = 8
 _OWN_UM = np.array([0.01, 0.01, 0.03])  # how far one unit moves a stamp's own x, y, z
+_FREE_UM = np.array([0.04, 0.04, 0.03])  # the same for the misfit: a wrong PSF has put emitters beside their spot
 _CORE, _ALIKE_UM = 0.05, 0.15  # of the peak: where an emitter's core ends; depths whose images are alike
-SUSPECT = 0.2  # misfit from which a PSF is called wrong: a fifth of the light is elsewhere
+SUSPECT = 0.25  # misfit from which a PSF is called wrong: a quarter of the light's rms is elsewhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,21 +133,23 @@ def _pick(model: SceneModel, bank: Posterior, shape: tuple[int, int], *, raw: bo
     return np.stack([frame, slot], axis=1)[good[frame, slot]]
 
 
-def core_misfit(psf: Psf, stamps: BrightStamps, *, steps: int = 150) -> tuple[float, float]:
+def core_misfit(psf: Psf, stamps: BrightStamps, *, deep: bool, steps: int = 150) -> tuple[float, float]:
     """Rms of what the PSF leaves of the stamps' cores, the same in all, over the rms of its light there; and its
     standard deviation.
 
     A core is where the emitter is brighter than a twentieth of its peak, and two pixels around. Each stamp has a place,
-    a brightness and a sloping level of its own. What a wrong PSF leaves is alike in emitters of like depth; noise,
-    neighbours and structure are not: so only products of different stamps count, sum K r_j r_k / sum K l_j l_k over
-    j != k with K a Gaussian of their distance in depth. The deviation is the jackknife's over stamps.
+    a brightness and a sloping level of its own, and with `deep` a depth. What a wrong PSF leaves is alike in emitters
+    of like depth; noise, neighbours and structure are not: so only products of different stamps count,
+    sum K r_j r_k / sum K l_j l_k over j != k with K a Gaussian of their distance in depth. The deviation is the
+    jackknife's over stamps.
     """
     fields, side = pupil_fields(psf), psf.image_px
+    free_um = _FREE_UM * [1, 1, deep]
     at = jnp.arange(side) / side - 0.5
     plane = jnp.stack([jnp.ones((side, side)), jnp.tile(at, (side, 1)), jnp.tile(at[:, None], (1, side))])
 
     def image_at(some: BrightStamps, moved: jax.Array) -> jax.Array:
-        return image_of(psf, fields, some.xyz_um + moved * _OWN_UM)
+        return image_of(psf, fields, some.xyz_um + moved * free_um)
 
     def left(some: BrightStamps, inside: jax.Array, moved: jax.Array) -> tuple[jax.Array, jax.Array]:
         image = image_at(some, moved)
@@ -227,7 +230,7 @@ def learn_residual(
     shared, _ = jax.jit(lambda: _descend(jax.grad(loss), start, steps))()
     found = apply(shared)
     assert found.zernike_um is not None and found.blur_um is not None
-    (before, _), (after, std) = core_misfit(psf, raw), core_misfit(found, raw)
+    (before, _), (after, std) = core_misfit(psf, raw, deep=deep), core_misfit(found, raw, deep=deep)
     report = PsfReport(
         misfit_before=before,
         misfit=after,

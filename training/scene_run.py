@@ -192,7 +192,7 @@ def fit_scenes(
     write_text(folder / "generator.json", json.dumps(to_dict(facts), indent=1) + "\n")
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # networks.npz has what they were for
-    return metrics
+    return json.loads((folder / "metrics.json").read_text())  # as a second call returns it
 
 
 def check_emitters(significance: NDArray) -> None:

@@ -85,7 +85,7 @@ def test_a_wrong_psf_and_full_slots_are_said_plainly():
 
     model = SimpleNamespace(config=SimpleNamespace(slots=4), ranges=SimpleNamespace(z_um=(0.0, 1.0)))
     judged = Judged(np.full(5, 2.0), np.full(5, 2), np.ones(10), np.zeros(10), (1.0, 2.0, 3.0), (1.0, 0.0, 1.0))
-    wrong = PsfReport(0.5, 0.4, (0.0,), 0.1, 9)
+    wrong = PsfReport(0.5, 0.4, 0.02, (0.0,), 0.1, 9)
     said = _warnings(dataclasses.replace(CONFIG, z_max_um=1.0), model, judged, None, wrong)
     assert "THE PSF DOES NOT BELONG" in said[0] and "noisier than the model" in said[1] and "depth range" in said[2]
     full = dataclasses.replace(judged, counts=np.full(5, 4), chi2=np.ones(5))
