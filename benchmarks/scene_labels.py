@@ -29,7 +29,7 @@ from scene_arms import prepared, result_folder, write_row
 from scene_learned import MOVIE_SEED, RUNS, add_learning, generator_path, learned_scenes, learning_of, model_of
 from scene_world import EFFICIENCY, KINDS, World, draw_many
 
-from optics import Camera, Emitters, cut_stamps, fit_emitters, make_camera, render_frame, to_frame_um
+from optics import Camera, Emitters, Psf, cut_stamps, fit_emitters, make_camera, psf_image, render_frame, to_frame_um
 from optics.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
 from optics.psf_table import tabulate_psf
 from optics.pytree import replace
@@ -268,6 +268,19 @@ def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, s
     }
 
 
+def psf_error(scenes: GeneratedScenes, world: World) -> dict[str, float]:
+    """Relative L2 distance of the calibrated and of the generator's PSF from the experiment's, over five depths."""
+    low, high = world.kind.z_um
+    places = jnp.stack([jnp.zeros(5), jnp.zeros(5), jnp.linspace(low, high, 5)], axis=1)
+
+    def images(psf: Psf) -> NDArray:
+        return np.asarray(jax.vmap(lambda place: psf_image(psf, place))(places), np.float64)
+
+    true = images(world.psf)
+    named = {"calibrated": world.psf_believed, "the_generators": scenes.psf}
+    return {k: round(float(np.linalg.norm(images(p) - true) / np.linalg.norm(true)), 4) for k, p in named.items()}
+
+
 def one_kind(name: str, arguments: argparse.Namespace) -> dict:
     world = prepared(name, arguments.movie)[0]
     learning = learning_of(arguments)
@@ -280,6 +293,7 @@ def one_kind(name: str, arguments: argparse.Namespace) -> dict:
     return {
         "kind": name,
         "fit": told,
+        "psf_error": psf_error(scenes, world),
         "bias": label_bias(scenes, arguments.frames, photons=60_000.0 if world.kind.deep else 20_000.0),
         "ghosts": {
             "light_of_true_emitters": light_left(scenes, world, fit_at, arguments.movie, learning.smooth_px),

@@ -42,6 +42,7 @@ class Learning:
     haze_px: float = 2.5
     cell_px: int = 6
     smooth_px: float = 3.0
+    learn_psf: bool = True
     seed: int = 0
 
     @property
@@ -104,6 +105,7 @@ def generator_config(world: World, learning: Learning) -> GeneratorConfig:
             refine_steps=learning.refine_steps,
             kl=KlWeights(**dict.fromkeys(_ALL_KL, learning.kl)),
         ),
+        learn_psf=learning.learn_psf,
         branches=Branches(learning.haze, learning.background, learning.noise),
         seed=learning.seed,
     )  # fmt: skip

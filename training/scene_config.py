@@ -35,7 +35,8 @@ class GeneratorConfig:
     `crops` squares of `crop_px` are cut, `held_out` of them from frames of their own. `slots` emitters a crop at most;
     `radius_px` is the distance below which two proposals are one (0: from the PSF's size); templates are blind to what
     is smoother than `smooth_px`; haze and background are not sharper than `haze_px` and `cell_px`. `learn_psf` lets
-    small aberrations and blur be learned from the brightest emitters. `parity` has the published networks.
+    small aberrations and blur be learned from the brightest emitters: for movies with many that stand alone, on an even
+    background; structure under them is taken for aberrations. `parity` has the published networks.
     """
 
     title: str = ""
@@ -57,7 +58,7 @@ class GeneratorConfig:
     cell_px: int = 6
     fit: FitSettings = FitSettings()
     branches: Branches = Branches()
-    learn_psf: bool = True
+    learn_psf: bool = False
     parity: bool = False
     seed: int = 0
 

@@ -33,6 +33,7 @@ from training.scene_model import (
 
 _STEP_UM = 0.1  # of x and y, of a pixel; of z and log photons as they are
 _SMOOTH_PX = 1.5  # of what is left of a frame: taken off before noise is measured
+_NOISE_FRAMES = 128  # that the noise is measured in: a pixel of each is one of millions
 _CHUNK = 8  # frames that are refined at a time
 
 
@@ -215,9 +216,10 @@ def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.
         log_photons=middle,
         log_spread=0.5 * jnp.log(jnp.clip(variance, 0.1**2, 2.0**2)),
     )
+    picked = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _NOISE_FRAMES)).astype(int))
     parts = []
-    for first in range(0, len(frames), _CHUNK):
-        some = jax.tree.map(lambda leaf: leaf[first : first + _CHUNK], (frames, bank))  # noqa: B023
+    for first in range(0, len(picked), _CHUNK):
+        some = jax.tree.map(lambda leaf: leaf[picked[first : first + _CHUNK]], (frames, bank))  # noqa: B023
         parts.append([np.asarray(leaf) for leaf in _left(key, model, state.variables, state.movie, *some)])
     rate, square, cells = (jnp.concatenate(part) for part in zip(*parts, strict=True))
     begin = np.array([state.movie.log_gain, state.movie.log_read], np.float64)

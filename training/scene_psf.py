@@ -34,7 +34,7 @@ FIRST_MODE, MODES = 3, 15  # OSA: astigmatism to quadrafoil; piston, tip and til
 _DEFOCUS = 4
 _RMS_UM, _BLUR_STD = 0.02, 0.2  # priors: of each mode, and of the log of the blur over the calibration's
 _LEAST_BLUR_UM = 0.05  # a PSF without blur may still have learned one: this, times exp of a small number
-_BRIGHT = 96  # stamps that are fitted
+_BRIGHT, _ENOUGH = 96, 24  # stamps that are fitted at most; and at least, for a PSF to be changed by them
 _CHUNK = 8
 _OWN_UM = np.array([0.01, 0.01, 0.03])  # how far one unit moves a stamp's own x, y, z
 _FREE_UM = np.array([0.04, 0.04, 0.03])  # the same for the misfit: a wrong PSF has put emitters beside their spot
@@ -58,7 +58,12 @@ class PsfReport:
     @property
     def suspect(self) -> bool:
         """Whether the PSF does not belong to these frames."""
-        return self.misfit - 2 * self.misfit_std > SUSPECT
+        return min(self.misfit, self.misfit_before) - 2 * self.misfit_std > SUSPECT
+
+    @property
+    def improves(self) -> bool:
+        """Whether the learned PSF explains the cores better than the given one, beyond doubt."""
+        return self.stamps >= _ENOUGH and self.misfit + self.misfit_std < self.misfit_before
 
 
 @pytree

@@ -161,9 +161,10 @@ def fit_scenes(
     bank = believe(state, model, frames, seen, _FIT_TAG, "refining")
     state = shared(state, model, bank)
     tell("stage", stage="comparing the PSF with the brightest emitters")
-    psf, found = _psf_report(config, psf, model, state, bank, frames)
+    given = psf
+    psf, found = _psf_report(config, given, model, state, bank, frames)
     what, start = "refining with the noise that is left", bank
-    if found is not None and config.learn_psf and not found.suspect:
+    if psf is not given:
         tell("stage", stage="tabulating the learned PSF")
         model = replace(make_model(config, psf, crops), radius_px=model.radius_px, block_px=model.block_px)
         seen = see_all(model, frames)
@@ -280,14 +281,15 @@ def _psf_report(
 ) -> tuple[Psf, PsfReport | None]:
     """The PSF with its learned residual, and how well it explains the brightest emitters; None where there are none.
 
-    A PSF of the wrong optics stays as it is: it is reported, not bent towards the frames.
+    A PSF of the wrong optics stays as it is: it is reported, not bent towards the frames. So does one that what was
+    learned does not make better.
     """
     stamps = bright_stamps(model, state.variables, state.movie, bank, frames)
     raw = bright_stamps(model, state.variables, state.movie, bank, frames, raw=True)
     if stamps is None or raw is None:
         return psf, None
     learned, found = learn_residual(psf, stamps, raw, deep=config.deep)
-    return (learned if config.learn_psf and not found.suspect else psf), found
+    return (learned if config.learn_psf and found.improves and not found.suspect else psf), found
 
 
 def _facts(config: GeneratorConfig, crops: Crops, model: SceneModel, judged: Judged) -> GeneratorFacts:
