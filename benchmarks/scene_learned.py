@@ -42,7 +42,7 @@ class Learning:
     haze_px: float = 2.5
     cell_px: int = 6
     smooth_px: float = 3.0
-    learn_psf: bool = True
+    learn_psf: bool = False
     seed: int = 0
 
     @property

@@ -43,7 +43,7 @@ def wide_world() -> World:
 def fit_time(world: World, crops: int, steps: int, folder: Path) -> dict:
     """Seconds of each stage of one fit into `folder`, which is emptied before."""
     shutil.rmtree(folder, ignore_errors=True)
-    learning = Learning(frames=crops, steps=steps, learn_psf=False)
+    learning = Learning(frames=crops, steps=steps)
     config = generator_config(world, learning)
     frames, stages = movie(SEED, world, crops), []
 
