@@ -1,7 +1,7 @@
 """Are generated frames like the experiment's? Spectra, histograms, noise, and a classifier that is to tell them apart.
 
     python benchmarks/scene_realism.py [--kinds 2d 3d] [--frames 512] [--only naive tuned generated again]
-    python benchmarks/scene_realism.py --recordings RUN=MOVIE ... [--frames 250]
+    python benchmarks/scene_realism.py --recordings [tetrapod lamin telomeres tubulin]
 
 The real frames are fresh ones of the experiment, not those that the generator was fitted to. "again" is the experiment
 against itself: what the measures show where there is nothing to see. For every source, against the real frames:
@@ -11,8 +11,8 @@ against itself: what the measures show where there is nothing to see. For every 
   the same fitted model, so that what it takes for its own is the same in both (generated frames only);
 - the area under the ROC of a small convolutional network, trained on one half and judged on the other.
 
-RUN=MOVIE is a folder of `colocus generate fit` and the recording that it was fitted to: there the real frames are that
-fit's own crops and those that it held out.
+Recordings are those that `scene_recordings.py` has fitted: there the real frames are the fit's own crops and those that
+it held out.
 """
 
 import argparse
@@ -26,8 +26,11 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 from record import commit, write_result
+from reference_files import DATA
 from scene_arms import prepared, result_folder, write_row
 from scene_learned import RUNS, add_learning, generator_config, learned_scenes, learning_of, model_of
+from scene_recordings import RECORDINGS
+from scene_recordings import RUNS as FITTED
 from scene_sources import Draw, generated, run_config, simulated
 from scene_world import KINDS, World, draw_many, in_photons
 
@@ -230,15 +233,16 @@ def frames_of(label: str, name: str, world: World, arguments: argparse.Namespace
     return drawn, noise
 
 
-def of_recording(run: str, recording: str, arguments: argparse.Namespace) -> dict:
-    """A generator of a real movie beside that movie's crops."""
+def of_recording(name: str, arguments: argparse.Namespace) -> dict:
+    """A generator of a recording beside that recording's crops."""
+    run = FITTED / name / "generator"
     fitted = load_fitted(run)
     config = fitted.facts.config
-    crops = read_crops(config, recording)
+    crops = read_crops(config, DATA / RECORDINGS[name].movie)
     real = np.concatenate([crops.fit, crops.held_out]).astype(np.float64)[: arguments.frames]
     scenes = replace(load_scenes(run, config.crop_px), model=make_model(config, fitted.psf, crops))
     drawn = draw_source(generated(scenes), scenes.psf, len(real), 5)
-    row = {"kind": Path(run).name, "source": "generated", "frames": len(real)}
+    row = {"kind": name, "source": "generated", "frames": len(real)}
     row |= compare(real, drawn, steps=arguments.steps)
     return row | {"noise": compare_noise(scenes, real, drawn, config.fit, arguments.noise_frames), "commit": commit()}
 
@@ -258,14 +262,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="of the classifier")
     add_learning(parser)
     parser.add_argument("--out", type=Path, default=RUNS / "scene_realism")
-    parser.add_argument("--recordings", nargs="+", default=[], metavar="RUN=MOVIE", help="in place of the experiment")
+    parser.add_argument("--recordings", nargs="*", choices=list(RECORDINGS), help="in place of the experiment")
     arguments = parser.parse_args()
-    for run, recording in (pair.split("=", 1) for pair in arguments.recordings):
-        path = arguments.out / f"recording-{Path(run).name}.json"
+    recordings = list(RECORDINGS) if arguments.recordings == [] else arguments.recordings or []
+    for name in recordings:
+        path = arguments.out / f"recording-{name}.json"
         if not path.exists():
-            write_row(path, of_recording(run, recording, arguments))
+            write_row(path, of_recording(name, arguments))
             show(json.loads(path.read_text()))
-    for name in arguments.kinds if not arguments.recordings else ():
+    for name in arguments.kinds if arguments.recordings is None else ():
         world = prepared(name, arguments.movie)[0]
         real = None
         for label in arguments.only:

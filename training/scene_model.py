@@ -24,7 +24,7 @@ from optics import Camera
 from optics.camera import electron_variance
 from optics.matched_filter import Templates, local_background, propose
 from optics.psf_table import PsfTable, weights
-from optics.pytree import pytree, replace, static
+from optics.pytree import pytree, static
 from optics.render import lay_stamps
 
 Variables = dict[str, Any]
@@ -177,29 +177,40 @@ def draw_emitters(
 
 def sample_posterior(key: jax.Array, model: SceneModel, posterior: Posterior) -> Draw:
     """One draw of everything that a frame's posterior is unsure of; presence stays a probability."""
-    keys = jax.random.split(key, 5)
-    place = posterior.place.sample(keys[0])
+    parts = _uncertain(posterior)
+    keys = jax.random.split(key, len(parts))
+    return _draw(model, posterior, *(part.sample(k) for k, part in zip(keys, parts, strict=True)))
+
+
+def posterior_mean(model: SceneModel, posterior: Posterior) -> Draw:
+    """The draw at the middle of the posterior."""
+    return _draw(model, posterior, *(part.mean for part in _uncertain(posterior)))
+
+
+def _uncertain(posterior: Posterior) -> tuple[Normal, ...]:
+    return posterior.place, posterior.haze, posterior.look, posterior.background, posterior.noise
+
+
+def _draw(
+    model: SceneModel,
+    posterior: Posterior,
+    place: jax.Array,
+    haze: jax.Array,
+    look: jax.Array,
+    background: jax.Array,
+    noise: jax.Array,
+) -> Draw:
     low, high = model.ranges.z_um
     z = jnp.clip(place[:, 2:3], low, high) if model.ranges.deep else jnp.full_like(place[:, 2:3], 0.5 * (low + high))
     return Draw(
         xyz_um=jnp.concatenate([posterior.anchor_um + place[:, :2], z], axis=1),
         photons=jnp.exp(jnp.clip(place[:, 3], 0.0, 16.0)),
         presence=jax.nn.sigmoid(posterior.presence),
-        haze=posterior.haze.sample(keys[1]),
-        look=posterior.look.sample(keys[2]),
-        background=posterior.background.sample(keys[3]),
-        noise=posterior.noise.sample(keys[4]),
+        haze=haze,
+        look=look,
+        background=background,
+        noise=noise,
     )
-
-
-def posterior_mean(model: SceneModel, posterior: Posterior) -> Draw:
-    """The draw at the middle of the posterior."""
-    tight = jax.tree.map(
-        lambda part: replace(part, log_std=jnp.full_like(part.log_std, -jnp.inf)) if isinstance(part, Normal) else part,
-        posterior,
-        is_leaf=lambda part: isinstance(part, Normal),
-    )
-    return sample_posterior(jax.random.key(0), model, tight)
 
 
 def compose(model: SceneModel, variables: Variables, movie: Movie, draw: Draw, shape: tuple[int, int]) -> Components:

@@ -177,6 +177,7 @@ def _warnings(
         edge = float(np.mean((judged.z_um < low + margin) | (judged.z_um > high - margin)))
         if edge > 0.2:
             said.append(
-                f"{100 * edge:.0f} % of the emitters lie at an end of the depth range: is z_min_um ... z_max_um right?"
+                f"{100 * edge:.0f} % of the emitters lie at an end of the depth range: z_min_um ... z_max_um is too "
+                "narrow, or structure is taken for emitters there (look at the panels)."
             )
     return said
