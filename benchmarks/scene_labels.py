@@ -35,7 +35,7 @@ from optics.psf_table import tabulate_psf
 from optics.pytree import replace
 from training.generated_scenes import DrawSettings, GeneratedScenes, generate, make_scenes
 from training.scene_files import read_arrays
-from training.scene_model import draw_emitters, photon_variance, posterior_mean, smooth, surroundings
+from training.scene_model import draw_emitters, expected_parts, photon_variance, posterior_mean, smooth
 
 ZONES, BATCH, SEED, REACH_PX, LEAST = 4, 16, 41, 2, 20
 SURE, GHOST = 6.0, 0.5  # standard deviations; share of an emitter's light
@@ -150,10 +150,10 @@ def ghosts(scenes: GeneratedScenes, templates: Templates) -> dict[str, list]:
     @jax.jit
     def one(posterior):
         draw = posterior_mean(model, posterior)
-        haze, background, read_scale = surroundings(model, scenes.variables, scenes.movie, draw, shape)
-        there = (draw.presence > 0.5).astype(haze.dtype)
+        parts = expected_parts(jax.random.key(6), model, scenes.variables, scenes.movie, posterior, shape)
+        there = (draw.presence > 0.5).astype(float)
         light, _ = draw_emitters(model, draw.xyz_um, draw.photons, there, shape)
-        return haze + background, light, draw.xyz_um, there, read_scale
+        return parts.haze + parts.background, light, draw.xyz_um, there, parts.read_scale
 
     own, left, anywhere = [], [], []
     for index in range(len(scenes.counts)):
@@ -228,9 +228,8 @@ def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, s
 
     @jax.jit
     def shares(posterior, background, read_e, emitters):
-        draw = posterior_mean(model, posterior)
-        haze, level, _ = surroundings(model, scenes.variables, scenes.movie, draw, (side, side))
-        excess = haze + level - background
+        parts = expected_parts(jax.random.key(6), model, scenes.variables, scenes.movie, posterior, (side, side))
+        excess = parts.haze + parts.background - background
         variance = background / EFFICIENCY + (read_e / EFFICIENCY) ** 2
 
         def one(xyz_um):

@@ -40,7 +40,7 @@ from training.generated_scenes import GeneratedScenes
 from training.scene_crops import read_crops
 from training.scene_files import load_fitted, load_scenes
 from training.scene_fit import FitSettings, FitState, refine, see_all
-from training.scene_model import compose, photon_variance, posterior_mean
+from training.scene_model import expected_parts, photon_variance
 from training.scene_run import make_model
 
 SOURCES = ("again", "naive", "tuned", "generated")
@@ -99,7 +99,8 @@ def mean_variance(
 def _rates(scenes: GeneratedScenes, bank, shape) -> tuple[NDArray, NDArray]:
     @jax.jit
     def one(posterior):
-        parts = compose(scenes.model, scenes.variables, scenes.movie, posterior_mean(scenes.model, posterior), shape)
+        key = jax.random.key(4)
+        parts = expected_parts(key, scenes.model, scenes.variables, scenes.movie, posterior, shape)
         noise = photon_variance(scenes.model.camera, parts.rate, scenes.movie.log_gain, parts.read_scale)
         return parts.rate, noise
 

@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import nets
 from experiments.config import ArmConfig, ExperimentConfig, ScoreConfig, load_experiment, override
 from training import ConfigError, MaskConfig, PsfConfig, RunConfig, from_dict
 from training.config import DecoderConfig, SceneConfig
 from training.scene_files import generator_folder, load_facts, with_generator
 
 _FRAME_PX = 64
+_TRUNKS = ((1, 1, 2, 2, 1, 1), (1, 1, 2, 2, 4, 4, 1, 1), (1, 2, 4, 8, 1, 2, 4, 1), (1, 2, 4, 8, 16, 1, 2, 4, 8, 1))
 
 
 def on_scenes(config: ExperimentConfig, generator: str) -> ExperimentConfig:
@@ -57,7 +59,7 @@ def scenes_experiment(generator: str) -> ExperimentConfig:
         psf=dataclasses.replace(asked.psf, calibration="") if asked.psf_file else asked.psf,
         mask=mask,
         scene=SceneConfig(frame_px=frame_px, margin_um=0.0),
-        decoder=_decoder(asked.psf),
+        decoder=decoder_for(asked.psf),
     )
     config = ExperimentConfig(
         run=run,
@@ -83,6 +85,11 @@ def _before(assignments: Sequence[str]) -> list[str]:
     return [a for a in assignments if not a.startswith("score.")]
 
 
-def _decoder(psf: PsfConfig) -> DecoderConfig:
-    """The default decoder, or a smaller one where the PSF is small."""
-    return DecoderConfig(dilations=(1, 1, 2, 2, 1, 1)) if psf.stamp_px <= 25 else DecoderConfig()
+def decoder_for(psf: PsfConfig) -> DecoderConfig:
+    """The smallest decoder that sees a stamp of the PSF and half as much around it, else the largest."""
+    decoders = [DecoderConfig(dilations=dilations) for dilations in _TRUNKS]
+    for decoder in decoders[:-1]:
+        trunk = nets.ListNetConfig(dilations=decoder.dilations, half_resolution=decoder.half_resolution)
+        if nets.receptive_field_px(trunk) >= 1.5 * psf.stamp_px:
+            return decoder
+    return decoders[-1]

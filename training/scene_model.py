@@ -220,6 +220,26 @@ def compose(model: SceneModel, variables: Variables, movie: Movie, draw: Draw, s
     return Components(light, haze, background, ambiguity, read_scale)
 
 
+def expected_parts(
+    key: jax.Array, model: SceneModel, variables: Variables, movie: Movie, posterior: Posterior, shape: tuple[int, int],
+    draws: int = 16,
+) -> Components:  # fmt: skip
+    """What a posterior expects: emitters at its middle, amid the mean of what `draws` of it have around them.
+
+    Light around emitters is no linear function of its latents: it lies beside what their middle would draw where the
+    posterior leaves some of them free, by many times the noise of a large frame.
+    """
+    middle = posterior_mean(model, posterior)
+    light, ambiguity = draw_emitters(model, middle.xyz_um, middle.photons, middle.presence, shape)
+
+    def around(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return surroundings(model, variables, movie, sample_posterior(key, model, posterior), shape)
+
+    found = jax.lax.map(around, jax.random.split(key, draws))
+    haze, background, read_scale = (part.mean(axis=0) for part in found)
+    return Components(light, haze, background, ambiguity, read_scale)
+
+
 def surroundings(
     model: SceneModel, variables: Variables, movie: Movie, draw: Draw, shape: tuple[int, int]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

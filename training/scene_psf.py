@@ -24,8 +24,8 @@ from training.scene_model import (
     Movie,
     SceneModel,
     Variables,
-    compose,
     draw_emitters,
+    expected_parts,
     photon_variance,
     posterior_mean,
 )
@@ -77,8 +77,18 @@ class BrightStamps:
     log_photons: jax.Array
 
 
+_expected_parts = jax.jit(expected_parts, static_argnames=("shape", "draws"))
+
+
 def bright_stamps(
-    model: SceneModel, variables: Variables, movie: Movie, bank: Posterior, frames: jax.Array, *, raw: bool = False
+    key: jax.Array,
+    model: SceneModel,
+    variables: Variables,
+    movie: Movie,
+    bank: Posterior,
+    frames: jax.Array,
+    *,
+    raw: bool = False,
 ) -> BrightStamps | None:
     """Stamps of the brightest emitters that lie whole in their frame; None for none.
 
@@ -91,8 +101,9 @@ def bright_stamps(
     light, variance, places = [], [], []
     picked = _pick(model, bank, (height, width), raw=raw)
     for frame in np.unique(picked[:, 0]):
-        draw = posterior_mean(model, jax.tree.map(lambda leaf: leaf[frame], bank))  # noqa: B023
-        parts = compose(model, variables, movie, draw, (height, width))
+        posterior = jax.tree.map(lambda leaf: leaf[frame], bank)  # noqa: B023
+        draw = posterior_mean(model, posterior)
+        parts = _expected_parts(key, model, variables, movie, posterior, (height, width))
         spread = np.asarray(photon_variance(model.camera, parts.rate, movie.log_gain, parts.read_scale))
         around = np.asarray(parts.haze + parts.background)
         for k in picked[picked[:, 0] == frame, 1]:

@@ -37,7 +37,7 @@ _FLAT_UM = 0.01  # half the depth of the table for emitters in one plane
 _REFINED_AT_A_TIME = 8
 _SURE, _LEAST_SHARE = 6.0, 0.2  # standard deviations of an emitter; share of crops that must show one
 _DARKEST = 0.5  # photons a pixel: the least level that others are measured by
-_FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG = 11, 12, 13
+_FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG, _TOLD_TAG = 11, 12, 13, 14
 
 
 def generator_psf(config: GeneratorConfig) -> Psf:
@@ -171,7 +171,8 @@ def fit_scenes(
         what, start = "refining with the learned PSF", None
     bank = believe(state, model, frames, seen, _FIT_TAG, what, start)
     state = shared(state, model, bank)
-    judged = judge(model, state, bank, frames)
+    key_told = jax.random.fold_in(jax.random.key(config.seed), _TOLD_TAG)
+    judged = judge(key_told, model, state, bank, frames)
     if judged.counts.sum() == 0:
         raise LocalizationError(
             "the model believes in no emitter of this movie: is it the right PSF, and are camera gain and offset right?"
@@ -179,16 +180,15 @@ def fit_scenes(
     judged_held = None
     if len(held):
         held_seen = see_all(model, held)
-        judged_held = judge(
-            model, state, believe(state, model, held, held_seen, _HELD_OUT_TAG, "refining held-out crops"), held
-        )
+        held_bank = believe(state, model, held, held_seen, _HELD_OUT_TAG, "refining held-out crops")
+        judged_held = judge(key_told, model, state, held_bank, held)
     tell("stage", stage="writing")
     metrics = summary(config, crops, model, state, judged, judged_held, found)
     metrics["seconds"] = time.perf_counter() - started
     write_arrays(folder / "networks.npz", {**flat(state.variables, "variables"), **flat(state.movie, "movie")})
     write_arrays(folder / "bank.npz", {**flat(bank, "bank"), "fit_at": crops.fit_at, "held_out_at": crops.held_out_at})
     save_psf(folder / "psf.npz", psf, notes={"from": "colocus generate fit"})
-    write_arrays(folder / "examples.npz", examples(model, state, bank, frames, judged))
+    write_arrays(folder / "examples.npz", examples(key_told, model, state, bank, frames, judged))
     facts = _facts(config, crops, model, judged)
     write_text(folder / "generator.json", json.dumps(to_dict(facts), indent=1) + "\n")
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
@@ -284,8 +284,9 @@ def _psf_report(
     A PSF of the wrong optics stays as it is: it is reported, not bent towards the frames. So does one that what was
     learned does not make better.
     """
-    stamps = bright_stamps(model, state.variables, state.movie, bank, frames)
-    raw = bright_stamps(model, state.variables, state.movie, bank, frames, raw=True)
+    key = jax.random.fold_in(jax.random.key(config.seed), _TOLD_TAG)
+    stamps = bright_stamps(key, model, state.variables, state.movie, bank, frames)
+    raw = bright_stamps(key, model, state.variables, state.movie, bank, frames, raw=True)
     if stamps is None or raw is None:
         return psf, None
     learned, found = learn_residual(psf, stamps, raw, deep=config.deep)

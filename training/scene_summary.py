@@ -18,10 +18,9 @@ from training.scene_model import (
     Movie,
     SceneModel,
     Variables,
-    compose,
+    expected_parts,
     least_read_e2,
     photon_variance,
-    posterior_mean,
 )
 from training.scene_psf import SUSPECT, PsfReport
 
@@ -32,9 +31,9 @@ _BAD_CHI2 = 1.3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judged:
-    """How a model explains F crops: `chi2` (F,) per pixel at the posteriors' means, `counts` (F,) of emitters, the
-    `photons` and `z_um` of all of them, percentiles 2, 50, 98 of the `background` (haze included), and the mean light
-    a pixel of emitters, haze and background."""
+    """How a model explains F crops: `chi2` (F,) per pixel of what the posteriors expect, `counts` (F,) of emitters,
+    the `photons` and `z_um` of all of them, percentiles 2, 50, 98 of the `background` (haze included), and the mean
+    light a pixel of emitters, haze and background."""
 
     chi2: NDArray
     counts: NDArray
@@ -46,23 +45,23 @@ class Judged:
 
 @jax.jit
 def _explain(
-    model: SceneModel, variables: Variables, movie: Movie, bank: Posterior, frames: jax.Array
+    key: jax.Array, model: SceneModel, variables: Variables, movie: Movie, bank: Posterior, frames: jax.Array
 ) -> tuple[Components, jax.Array]:
-    """Components and residuals in standard deviations, (F, H, W) each, at the posteriors' means."""
+    """Components that the posteriors expect, and residuals in standard deviations, (F, H, W) each."""
     shape = (frames.shape[1], frames.shape[2])
 
     def one(item):
         posterior, frame = item
-        parts = compose(model, variables, movie, posterior_mean(model, posterior), shape)
+        parts = expected_parts(key, model, variables, movie, posterior, shape)
         variance = photon_variance(model.camera, parts.rate, movie.log_gain, parts.read_scale) + parts.ambiguity
         return parts, (frame - parts.rate) / jnp.sqrt(variance)
 
     return jax.lax.map(one, (bank, frames), batch_size=2)
 
 
-def judge(model: SceneModel, state: FitState, bank: Posterior, frames: jax.Array) -> Judged:
+def judge(key: jax.Array, model: SceneModel, state: FitState, bank: Posterior, frames: jax.Array) -> Judged:
     """How well a state and the posteriors of `frames` (F, H, W) explain them."""
-    parts, residual = _explain(model, state.variables, state.movie, bank, frames)
+    parts, residual = _explain(key, model, state.variables, state.movie, bank, frames)
     sure = np.asarray(jax.nn.sigmoid(bank.presence)) > _KEPT
     place = np.asarray(bank.place.mean)[sure]
     around = np.asarray(parts.haze + parts.background)
@@ -81,14 +80,14 @@ def judge(model: SceneModel, state: FitState, bank: Posterior, frames: jax.Array
 
 
 def examples(
-    model: SceneModel, state: FitState, bank: Posterior, frames: jax.Array, judged: Judged
+    key: jax.Array, model: SceneModel, state: FitState, bank: Posterior, frames: jax.Array, judged: Judged
 ) -> dict[str, NDArray]:
     """Some crops, from empty to crowded, taken apart: arrays (n, H, W) in photons, residuals in standard deviations,
     and `xy_px` (M, 3) of emitters with the crop they are in."""
     order = np.argsort(judged.counts, kind="stable")
     shown = order[np.unique(np.linspace(0.15 * len(order), len(order) - 1, _SHOWN).astype(int))]
     some = jax.tree.map(lambda leaf: leaf[shown], bank)
-    parts, residual = _explain(model, state.variables, state.movie, some, frames[shown])
+    parts, residual = _explain(key, model, state.variables, state.movie, some, frames[shown])
     presence = np.asarray(jax.nn.sigmoid(some.presence))
     crop, slot = np.nonzero(presence > _KEPT)
     xy = np.asarray(some.anchor_um + some.place.mean[..., :2])[crop, slot] / float(model.ranges.pixel_um)

@@ -14,11 +14,12 @@ from made_generator import CONFIG, CROP, small_networks, write_generator
 
 from experiments import cli
 from experiments.generate import generator_presets, load_generator
-from experiments.on_scenes import load_on_scenes, scenes_experiment
+from experiments.on_scenes import decoder_for, load_on_scenes, scenes_experiment
 from experiments.toml import to_toml
 from localization import read
 from optics.psf_io import save_psf
-from training import ConfigError
+from training import ConfigError, PsfConfig, RunConfig
+from training.build import build_net, check_receptive_field
 from training.scene_run import generator_psf
 
 
@@ -152,3 +153,10 @@ def test_fit_sample_and_train_from_the_command_line(tmp_path, capsys):
         out = tmp_path / command
         assert cli.main([command, *small, "--scenes", str(run), "--out", str(out)]) == 0
         assert (out / "report.html").exists()
+
+
+@pytest.mark.parametrize("stamp_px", [21, 31, 61, 81, 129])
+def test_the_decoder_of_a_generators_scenes_sees_the_whole_psf(stamp_px):
+    """Training on them refuses one that does not, as it would for an 81 px Tetrapod behind the default decoder."""
+    decoder = decoder_for(PsfConfig(stamp_px=stamp_px))
+    check_receptive_field(decoder, build_net(RunConfig(decoder=decoder)), stamp_px)
