@@ -17,6 +17,7 @@ of the experiment's own background under its true emitters is told beside it: li
 
 import argparse
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from scene_arms import prepared, result_folder, write_row
 from scene_learned import MOVIE_SEED, RUNS, add_learning, generator_path, learned_scenes, learning_of, model_of
 from scene_world import EFFICIENCY, KINDS, World, draw_many
 
+from localization import Localizations, make_localizations, score
 from optics import Camera, Emitters, Psf, cut_stamps, fit_emitters, make_camera, psf_image, render_frame, to_frame_um
 from optics.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
 from optics.psf_table import tabulate_psf
@@ -267,6 +269,33 @@ def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, s
     }
 
 
+def belief(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int) -> dict:
+    """The emitters that the model believes in, scored against the movie's true ones."""
+    truth = draw_many(MOVIE_SEED, world, n).emitters
+    draws = jax.vmap(functools.partial(posterior_mean, scenes.model))(scenes.bank)
+
+    def listed(frames: NDArray, xyz_um, photons, there) -> Localizations:
+        at = np.asarray(there, bool)
+        x, y, z = np.moveaxis(np.asarray(xyz_um, np.float64)[at], -1, 0)
+        frame = np.broadcast_to(frames[:, None], at.shape)[at]
+        return make_localizations(frame, x, y, z, photons=np.asarray(photons, np.float64)[at])
+
+    found = listed(fit_at[:, 0], draws.xyz_um, draws.photons, draws.presence > 0.5)
+    true = listed(np.arange(n), truth.xyz_um, truth.photons, truth.valid)
+    told = score(found, true, **world.kind.gates)
+    low, high = world.kind.z_um
+    ends = (found.z_um < low + 0.025 * (high - low)) | (found.z_um > high - 0.025 * (high - low))
+    return {
+        "believed": told.n_found,
+        "true": told.n_truth,
+        "pairs": told.true_positives,
+        "precision": round(told.precision, 4),
+        "recall": round(told.recall, 4),
+        "photons_median": [round(float(np.median(some.photons)), 1) for some in (found, true)],
+        "at_ends_of_depth": round(float(ends.mean()), 4) if world.kind.deep else None,
+    }
+
+
 def psf_error(scenes: GeneratedScenes, world: World) -> dict[str, float]:
     """Relative L2 distance of the calibrated and of the generator's PSF from the experiment's, over five depths."""
     low, high = world.kind.z_um
@@ -293,6 +322,7 @@ def one_kind(name: str, arguments: argparse.Namespace) -> dict:
         "kind": name,
         "fit": told,
         "psf_error": psf_error(scenes, world),
+        "belief": belief(scenes, world, fit_at, arguments.movie),
         "bias": label_bias(scenes, arguments.frames, photons=60_000.0 if world.kind.deep else 20_000.0),
         "ghosts": {
             "light_of_true_emitters": light_left(scenes, world, fit_at, arguments.movie, learning.smooth_px),

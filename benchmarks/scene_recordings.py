@@ -111,6 +111,9 @@ def run_of(scenes: Path, arm: str, psf: str, steps: int) -> RunConfig:
 def prepare(name: str, steps: int) -> None:
     """Fit, train and read: whatever of it is not there yet."""
     what, folder = RECORDINGS[name], RUNS / name
+    for file in (what.psf, what.camera):
+        if file is not None and "/" in file and not (ROOT / file).exists():
+            raise SystemExit(f"{file} is missing; make it first: benchmarks/gallery.py {what.movie.split('/')[0]}")
     movie, scenes = DATA / what.movie, folder / "generator"
     camera = None if what.camera is None else str(ROOT / what.camera)
     psf = str(ROOT / what.psf) if what.psf.endswith(".npz") else what.psf
