@@ -61,13 +61,12 @@ def arms() -> str:
 
 
 def ablations() -> str:
-    found = numbers("scene_arms")
+    found = numbers("scene_ablations")
     own = (found or {}).get("kinds", {}).get("2d", {}).get("arms", {})
     rows = [
         f"| {'all of it' if label == 'generated' else label} | {row['average_precision']['hard']:.3f} | "
         f"{row['average_precision']['easy']:.3f} | {len(row['seeds'])} |"
         for label, row in sorted(own.items(), key=lambda item: item[0] != "generated")
-        if label == "generated" or label not in ARMS
     ]
     return lines("| generator | hard cells | easy cells | seeds |", rows) if len(rows) > 1 else NOT_YET
 

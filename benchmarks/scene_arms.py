@@ -2,7 +2,7 @@
 
     python benchmarks/scene_arms.py [--kinds 2d 3d] [--steps 3000] [--seeds 0 1 2] [--only naive generated]
     python benchmarks/scene_arms.py --ablations [--kinds 2d] [--seeds 0]
-    python benchmarks/scene_arms.py --gather
+    python benchmarks/scene_arms.py [--ablations] --gather
 
 Naive simulation, simulation tuned by hand to the movie, scenes of a generator fitted to the movie, and the experiment
 itself (`scene_world`): the same decoder, steps and frames a step. Every finished row is a file under runs/scene_arms,
@@ -42,8 +42,8 @@ def main() -> None:
         for name in arguments.kinds:
             for label, arm, learning, seed in wanted(arguments):
                 one_row(arguments, name, label, arm, learning, seed)
-    numbers = gather(arguments.out)
-    print(write_result("scene_arms", numbers, folder=result_folder(arguments.out)))
+    name, labels = ("scene_ablations", ("generated", *ABLATIONS)) if arguments.ablations else ("scene_arms", ARMS)
+    print(write_result(name, gather(arguments.out, labels), folder=result_folder(arguments.out)))
 
 
 def parse() -> argparse.Namespace:

@@ -14,9 +14,10 @@ from localization import average_precision
 from localization.precision_curve import PrecisionRecall
 
 
-def gather(out: Path) -> dict:
-    """All rows that are there, by kind and label: means over seeds in each cell, and the share of the gap closed."""
+def gather(out: Path, wanted: Iterable[str]) -> dict:
+    """The rows of the labels `wanted`, by kind: means over seeds in each cell, and the share of the gap closed."""
     rows = [json.loads(path.read_text()) for path in sorted(out.glob("*-seed*.json"))]
+    rows = [row for row in rows if row["label"] in set(wanted)]
     if not rows:
         raise SystemExit(f"no rows in {out}; run without --gather")
     numbers: dict = {"strengths": STRENGTHS, "photons": {n: k.photons for n, k in KINDS.items()}, "kinds": {}}
