@@ -62,13 +62,15 @@ def arms() -> str:
 
 def ablations() -> str:
     found = numbers("scene_ablations")
-    own = (found or {}).get("kinds", {}).get("2d", {}).get("arms", {})
+    if found is None:
+        return NOT_YET
     rows = [
-        f"| {'all of it' if label == 'generated' else label} | {row['average_precision']['hard']:.3f} | "
-        f"{row['average_precision']['easy']:.3f} | {len(row['seeds'])} |"
-        for label, row in sorted(own.items(), key=lambda item: item[0] != "generated")
+        f"| {kind.upper()}, {'all of it' if label == 'generated' else label} | "
+        f"{row['average_precision']['hard']:.3f} | {row['average_precision']['easy']:.3f} | {len(row['seeds'])} |"
+        for kind, own in found["kinds"].items()
+        for label, row in sorted(own["arms"].items(), key=lambda item: item[0] != "generated")
     ]
-    return lines("| generator | hard cells | easy cells | seeds |", rows) if len(rows) > 1 else NOT_YET
+    return lines("| generator | hard cells | easy cells | seeds |", rows)
 
 
 def realism() -> str:
