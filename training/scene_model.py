@@ -226,8 +226,8 @@ def expected_parts(
 ) -> Components:  # fmt: skip
     """What a posterior expects: emitters at its middle, amid the mean of what `draws` of it have around them.
 
-    Light around emitters is no linear function of its latents: it lies beside what their middle would draw where the
-    posterior leaves some of them free, by many times the noise of a large frame.
+    The level is not linear in its latents: where a posterior leaves some of them free, what their middle draws can lie
+    several per cent beside the mean, far more than the noise of a region.
     """
     middle = posterior_mean(model, posterior)
     light, ambiguity = draw_emitters(model, middle.xyz_um, middle.photons, middle.presence, shape)
