@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from record import FOLDER, write_result
 from reference_files import DATA, ROOT
 from scene_arms import write_row
+from scipy.spatial import cKDTree
 
 import localization
 from experiments.generate import fit, load_generator
 from experiments.localize import LocalizeConfig, localize
 from experiments.on_scenes import scenes_experiment
 from localization import LocalizationError, Localizations
-from optics import Emitters, Psf, adu_to_photons, make_camera, render_scenes
+from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
 from training.build import run_psf
 from training.config import RunConfig
 from training.loop import fit as train
@@ -41,6 +42,7 @@ from training.scene_model import photon_variance, smooth
 
 RUNS = FOLDER.resolve().parent / "runs" / "scene_recordings"
 RATES, TARGET, LEAST_SCORE, LEVEL_PX, RESAMPLES = (0.001, 0.003, 0.01, 0.03), 0.01, 0.05, 6.0, 1000
+DEFAULT_SCORE, NEAR_UM = 0.5, 0.15  # a list decoder's threshold where none is asked for
 Rectangle = tuple[slice, slice]
 
 
@@ -141,7 +143,7 @@ def teller(name: str) -> Callable[[dict], None]:
     return tell
 
 
-def photons_of(name: str) -> tuple[NDArray, object]:
+def photons_of(name: str) -> tuple[NDArray, Camera]:
     """The recording in photons (N, H, W) as the fit converted it, and its camera."""
     facts = load_facts(RUNS / name / "generator")
     with localization.open_movie(DATA / RECORDINGS[name].movie) as movie:
@@ -165,7 +167,7 @@ def threshold_at(scores: NDArray, allowed: float) -> float:
     return LEAST_SCORE if len(ordered) <= most else float(np.nextafter(ordered[most], np.inf))
 
 
-def left_over(locs: Localizations, frames: NDArray, psf: Psf, camera, pixel_um: float) -> float:
+def left_over(locs: Localizations, frames: NDArray, psf: Psf, camera: Camera, pixel_um: float) -> float:
     """Mean square of what is left of the frames without the found emitters and a smooth level, over the noise."""
     most = max(1, int(np.bincount(locs.frame, minlength=len(frames)).max()))
 
@@ -189,6 +191,21 @@ def left_over(locs: Localizations, frames: NDArray, psf: Psf, camera, pixel_um: 
     return float(np.mean(values))
 
 
+def told_of(kept: Localizations, what: Recording, frames: NDArray, psf: Psf, camera: Camera, pixel_um: float) -> dict:
+    """What is told of a list: how many there are, the share with a neighbour within `NEAR_UM` (split emitters, more
+    often than not), the resolution of its halves, and what it leaves of the frames."""
+    near = []
+    for k in np.unique(kept.frame):
+        xy = np.stack([kept.x_um, kept.y_um], axis=1)[kept.frame == k]
+        near.append(cKDTree(xy).query(xy, k=2)[0][:, 1] < NEAR_UM)
+    return {
+        "detections_per_frame": round(kept.frame.size / len(frames), 2),
+        "share_within_150_nm": round(float(np.mean(np.concatenate(near))), 3) if near else None,
+        "frc": ring_correlation(kept, what.frc_pixel_um),
+        "chi2_left": round(left_over(kept, frames, psf, camera, pixel_um), 4),
+    }
+
+
 def measured(name: str) -> dict:
     """Everything that is told of one recording."""
     what, folder = RECORDINGS[name], RUNS / name
@@ -207,6 +224,8 @@ def measured(name: str) -> dict:
         psf = fitted.psf if arm == "generated" else run_psf(run_of(folder / "generator", arm, _psf(what), 1))
         log = [json.loads(line) for line in (folder / arm / "log.jsonl").read_text().splitlines()]
         own: dict = {"training_seconds": round(log[-1]["seconds"], 1), "steps": log[-1]["step"]}
+        likely = localization.select(found, found.score >= DEFAULT_SCORE)
+        own["at_default"] = {"threshold": DEFAULT_SCORE, **told_of(likely, what, frames, psf, camera, pixel_um)}
         if what.empty:
             empty = in_empty(found, what.empty, pixel_um)
             own["at_rates"] = []
@@ -217,18 +236,14 @@ def measured(name: str) -> dict:
                     "false_per_um2": rate,
                     "threshold": round(cut, 4),
                     "false": int((found.score[empty] >= cut).sum()),
+                    "detections_per_frame": round(kept.frame.size / len(frames), 2),
                 }
-                told["detections_per_frame"] = round(kept.frame.size / len(frames), 2)
                 if rate == TARGET:
-                    own["frc"] = ring_correlation(kept, what.frc_pixel_um)
-                    own["chi2_left"] = round(left_over(kept, frames, psf, camera, pixel_um), 4)
+                    told |= told_of(kept, what, frames, psf, camera, pixel_um)
                     own["per_frame"] = np.bincount(kept.frame, minlength=len(frames)).tolist()
                 own["at_rates"].append(told)
         if what.truth is not None:
             own["truth"] = against_truth(found, what, len(frames))
-            likely = localization.select(found, found.score >= own["truth"]["best_threshold"])
-            own["frc"] = ring_correlation(likely, what.frc_pixel_um)
-            own["chi2_left"] = round(left_over(likely, frames, psf, camera, pixel_um), 4)
         row["arms"][arm] = own
     if what.empty and len(frames) > 1:
         row["generated_over_naive"] = ratio(*(row["arms"][arm]["per_frame"] for arm in ("generated", "naive")))
