@@ -12,6 +12,7 @@ import tifffile
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))  # its folder holds the made generator
 from made_generator import CONFIG, CROP, small_networks, write_generator
 
+import nets
 from experiments import cli
 from experiments.generate import generator_presets, load_generator
 from experiments.on_scenes import decoder_for, load_on_scenes, scenes_experiment
@@ -19,7 +20,7 @@ from experiments.toml import to_toml
 from localization import read
 from optics.psf_io import save_psf
 from training import ConfigError, PsfConfig, RunConfig
-from training.build import build_net, check_receptive_field
+from training.build import build_net
 from training.scene_run import generator_psf
 
 
@@ -159,4 +160,4 @@ def test_fit_sample_and_train_from_the_command_line(tmp_path, capsys):
 def test_the_decoder_of_a_generators_scenes_sees_the_whole_psf(stamp_px):
     """Training on them refuses one that does not, as it would for an 81 px Tetrapod behind the default decoder."""
     decoder = decoder_for(PsfConfig(stamp_px=stamp_px))
-    check_receptive_field(decoder, build_net(RunConfig(decoder=decoder)), stamp_px)
+    assert nets.receptive_field_px(build_net(RunConfig(decoder=decoder))) >= stamp_px
