@@ -8,7 +8,8 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Many tests, and the commands that they start, compile the same programs: what one has compiled is kept until the suite
-# ends (two files of repeats: 185 to 141 processor seconds; the whole suite was not compared). Each worker has a folder of its own: two writers of one entry would spoil it.
+# ends (two files of repeats: 185 to 141 processor seconds; the whole suite was not compared). Each worker has a folder
+# of its own: two writers of one entry would spoil it.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] += "/" + os.environ["PYTEST_XDIST_WORKER"]
 elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
