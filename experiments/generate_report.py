@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from experiments.page import Figures, page, table
 from experiments.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
+from nets.dlp import Ranges
 from training.loop import write_text
 from training.scene_config import GeneratorConfig
 from training.scene_files import read_arrays
@@ -118,7 +119,12 @@ def draw_laws(bank: dict[str, NDArray], config: GeneratorConfig, path: Path) -> 
     axes[1].locator_params(axis="y", integer=True)
     axes[1].set_ylabel("crops")
     if config.deep:
-        axes[2].hist(place[:, 2], bins=np.linspace(config.z_min_um, config.z_max_um, 30), color=FIXED_COLOURS[0])
+        ranges = Ranges(config.microscope.pixel_um, (config.z_min_um, config.z_max_um), config.deep)
+        axes[2].hist(
+            np.asarray(ranges.depth_um(place[:, 2])),
+            bins=np.linspace(config.z_min_um, config.z_max_um, 30),
+            color=FIXED_COLOURS[0],
+        )
         axes[2].set_xlabel("z (µm)")
         axes[2].set_ylabel("emitters")
     save_png(figure, path)

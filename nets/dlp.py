@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.stats import norm
 from numpy.typing import NDArray
 
 from nets.dlp_blocks import Dense, GlimpseDecoder, PictureDecoder, Stem
@@ -38,11 +39,25 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True)
 class Ranges:
-    """What particles may be: `pixel_um`, depths `z_um`; `deep` False where all lie in one plane."""
+    """What particles may be: `pixel_um`, depths `z_um`; `deep` False where all lie in one plane.
+
+    Depths even over the range are the normal law's of a score: Phi(score) of the way from the lowest to the highest.
+    """
 
     pixel_um: float
     z_um: tuple[float, float]
     deep: bool
+
+    def depth_um(self, score: jax.Array | NDArray) -> jax.Array:
+        """The depth of a score, of the same shape; the middle where all lie in one plane."""
+        low, high = self.z_um
+        way = norm.cdf(score) if self.deep else 0.5 + 0 * score
+        return low + (high - low) * jnp.asarray(way)
+
+    def score(self, z_um: jax.Array | NDArray) -> jax.Array:
+        """The score of a depth; of one at the range's end or beyond, that of 2 % inside it."""
+        low, high = self.z_um
+        return norm.ppf(jnp.clip((jnp.asarray(z_um) - low) / max(high - low, 1e-9), 0.02, 0.98))
 
 
 class Dlp(nn.Module):
@@ -54,7 +69,7 @@ class Dlp(nn.Module):
         c = self.config
         self.attribute_stem = Stem(c.glimpse_widths, out=c.trunk_out)
         self.attribute_trunk = Dense((c.hidden,) * 3, first_linear=True, last_relu=True)
-        # offset x, y, z, log photons with their spreads, presence, haze brightness and size with theirs
+        # offset x, y, depth's score, log photons with their spreads, presence, haze brightness and size with theirs
         self.attribute_heads = nn.Dense(13, kernel_init=nn.initializers.normal(0.01))
         self.feature_stem = Stem(c.glimpse_widths, out=c.trunk_out, residual=c.feature_residual)
         self.feature_trunk = Dense((c.hidden,) * 3, first_linear=True, last_relu=True)
@@ -148,19 +163,18 @@ def encode(config: DlpConfig, variables: dict[str, Any], seen: Seen, ranges: Ran
     )
     heads, look = _apply(config, variables, Dlp.particles, _compressed(glimpses))
     raw, raw_noise = _apply(config, variables, Dlp.frame, _compressed(jnp.stack([seen.relative, seen.rest], -1))[None])
-    low, high = ranges.z_um
     # log photons may differ from the matched filter's by a factor of e^2: its depth may be that of another template
-    span = jnp.array([config.offset_px * pixel_um] * 2 + [0.5 * (high - low) if ranges.deep else 0.0, 2.0])
+    span = jnp.array([config.offset_px * pixel_um] * 2 + [2.0 if ranges.deep else 0.0, 2.0])
     start = jnp.concatenate(
         [
             jnp.zeros_like(proposals.xyz_um[:, :2]),
-            proposals.xyz_um[:, 2:],
+            ranges.score(proposals.xyz_um[:, 2:]),
             jnp.log(jnp.maximum(proposals.photons, 1.0))[:, None],
         ],
         axis=1,
     )
     mean = start + span * jnp.tanh(heads[:, :4])
-    scale = jnp.log(jnp.array([0.2 * pixel_um, 0.2 * pixel_um, max(0.1 * (high - low), 0.01), 0.2]))
+    scale = jnp.log(jnp.array([0.2 * pixel_um, 0.2 * pixel_um, 0.3, 0.2]))
     spread = scale + jnp.clip(heads[:, 4:8], *_LOG_STD)
     # S^2 / 2 nats speak for an emitter, some ten against one of the many places where it could have been; another
     # twenty so that an unlearned background begins without emitters, which would not give its light back
@@ -168,7 +182,7 @@ def encode(config: DlpConfig, variables: dict[str, Any], seen: Seen, ranges: Ran
     return Posterior(
         anchor_um=proposals.xyz_um[:, :2],
         presence=0.5 * evidence + heads[:, 8],
-        place=Normal(mean.at[:, 2].set(jnp.clip(mean[:, 2], low, high)), spread),
+        place=Normal(mean, spread),
         haze=Normal(heads[:, 9:11] + jnp.array([-2.0, 0.0]), jnp.clip(heads[:, 11:13] - 1.0, *_LOG_STD)),
         look=Normal(look[:, : config.features], jnp.clip(look[:, config.features :] - 1.0, *_LOG_STD)),
         background=_shifted(_halves(raw[0], -2.0), _cell_level(config, seen.relative)),

@@ -103,9 +103,9 @@ class Posterior:
     """What is believed about one frame, K particles: every leaf but `anchor_um` may be refined by descent.
 
     `anchor_um` (K, 2): x and y of the proposals. `presence` (K,): logit that there is an emitter. `place` (K, 4):
-    x and y from the anchor (um), z (um), log photons. `haze` (K, 2): logit of its brightness, log of its size; `look`
-    (K, F) its appearance. `background` (h, w, C), or (1, 1, code): latents of the level. `noise` (h, w): log of the
-    read variance over the camera's, on the grid's cells.
+    x and y from the anchor (um), the depth's score (`Ranges.depth_um`), log photons. `haze` (K, 2): logit of its
+    brightness, log of its size; `look` (K, F) its appearance. `background` (h, w, C), or (1, 1, code): latents of the
+    level. `noise` (h, w): log of the read variance over the camera's, on the grid's cells.
     """
 
     anchor_um: jax.Array

@@ -13,6 +13,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from nets.dlp_types import Draw, Posterior
 from optics import Camera, Emitters, Psf, adu_to_photons, render_scenes, sample_camera, sample_camera_differentiable
@@ -22,7 +23,24 @@ from training.scenes import Frames
 
 _KEPT = 0.5  # probability from which a slot counts as an emitter of the movie
 _LOG_JITTER = 0.15  # of a drawn brightness: the pool holds estimates of some hundred emitters, not the law itself
-_DIM_SHARE, _DIM_LEAST = 0.15, 0.3  # emitters that are dimmed, and how far: those that the fit was too unsure to keep
+
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """What a movie's emitters are over those that the fit believes in: factors of their number, of their median
+    brightness and of the spread of its logarithm (`training.scene_law`)."""
+
+    number: float = 1.0
+    light: float = 1.0
+    spread: float = 1.0
+
+    def of_movie(self, log_photons: NDArray) -> NDArray:
+        """Log photons (M,) of the movie's emitters from those that are believed in."""
+        middle = log_photons.mean()
+        return middle + math.log(self.light) + self.spread * (log_photons - middle)
+
+
+_AS_BELIEVED = Law()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +63,9 @@ class DrawSettings:
 class GeneratedScenes:
     """A fitted scene model as a source of frames; made by `make_scenes`.
 
-    `bank` has leaves (F, ...). `pool` (M, 2): log photons and z of the movie's emitters, `counts` (F,) how many each
-    frame has. `psf` is the movie's own, as fitted. `density`, `brightness`, `jitter_um` and `even_share` (of frames
-    with emitters anywhere) are data.
+    `bank` has leaves (F, ...). `pool` (M, 2): log photons and z of the movie's emitters, `counts` (F,) how many are
+    expected in each frame. `psf` is the movie's own, as fitted. `density`, `brightness`, `jitter_um` and `even_share`
+    (of frames with emitters anywhere) are data.
     """
 
     model: SceneModel
@@ -77,14 +95,16 @@ def make_scenes(
     bank_px: int,
     frame_px: int,
     settings: DrawSettings = DrawSettings(),
+    law: Law = _AS_BELIEVED,
 ) -> GeneratedScenes:
-    """A source of frames of `frame_px`, cut from crops of `bank_px`. Raises `ValueError` where no emitter was found."""
+    """A source of frames of `frame_px`, cut from crops of `bank_px`; `law` says how the movie's emitters differ from
+    those that `bank` believes in. Raises `ValueError` where it believes in none."""
     kept = np.asarray(jax.nn.sigmoid(bank.presence)) > _KEPT
     place = np.asarray(bank.place.mean)
-    depth = np.clip(place[..., 2], *model.ranges.z_um)
+    depth = np.asarray(model.ranges.depth_um(place[..., 2]))
     if not kept.any():
         raise ValueError("no frame has an emitter that the model believes in: nothing to draw brightness from")
-    counts = kept.sum(axis=1)
+    counts = law.number * kept.sum(axis=1)
     share = min(1.0, (frame_px / bank_px) ** 2)
     most = float(counts.max()) * settings.density * share
     return GeneratedScenes(
@@ -92,7 +112,7 @@ def make_scenes(
         variables=variables,
         movie=movie,
         bank=bank,
-        pool=jnp.asarray(np.stack([place[kept][:, 3], depth[kept]], axis=1)),
+        pool=jnp.asarray(np.stack([law.of_movie(place[kept][:, 3]), depth[kept]], axis=1)),
         counts=jnp.asarray(counts),
         psf=psf,
         density=jnp.asarray(settings.density, dtype=float),
@@ -169,10 +189,8 @@ def _draw_emitters(
     even = jax.random.bernoulli(keys[4], scenes.even_share)
     xy_um = jnp.where(even | ~inside, anywhere, near)
     log_photons, z_pool = scenes.pool[jax.random.randint(keys[5], (n,), 0, len(scenes.pool))].T
-    key_jitter, key_dim, key_least, key_z = jax.random.split(keys[6], 4)
+    key_jitter, key_z = jax.random.split(keys[6])
     light = jnp.exp(log_photons + _LOG_JITTER * jax.random.normal(key_jitter, (n,)))
-    dimmed = jax.random.bernoulli(key_dim, _DIM_SHARE, (n,))
-    light = light * jnp.where(dimmed, jax.random.uniform(key_least, (n,), minval=_DIM_LEAST, maxval=1.0), 1.0)
     low, high = scenes.model.ranges.z_um
     z = jax.random.uniform(key_z, (n,), minval=low, maxval=high) if scenes.depths == "even" else z_pool
     if not scenes.model.ranges.deep:

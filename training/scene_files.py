@@ -18,11 +18,11 @@ from nets.dlp_types import Normal, Posterior
 from optics import Psf, make_camera
 from optics.psf_io import load_psf
 from training.config import CameraConfig, ConfigError, MicroscopeConfig, RunConfig, from_dict
-from training.generated_scenes import DrawSettings, GeneratedScenes, make_scenes
+from training.generated_scenes import DrawSettings, GeneratedScenes, Law, make_scenes
 from training.scene_config import GeneratorConfig
 from training.scene_model import Movie, SceneModel, Variables
 
-FORMAT = "colocus-generator-2"
+FORMAT = "colocus-generator-3"
 SHIPPED = Path(__file__).parent / "generators"
 _AS_IT_IS = DrawSettings()
 _NORMALS = ("place", "haze", "look", "background", "noise")
@@ -33,7 +33,8 @@ class GeneratorFacts:
     """What a fitted generator says of itself (generator.json), beyond its configuration.
 
     `camera` turns the movie's counts into photons. `photons`, `background`: low, middle, high (percentiles 2, 50, 98)
-    of emitters and of pixels; `counts` least, mean and most emitters a crop.
+    of emitters and of pixels; `counts` least, mean and most emitters a crop; both of the movie's emitters, which differ
+    from those that the posteriors believe in by `law`.
     """
 
     config: GeneratorConfig
@@ -45,6 +46,7 @@ class GeneratorFacts:
     photons: tuple[float, ...]
     background: tuple[float, ...]
     counts: tuple[float, ...]
+    law: Law = Law()
     format: str = FORMAT
 
     @property
@@ -180,7 +182,7 @@ def load_scenes(folder: str | os.PathLike, frame_px: int, settings: DrawSettings
         )
     return make_scenes(
         fitted.model, fitted.variables, fitted.movie, fitted.bank, fitted.psf,
-        bank_px=side, frame_px=frame_px, settings=settings,
+        bank_px=side, frame_px=frame_px, settings=settings, law=fitted.facts.law,
     )  # fmt: skip
 
 

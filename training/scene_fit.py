@@ -15,6 +15,7 @@ from nets import dlp
 from nets.dlp import Seen
 from nets.dlp_types import Normal, Posterior
 from optics.pytree import pytree, replace
+from training.scene_field import field_divergence
 from training.scene_model import (
     KlWeights,
     Movie,
@@ -71,7 +72,7 @@ def start_movie(model: SceneModel, seen: Seen) -> Movie:
     spread = jnp.clip(jnp.nan_to_num(jnp.nanstd(log_light), nan=0.5), 0.2, 1.5)
     middle = jnp.nan_to_num(jnp.nanmedian(log_light), nan=jnp.log(1000.0))
     count = jnp.maximum(sure.sum(axis=-1).mean(), 0.1)
-    return Movie(jnp.log(count), middle, jnp.log(spread), jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+    return Movie(jnp.log(count), middle, jnp.log(spread), *(jnp.zeros(()) for _ in range(5)))
 
 
 def see_all(model: SceneModel, frames: jax.Array) -> Seen:
@@ -137,12 +138,12 @@ def refine(
     model: SceneModel,
     state: FitState,
     frames: jax.Array,
-    seen: Seen,
+    seen: Seen | None,
     settings: FitSettings,
     start: Posterior | None = None,
 ) -> Posterior:
-    """What is believed about each frame, leaves (F, ...): the networks' answer, or `start`, improved by descent on its
-    bound."""
+    """What is believed about each frame, leaves (F, ...): `start`, or the networks' answer to `seen`, improved by
+    descent on its bound."""
     count = len(frames)
     parts = []
     for first in range(0, count, _CHUNK):
@@ -202,8 +203,9 @@ def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.
     """What all frames (F, H, W) share, anew, from what is believed about each of them (leaves (F, ...)).
 
     The networks' answers explain a frame less well than refined ones, and what they leave looks like noise while they
-    are trained. Number and brightness of the emitters have a closed form. The noise's gain and read variance maximise
-    the likelihood of what is left of the frames less what is smooth of it: noise is white, what a model misses is not.
+    are trained. Number and brightness of the emitters have a closed form; how rough and wide the backgrounds are
+    minimises their cost. The noise's gain and read variance maximise the likelihood of what is left of the frames less
+    what is smooth of it: noise is white, what a model misses is not.
     """
     p = jax.nn.sigmoid(bank.presence)
     light, spread = bank.place.mean[..., 3], bank.place.log_std[..., 3]
@@ -230,7 +232,33 @@ def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.
         return float(value), np.asarray(slope, np.float64)
 
     gain, read = scipy.optimize.minimize(nats, begin, jac=True, bounds=bounds, method="L-BFGS-B").x
-    return replace(movie, log_gain=jnp.asarray(gain, rate.dtype), log_read=jnp.asarray(read, rate.dtype))
+    movie = replace(movie, log_gain=jnp.asarray(gain, rate.dtype), log_read=jnp.asarray(read, rate.dtype))
+    return _learn_field(model, movie, bank.background)
+
+
+def _learn_field(model: SceneModel, movie: Movie, level: Normal) -> Movie:
+    """With how rough and how wide the backgrounds are whose posteriors have leaves (F, h, w, C)."""
+    if model.config.background == "code" or not model.branches.background:
+        return movie
+    begin = np.array([movie.log_rough, movie.log_range], np.float64)
+
+    def nats(pair):
+        value, slope = _field_cost(jnp.asarray(pair, level.mean.dtype), level.mean[..., 0], level.log_std[..., 0])
+        return float(value), np.asarray(slope, np.float64)
+
+    found = scipy.optimize.minimize(nats, begin, jac=True, bounds=[(-8.0, 8.0), (-2.0, 5.0)], method="L-BFGS-B").x
+    rough, wide = (jnp.asarray(value, level.mean.dtype) for value in found)
+    return replace(movie, log_rough=rough, log_range=wide)
+
+
+@jax.jit
+def _field_cost(pair: jax.Array, mean: jax.Array, log_std: jax.Array):
+    """Mean cost of backgrounds (F, h, w) in nats and its slope, of (log roughness, log range)."""
+
+    def cost(pair):
+        return jax.vmap(lambda m, s: field_divergence(m, s, pair[0], pair[1]))(mean, log_std).mean()
+
+    return jax.value_and_grad(cost)(pair)
 
 
 @jax.jit

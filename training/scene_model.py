@@ -26,6 +26,7 @@ from optics.matched_filter import Templates, local_background, propose
 from optics.psf_table import PsfTable, weights
 from optics.pytree import pytree, static
 from optics.render import lay_stamps
+from training.scene_field import field_divergence
 
 Variables = dict[str, Any]
 HAZE_LOGIT, HAZE_SIZE_STD, NOISE_STD, GAIN_STD, READ_STD = -2.0, 0.3, 0.3, 0.05, 1.0
@@ -60,7 +61,8 @@ class Branches:
 class Movie:
     """What is the same in all frames of a movie, and learned: logs of the emitters expected in a frame, of their
     photons' median and their log-normal spread, of the haze's brightness over the level, of the noise's gain over the
-    camera's, and of the read variance over the camera's (no less than 1 electron^2)."""
+    camera's, of the read variance over the camera's (no less than 1 electron^2), and of the background's roughness and
+    range in cells (`scene_field`)."""
 
     log_count: jax.Array
     log_photons: jax.Array
@@ -68,6 +70,8 @@ class Movie:
     log_haze: jax.Array
     log_gain: jax.Array
     log_read: jax.Array
+    log_rough: jax.Array
+    log_range: jax.Array
 
 
 @pytree
@@ -200,10 +204,8 @@ def _draw(
     background: jax.Array,
     noise: jax.Array,
 ) -> Draw:
-    low, high = model.ranges.z_um
-    z = jnp.clip(place[:, 2:3], low, high) if model.ranges.deep else jnp.full_like(place[:, 2:3], 0.5 * (low + high))
     return Draw(
-        xyz_um=jnp.concatenate([posterior.anchor_um + place[:, :2], z], axis=1),
+        xyz_um=jnp.concatenate([posterior.anchor_um + place[:, :2], model.ranges.depth_um(place[:, 2:3])], axis=1),
         photons=jnp.exp(jnp.clip(place[:, 3], 0.0, 16.0)),
         presence=jax.nn.sigmoid(posterior.presence),
         haze=haze,
@@ -272,12 +274,11 @@ def divergences(model: SceneModel, movie: Movie, posterior: Posterior, shape: tu
     p = jnp.exp(log_p)
     entropy = p * log_p + jnp.exp(log_q) * log_q
     presence = jnp.sum(entropy - p * movie.log_count) + jnp.exp(movie.log_count)
-    low, high = model.ranges.z_um
     side_um = [n * model.ranges.pixel_um for n in shape]
     sharp = -0.5 * (_LOG_2PI + 1) - posterior.place.log_std  # minus the entropy of each coordinate
     place = sharp[:, 0] + sharp[:, 1] + math.log(side_um[0] * side_um[1])
     if model.ranges.deep:
-        place = place + sharp[:, 2] + math.log(high - low)
+        place = place + _gaussian_kl(posterior.place.mean[:, 2], posterior.place.log_std[:, 2], 0.0, 0.0)
     photons = _gaussian_kl(
         posterior.place.mean[:, 3], posterior.place.log_std[:, 3], movie.log_photons, movie.log_spread
     )
@@ -293,7 +294,7 @@ def divergences(model: SceneModel, movie: Movie, posterior: Posterior, shape: tu
         "photons": jnp.sum(p * photons),
         "haze": haze.sum(),
         "look": _gaussian_kl(posterior.look.mean, posterior.look.log_std, 0.0, 0.0).sum(),
-        "background": _gaussian_kl(posterior.background.mean, posterior.background.log_std, 0.0, 0.0).sum(),
+        "background": _background_kl(model, movie, posterior.background),
         "noise": _gaussian_kl(posterior.noise.mean, posterior.noise.log_std, 0.0, math.log(NOISE_STD)).sum(),
     }
     off = {
@@ -303,6 +304,14 @@ def divergences(model: SceneModel, movie: Movie, posterior: Posterior, shape: tu
     }
     off["noise"] = not model.branches.noise
     return {name: jnp.zeros(()) if off.get(name) else value for name, value in found.items()}
+
+
+def _background_kl(model: SceneModel, movie: Movie, background: Normal) -> jax.Array:
+    """Of a grid, the first latent is the log level, a random field; the others, and a code, are independent."""
+    if model.config.background == "code":
+        return _gaussian_kl(background.mean, background.log_std, 0.0, 0.0).sum()
+    level = field_divergence(background.mean[..., 0], background.log_std[..., 0], movie.log_rough, movie.log_range)
+    return level + _gaussian_kl(background.mean[..., 1:], background.log_std[..., 1:], 0.0, 0.0).sum()
 
 
 def _gaussian_kl(mean: jax.Array, log_std: jax.Array, mean_0: Any, log_std_0: Any) -> jax.Array:

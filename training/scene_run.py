@@ -24,20 +24,23 @@ from optics.pytree import replace
 from training.build import build_psf, file_path
 from training.checkpoint import Checkpoints, latest_step, restore
 from training.config import ConfigError, MicroscopeConfig, from_dict, to_dict
+from training.generated_scenes import Law
 from training.loop import Report, TimeLimit, write_text
 from training.scene_config import GeneratorConfig
 from training.scene_crops import Crops, read_crops
 from training.scene_files import GeneratorFacts, flat, write_arrays
 from training.scene_fit import FitState, init_fit, learn_movie, make_fit_step, refine, see_all
+from training.scene_law import learn_law
 from training.scene_model import SceneModel
 from training.scene_psf import PsfReport, bright_stamps, learn_residual
+from training.scene_search import search
 from training.scene_summary import Judged, examples, judge, summary
 
 _FLAT_UM = 0.01  # half the depth of the table for emitters in one plane
 _REFINED_AT_A_TIME = 8
 _SURE, _LEAST_SHARE = 6.0, 0.2  # standard deviations of an emitter; share of crops that must show one
 _DARKEST = 0.5  # photons a pixel: the least level that others are measured by
-_FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG, _TOLD_TAG = 11, 12, 13, 14
+_FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG, _TOLD_TAG, _SEARCH_TAG, _LAW_TAG = 11, 12, 13, 14, 15, 16
 
 
 def generator_psf(config: GeneratorConfig) -> Psf:
@@ -163,13 +166,12 @@ def fit_scenes(
     tell("stage", stage="comparing the PSF with the brightest emitters")
     given = psf
     psf, found = _psf_report(config, given, model, state, bank, frames)
-    what, start = "refining with the noise that is left", bank
     if psf is not given:
         tell("stage", stage="tabulating the learned PSF")
         model = replace(make_model(config, psf, crops), radius_px=model.radius_px, block_px=model.block_px)
         seen = see_all(model, frames)
-        what, start = "refining with the learned PSF", None
-    bank = believe(state, model, frames, seen, _FIT_TAG, what, start)
+        bank = believe(state, model, frames, seen, _FIT_TAG, "refining with the learned PSF")
+    before, bank = state, believe(state, model, frames, seen, _SEARCH_TAG, "looking again for emitters", bank)
     state = shared(state, model, bank)
     key_told = jax.random.fold_in(jax.random.key(config.seed), _TOLD_TAG)
     judged = judge(key_told, model, state, bank, frames)
@@ -177,19 +179,23 @@ def fit_scenes(
         raise LocalizationError(
             "the model believes in no emitter of this movie: is it the right PSF, and are camera gain and offset right?"
         )
+    tell("stage", stage="asking of drawn frames what was asked of the movie's")
+    key_law = jax.random.fold_in(jax.random.key(config.seed), _LAW_TAG)
+    law = learn_law(key_law, model, before, state.movie, bank, psf, config.crop_px, config.fit)
     judged_held = None
     if len(held):
         held_seen = see_all(model, held)
         held_bank = believe(state, model, held, held_seen, _HELD_OUT_TAG, "refining held-out crops")
+        held_bank = believe(state, model, held, held_seen, _SEARCH_TAG, "looking again in held-out crops", held_bank)
         judged_held = judge(key_told, model, state, held_bank, held)
     tell("stage", stage="writing")
-    metrics = summary(config, crops, model, state, judged, judged_held, found)
+    metrics = summary(config, crops, model, state, judged, judged_held, found, law)
     metrics["seconds"] = time.perf_counter() - started
     write_arrays(folder / "networks.npz", {**flat(state.variables, "variables"), **flat(state.movie, "movie")})
     write_arrays(folder / "bank.npz", {**flat(bank, "bank"), "fit_at": crops.fit_at, "held_out_at": crops.held_out_at})
     save_psf(folder / "psf.npz", psf, notes={"from": "colocus generate fit"})
     write_arrays(folder / "examples.npz", examples(key_told, model, state, bank, frames, judged))
-    facts = _facts(config, crops, model, judged)
+    facts = _facts(config, crops, model, judged, law)
     write_text(folder / "generator.json", json.dumps(to_dict(facts), indent=1) + "\n")
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # networks.npz has what they were for
@@ -260,7 +266,7 @@ def _refine(
     deadline_s: float | None,
     start: Posterior | None,
 ) -> Posterior:
-    """`refine`, some frames at a time, so that it can say how far it is and stop."""
+    """`refine`, or `search` from `start`, some frames at a time, so that it can say how far it is and stop."""
     key = jax.random.fold_in(jax.random.key(config.seed), tag)
     parts, count = [], len(frames)
     for first in range(0, count, _REFINED_AT_A_TIME):
@@ -268,7 +274,11 @@ def _refine(
             raise TimeLimit("stopped while crops were refined; to be resumed from the last checkpoint")
         some = slice(first, min(first + _REFINED_AT_A_TIME, count))
         part, begin = jax.tree.map(lambda leaf: leaf[some], (seen, start))  # noqa: B023
-        parts.append(refine(key, model, state, frames[some], part, config.fit, begin))
+        parts.append(
+            refine(key, model, state, frames[some], part, config.fit)
+            if start is None
+            else search(key, model, state, frames[some], begin, config.fit)
+        )
         tell(step=some.stop, steps=count)
     whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(whole)):
@@ -293,9 +303,9 @@ def _psf_report(
     return (learned if config.learn_psf and found.improves and not found.suspect else psf), found
 
 
-def _facts(config: GeneratorConfig, crops: Crops, model: SceneModel, judged: Judged) -> GeneratorFacts:
+def _facts(config: GeneratorConfig, crops: Crops, model: SceneModel, judged: Judged, law: Law) -> GeneratorFacts:
     low, high = model.ranges.z_um
-    counts = judged.counts
+    counts, photons = law.number * judged.counts, np.exp(law.of_movie(np.log(judged.photons)))
     return GeneratorFacts(
         config=config,
         camera=crops.camera,
@@ -303,9 +313,10 @@ def _facts(config: GeneratorConfig, crops: Crops, model: SceneModel, judged: Jud
         level=float(model.level),
         radius_px=model.radius_px,
         block_px=model.block_px,
-        photons=tuple(float(v) for v in np.percentile(judged.photons, [2, 50, 98])),
+        photons=tuple(float(v) for v in np.percentile(photons, [2, 50, 98])),
         background=tuple(float(v) for v in judged.background),
         counts=(float(counts.min()), float(counts.mean()), float(counts.max())),
+        law=law,
     )
 
 

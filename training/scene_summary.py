@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nets.dlp_types import Posterior
+from training.generated_scenes import Law
 from training.scene_config import GeneratorConfig
 from training.scene_crops import Crops
 from training.scene_fit import FitState
@@ -66,14 +67,12 @@ def judge(key: jax.Array, model: SceneModel, state: FitState, bank: Posterior, f
     place = np.asarray(bank.place.mean)[sure]
     around = np.asarray(parts.haze + parts.background)
     low, middle, high = (float(v) for v in np.percentile(around, [2, 50, 98]))
-    low_um, high_um = model.ranges.z_um
-    z_um = np.clip(place[:, 2], low_um, high_um) if model.ranges.deep else np.full(len(place), 0.5 * (low_um + high_um))
     emitters, haze, background = (float(part.mean()) for part in (parts.emitters, parts.haze, parts.background))
     return Judged(
         chi2=np.asarray((residual**2).mean(axis=(1, 2))),
         counts=sure.sum(axis=1),
         photons=np.exp(place[:, 3]),
-        z_um=z_um,
+        z_um=np.asarray(model.ranges.depth_um(place[:, 2])),
         background=(low, middle, high),
         light=(emitters, haze, background),
     )
@@ -111,6 +110,7 @@ def summary(
     judged: Judged,
     held_out: Judged | None,
     psf: PsfReport | None,
+    law: Law,
 ) -> dict[str, Any]:
     """The numbers of metrics.json, with `warnings` in words."""
     movie = state.movie
@@ -121,6 +121,7 @@ def summary(
         "held_out_crops": len(crops.held_out),
         "emitters_per_crop": {"mean": float(judged.counts.mean()), "std": float(judged.counts.std())},
         "emitters_per_um2": float(judged.counts.mean() / area_um2),
+        "drawn_over_believed": dataclasses.asdict(law),
         "photons": {
             "law": {"median": math.exp(float(movie.log_photons)), "log_std": math.exp(float(movie.log_spread))},
             "percentiles_2_50_98": np.percentile(judged.photons, [2, 50, 98]).tolist(),

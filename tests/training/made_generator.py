@@ -69,7 +69,7 @@ def write_generator(folder, config: GeneratorConfig = CONFIG, frames: int = 4) -
     sizes = config.networks()
     psf = generator_psf(config)
     zero = jnp.zeros(())
-    movie = Movie(jnp.log(2.0), jnp.log(1400.0), jnp.log(0.4), jnp.log(0.1), zero, zero)
+    movie = Movie(jnp.log(2.0), jnp.log(1400.0), jnp.log(0.4), jnp.log(0.1), zero, zero, zero, zero)
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda: init_dlp(jax.random.key(0), sizes))  # traced, not compiled
     variables = jax.tree.map(lambda leaf: 0.1 * rng.normal(size=leaf.shape), shapes)

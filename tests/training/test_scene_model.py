@@ -23,6 +23,7 @@ from optics import (
     tabulate_psf,
 )
 from optics.matched_filter import choose_depths, make_templates
+from training.scene_field import field_divergence
 from training.scene_model import (
     Branches,
     Components,
@@ -57,7 +58,7 @@ MODEL = SceneModel(
     config=CONFIG,
     ranges=Ranges(PIXEL_UM, (0.0, 0.4), True),
 )
-MOVIE = Movie(*(jnp.asarray(v) for v in (np.log(2.5), np.log(800.0), np.log(0.5), -0.3, 0.04, 0.2)))
+MOVIE = Movie(*(jnp.asarray(v) for v in (np.log(2.5), np.log(800.0), np.log(0.5), -0.3, 0.04, 0.2, -0.5, 1.0)))
 
 
 def posterior(presence=(1.0, -0.5, 2.0)) -> Posterior:
@@ -89,6 +90,23 @@ def kl(q, prior) -> float:
     m, s = q.mean(), q.std()
     return quad(lambda x: q.pdf(x) * (q.logpdf(x) - prior.logpdf(x)), m - 9 * s, m + 9 * s)[0]
 
+def test_even_depths_are_normal_scores():
+    """Depths of normal scores are even over the range (all ten tenths within four deviations), a depth's score leads
+    back to it, and a score's cost is that of its depth against an even law, by integration over depth."""
+    ranges = Ranges(0.1, (-0.5, 1.5), True)
+    depth = np.asarray(ranges.depth_um(jax.random.normal(jax.random.key(0), (20_000,))))
+    counts = np.histogram(depth, np.linspace(-0.5, 1.5, 11))[0]
+    assert np.abs(counts - 2000).max() < 4 * np.sqrt(2000)
+    some = np.linspace(-0.4, 1.4, 7)
+    np.testing.assert_allclose(np.asarray(ranges.depth_um(ranges.score(some))), some, atol=1e-6)
+    assert np.all(np.isfinite(np.asarray(ranges.score(np.array([-9.0, -0.5, 1.5, 9.0])))))
+    mean, std = 0.8, 0.4
+    z = np.linspace(-0.5, 1.5, 200_001)[1:-1]
+    score = stats.norm.ppf((z + 0.5) / 2)
+    density = stats.norm(mean, std).pdf(score) / stats.norm.pdf(score) / 2
+    by_depth = np.sum(density * np.log(np.maximum(density * 2, 1e-300))) * (z[1] - z[0])
+    assert by_depth == pytest.approx(kl(stats.norm(mean, std), stats.norm(0, 1)), rel=1e-3)
+
 
 def test_presence_and_place_cost_what_the_point_process_says():
     """KL of the slots from a Poisson process, summed by brute force over all eight subsets of three slots: the closed
@@ -97,12 +115,13 @@ def test_presence_and_place_cost_what_the_point_process_says():
     p = 1 / (1 + np.exp(-np.asarray(POSTERIOR.presence)))
     mean, std = np.asarray(POSTERIOR.place.mean), np.exp(np.asarray(POSTERIOR.place.log_std))
     rate = 2.5
-    area_um3 = SHAPE[0] * SHAPE[1] * PIXEL_UM**2 * 0.4
-    # over each particle's Gaussian: log q by its entropy, place and depth even over the box, photons by integration
+    area_um2 = SHAPE[0] * SHAPE[1] * PIXEL_UM**2
+    # over each particle's Gaussian: log q by its entropy, places even over the frame, depth and photons by integration
     one = []
     for m, s in zip(mean, std, strict=True):
-        entropy = sum(stats.norm(scale=w).entropy() for w in s[:3])
-        one.append(np.log(area_um3) - entropy + kl(stats.norm(m[3], s[3]), stats.norm(np.log(800), 0.5)))
+        entropy = sum(stats.norm(scale=w).entropy() for w in s[:2])
+        depth = kl(stats.norm(m[2], s[2]), stats.norm(0, 1))
+        one.append(np.log(area_um2) - entropy + depth + kl(stats.norm(m[3], s[3]), stats.norm(np.log(800), 0.5)))
     total = 0.0
     for on in itertools.product([0, 1], repeat=3):
         q = np.prod([a if b else 1 - a for a, b in zip(p, on, strict=True)])
@@ -112,10 +131,14 @@ def test_presence_and_place_cost_what_the_point_process_says():
 
 
 def test_gaussian_divergences_against_scipy():
-    """Background, look and noise: KL of Gaussians by numerical integration of one of each."""
+    """Look, noise, and of the background all latents but the level's (a random field, see test_scene_field): KL of
+    Gaussians by numerical integration of one of each."""
     costs = divergences(MODEL, MOVIE, POSTERIOR, SHAPE)
-    for name, spread in (("background", 1.0), ("look", 1.0), ("noise", 0.3)):
-        part = getattr(POSTERIOR, name)
+    level, rest = (Normal(*(leaf[..., k] for leaf in jax.tree.leaves(POSTERIOR.background))) for k in (0, np.s_[1:]))
+    costs["background"] -= field_divergence(level.mean, level.log_std, MOVIE.log_rough, MOVIE.log_range)
+    for name, part, spread in (
+        ("background", rest, 1.0), ("look", POSTERIOR.look, 1.0), ("noise", POSTERIOR.noise, 0.3),
+    ):  # fmt: skip
         both = zip(np.ravel(part.mean), np.exp(np.ravel(part.log_std)), strict=True)
         total = sum(kl(stats.norm(m, s), stats.norm(0, spread)) for m, s in both)
         np.testing.assert_allclose(costs[name], total, rtol=1e-6)
