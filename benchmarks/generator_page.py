@@ -100,12 +100,14 @@ def labels() -> str:
         rows.append(
             f"| {row['kind'].upper()} | {bias['worst_bias_nm']:.2f} ± {bias['std_of_that_nm']:.2f} | "
             f"{100 * believed['ghost_share']:.2f} % of {believed['emitters']} | "
+            f"{100 * ghosts['the_experiment_itself']['ghost_share']:.1f} % | "
             f"{100 * clear.get('ghost_share', float('nan')):.1f} % of {clear.get('emitters', 0)} | "
             f"{100 * light.get('ghost_share', float('nan')):.1f} % of {light.get('emitters', 0)} | "
             f"{row['belief']['believed']}, {row['belief']['pairs']} of the {row['belief']['true']} true |"
         )
     head = (
-        "| | worst bias of 16 zones, nm | believed emitters with a ghost as strong | true ones beyond 20 σ, half of "
+        "| | worst bias of 16 zones, nm | believed emitters with a ghost as strong | the "
+        "experiment's own structure, the same | true ones beyond 20 σ, half of "
         "their light left | all true ones, the same | emitters believed in |"
     )
     return lines(head, rows)

@@ -56,7 +56,8 @@ def labels(n) -> Rows:
         yield (
             f"ghosts in {row['kind'].upper()} frames decoded without emitters, as significant as the emitter there",
             "<= 1 %",
-            f"{100 * ghosts['ghost_share']:.2f} % of {ghosts['emitters']}",
+            f"{100 * ghosts['ghost_share']:.2f} % of {ghosts['emitters']} "
+            f"(the experiment's own structure: {100 * row['ghosts']['the_experiment_itself']['ghost_share']:.1f} %)",
         )
 
 
