@@ -90,6 +90,7 @@ def kl(q, prior) -> float:
     m, s = q.mean(), q.std()
     return quad(lambda x: q.pdf(x) * (q.logpdf(x) - prior.logpdf(x)), m - 9 * s, m + 9 * s)[0]
 
+
 def test_even_depths_are_normal_scores():
     """Depths of normal scores are even over the range (all ten tenths within four deviations), a depth's score leads
     back to it, and a score's cost is that of its depth against an even law, by integration over depth."""
