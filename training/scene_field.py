@@ -18,7 +18,7 @@ import numpy as np
 from jax.scipy.special import gammaln
 from numpy.typing import NDArray
 
-_SHAPE = 1.0  # a of the strength's law: heavy tails, a factor of 3 in roughness between frames is usual
+_SHAPE = 1.0  # a of the strength's law: heavy tails, for smooth frames beside rough ones
 
 
 def field_divergence(mean: jax.Array, log_std: jax.Array, log_rough: jax.Array, log_range: jax.Array) -> jax.Array:

@@ -171,8 +171,9 @@ def fit_scenes(
         model = replace(make_model(config, psf, crops), radius_px=model.radius_px, block_px=model.block_px)
         seen = see_all(model, frames)
         bank = believe(state, model, frames, seen, _FIT_TAG, "refining with the learned PSF")
-    before, bank = state, believe(state, model, frames, seen, _SEARCH_TAG, "looking again for emitters", bank)
-    state = shared(state, model, bank)
+    asked = state
+    bank = believe(asked, model, frames, seen, _SEARCH_TAG, "looking again for emitters", bank)
+    state = shared(asked, model, bank)
     key_told = jax.random.fold_in(jax.random.key(config.seed), _TOLD_TAG)
     judged = judge(key_told, model, state, bank, frames)
     if judged.counts.sum() == 0:
@@ -181,7 +182,7 @@ def fit_scenes(
         )
     tell("stage", stage="asking of drawn frames what was asked of the movie's")
     key_law = jax.random.fold_in(jax.random.key(config.seed), _LAW_TAG)
-    law = learn_law(key_law, model, before, state.movie, bank, psf, config.crop_px, config.fit)
+    law = learn_law(key_law, model, asked, state.movie, bank, psf, config.crop_px, config.fit)
     judged_held = None
     if len(held):
         held_seen = see_all(model, held)
