@@ -31,6 +31,8 @@ ABLATIONS = {
     "no background latent": {"background": False},
     "no noise latent": {"noise": False},
     "no jitter": {"places": "near", "jitter_um": 0.0},
+    "no second look": {"second_look": False},
+    "no law": {"law": False},
     "divergences x 0.1": {"kl": 0.1},
     "divergences x 10": {"kl": 10.0},
 }

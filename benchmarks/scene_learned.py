@@ -13,7 +13,7 @@ from scene_world import BLUR_UM, EFFICIENCY, GAIN, NA, OFFSET, SHEET_READ_E, WAV
 
 from optics import Psf
 from training.config import CameraConfig, MaskConfig, MicroscopeConfig, PsfConfig
-from training.generated_scenes import DrawSettings, GeneratedScenes
+from training.generated_scenes import DrawSettings, GeneratedScenes, make_scenes
 from training.scene_config import GeneratorConfig
 from training.scene_crops import read_crops
 from training.scene_files import load_scenes
@@ -43,13 +43,15 @@ class Learning:
     cell_px: int = 6
     smooth_px: float = 3.0
     learn_psf: bool = False
+    second_look: bool = True
+    law: bool = True
     seed: int = 0
 
     @property
     def label(self) -> str:
         """A name for a folder: what differs from the defaults, but for what only drawing knows."""
         changed = {k: v for k, v in vars(self).items() if v != getattr(Learning(), k)}
-        fitted = {k: v for k, v in changed.items() if k not in ("places", "jitter_um")}
+        fitted = {k: v for k, v in changed.items() if k not in ("places", "jitter_um", "law")}
         return "-".join(f"{k}={v}" for k, v in sorted(fitted.items())) or "default"
 
 
@@ -103,6 +105,7 @@ def generator_config(world: World, learning: Learning) -> GeneratorConfig:
         fit=FitSettings(
             steps=learning.steps,
             refine_steps=learning.refine_steps,
+            second_look=learning.second_look,
             kl=KlWeights(**dict.fromkeys(_ALL_KL, learning.kl)),
         ),
         learn_psf=learning.learn_psf,
@@ -121,7 +124,16 @@ def learned_scenes(name: str, world: World, learning: Learning, folder: Path) ->
     place = generator_path(name, learning, folder)
     told = fit_scenes(config, movie(MOVIE_SEED, world, learning.frames), place, resume=True)
     settings = DrawSettings(places=learning.places, jitter_um=learning.jitter_um)  # pyright: ignore[reportArgumentType]
-    return load_scenes(place, world.kind.frame_px, settings), told
+    scenes = load_scenes(place, world.kind.frame_px, settings)
+    return (scenes if learning.law else _as_believed(scenes, settings)), told
+
+
+def _as_believed(scenes: GeneratedScenes, settings: DrawSettings) -> GeneratedScenes:
+    """The same without the movie's law: as many emitters, and as bright, as the fit believes in."""
+    return make_scenes(
+        scenes.model, scenes.variables, scenes.movie, scenes.bank, scenes.psf, bank_px=scenes.bank_px,
+        frame_px=scenes.frame_px, settings=settings,
+    )  # fmt: skip
 
 
 def model_of(world: World, learning: Learning, psf: Psf | None = None) -> tuple[SceneModel, jax.Array]:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from experiments.page import Figures, page, table
 from experiments.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
-from nets.dlp import Ranges
 from training.loop import write_text
 from training.scene_config import GeneratorConfig
-from training.scene_files import read_arrays
+from training.scene_files import GeneratorFacts, load_facts, read_arrays
 from training.scene_model import KlWeights
 
 _COLUMNS = (
@@ -29,11 +28,11 @@ _SIDE_IN = 1.75
 
 def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) -> None:
     """Write figures/*.png and report.html of a generator into its folder."""
-    shown = read_arrays(out / "examples.npz")
+    facts, shown = load_facts(out), read_arrays(out / "examples.npz")
     figures = {name: out / "figures" / f"{name}.png" for name in ("panels", "laws")}
     with matplotlib.rc_context(STYLE):
         draw_panels(shown, config.microscope.pixel_um, figures["panels"])
-        draw_laws(read_arrays(out / "bank.npz"), config, figures["laws"])
+        draw_laws(read_arrays(out / "bank.npz"), facts, figures["laws"])
     embedded = Figures(figures)
     body = [
         embedded.figure(
@@ -46,7 +45,9 @@ def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) ->
         embedded.figure(
             "laws",
             "What the emitters are like",
-            "Over all crops; scenes draw brightness (with depth, where it is kept) and number from these.",
+            "Those that the model believes in, over all crops. Scenes draw from these (depth only where it is kept) "
+            f"{facts.law.number:.2f} times as many, {facts.law.light:.2f} times as bright, {facts.law.spread:.2f} "
+            "times as spread: then drawn frames look to the model like the movie's.",
         ),
         _numbers(metrics),
     ]
@@ -98,12 +99,12 @@ def draw_panels(shown: dict[str, NDArray], pixel_um: float, path: Path) -> None:
     save_png(figure, path)
 
 
-def draw_laws(bank: dict[str, NDArray], config: GeneratorConfig, path: Path) -> None:
+def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> None:
     """Histograms of photons, emitters a crop, and depths."""
     sure = bank["bank/presence"] > 0
     place = bank["bank/place/mean"][sure]
     figure = new_figure(7.2, 2.3)
-    axes = figure.subplots(1, 3 if config.deep else 2)
+    axes = figure.subplots(1, 3 if facts.ranges.deep else 2)
     light = np.exp(place[:, 3])
     axes[0].hist(light, bins=np.geomspace(light.min() * 0.99, light.max() * 1.01, 30), color=FIXED_COLOURS[0])
     axes[0].axvline(float(np.median(light)), color=LEARNED_COLOURS[0], lw=1)
@@ -118,13 +119,9 @@ def draw_laws(bank: dict[str, NDArray], config: GeneratorConfig, path: Path) -> 
     axes[1].set_xlabel("emitters in a crop")
     axes[1].locator_params(axis="y", integer=True)
     axes[1].set_ylabel("crops")
-    if config.deep:
-        ranges = Ranges(config.microscope.pixel_um, (config.z_min_um, config.z_max_um), config.deep)
-        axes[2].hist(
-            np.asarray(ranges.depth_um(place[:, 2])),
-            bins=np.linspace(config.z_min_um, config.z_max_um, 30),
-            color=FIXED_COLOURS[0],
-        )
+    if facts.ranges.deep:
+        depth_um = np.asarray(facts.ranges.depth_um(place[:, 2]))
+        axes[2].hist(depth_um, bins=np.linspace(*facts.z_um, 30), color=FIXED_COLOURS[0])
         axes[2].set_xlabel("z (µm)")
         axes[2].set_ylabel("emitters")
     save_png(figure, path)

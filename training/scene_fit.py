@@ -35,7 +35,9 @@ from training.scene_model import (
 _STEP_UM = 0.1  # of x and y, of a pixel; of z and log photons as they are
 _SMOOTH_PX = 1.5  # of what is left of a frame: taken off before noise is measured
 _NOISE_FRAMES = 128  # that the noise is measured in: a pixel of each is one of millions
-_CHUNK = 8  # frames that are refined at a time
+_AT_A_TIME = 8  # frames whose posteriors descend together
+
+Each = Callable[[int, int], None]  # told how many frames are done, and of how many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,8 @@ class FitSettings:
     """How long and how fast a scene model is fitted.
 
     `steps` of `batch` frames for the networks, whose divergences count in full after `warmup` of them (a share);
-    then `refine_steps` for each frame's own posterior, from where the networks put it.
+    then `refine_steps` for each frame's own posterior, from where the networks put it, and twice as many for a second
+    look (`training.scene_search`), where one is asked for.
     """
 
     steps: int = 1500
@@ -52,6 +55,7 @@ class FitSettings:
     warmup: float = 0.2
     refine_steps: int = 150
     refine_rate: float = 0.05
+    second_look: bool = True
     kl: KlWeights = KlWeights()
 
 
@@ -141,22 +145,30 @@ def refine(
     seen: Seen | None,
     settings: FitSettings,
     start: Posterior | None = None,
+    each: Each = lambda done, count: None,
 ) -> Posterior:
     """What is believed about each frame, leaves (F, ...): `start`, or the networks' answer to `seen`, improved by
     descent on its bound."""
-    count = len(frames)
+
+    def some(frames: jax.Array, seen: Seen | None, begin: Posterior | None) -> Posterior:
+        begin = _encode(model, state.variables, seen) if begin is None else begin
+        return _descend(key, model, state.variables, state.movie, frames, begin, settings)
+
+    return in_parts(some, (frames, seen, start), len(frames), each)
+
+
+def in_parts(some: Callable[..., Posterior], what: tuple, count: int, each: Each) -> Posterior:
+    """`some` of a few frames of `what` (trees of leaves (F, ...)) at a time: one compilation and bounded memory."""
     parts = []
-    for first in range(0, count, _CHUNK):
-        pick = jnp.minimum(jnp.arange(first, first + _CHUNK), count - 1)
-        frame, what, begin = jax.tree.map(lambda leaf: leaf[pick], (frames, seen, start))  # noqa: B023
-        begin = _encode_chunk(model, state.variables, what) if begin is None else begin
-        parts.append(_refine_chunk(key, model, state.variables, state.movie, frame, begin, settings))
-    whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
-    return whole
+    for first in range(0, count, _AT_A_TIME):
+        pick = jnp.minimum(jnp.arange(first, first + _AT_A_TIME), count - 1)
+        parts.append(jax.block_until_ready(some(*jax.tree.map(lambda leaf: leaf[pick], what))))  # noqa: B023
+        each(min(first + _AT_A_TIME, count), count)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
 
 
 @jax.jit
-def _encode_chunk(model: SceneModel, variables: Variables, seen: Seen) -> Posterior:
+def _encode(model: SceneModel, variables: Variables, seen: Seen) -> Posterior:
     return jax.vmap(lambda what: dlp.encode(model.config, variables, what, model.ranges))(seen)
 
 
@@ -172,7 +184,7 @@ def _rates(model: SceneModel, posterior: Posterior) -> Posterior:
     )
 
 
-def _refine_chunk_plain(key, model, variables, movie, frames, begin: Posterior, settings: FitSettings) -> Posterior:
+def _descend_plain(key, model, variables, movie, frames, begin: Posterior, settings: FitSettings) -> Posterior:
     schedule = optax.cosine_decay_schedule(settings.refine_rate, settings.refine_steps, 0.02)
     optimiser = optax.adam(schedule, b1=0.9, b2=0.99)
 
@@ -196,7 +208,7 @@ def _refine_chunk_plain(key, model, variables, movie, frames, begin: Posterior, 
     return jax.vmap(one)(frames, begin)
 
 
-_refine_chunk = jax.jit(_refine_chunk_plain, static_argnums=6)
+_descend = jax.jit(_descend_plain, static_argnums=6)
 
 
 def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.Array, bank: Posterior) -> Movie:
@@ -220,8 +232,8 @@ def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.
     )
     picked = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _NOISE_FRAMES)).astype(int))
     parts = []
-    for first in range(0, len(picked), _CHUNK):
-        some = jax.tree.map(lambda leaf: leaf[picked[first : first + _CHUNK]], (frames, bank))  # noqa: B023
+    for first in range(0, len(picked), _AT_A_TIME):
+        some = jax.tree.map(lambda leaf: leaf[picked[first : first + _AT_A_TIME]], (frames, bank))  # noqa: B023
         parts.append([np.asarray(leaf) for leaf in _left(key, model, state.variables, state.movie, *some)])
     rate, square, cells = (jnp.concatenate(part) for part in zip(*parts, strict=True))
     begin = np.array([state.movie.log_gain, state.movie.log_read], np.float64)

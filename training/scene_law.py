@@ -16,9 +16,9 @@ import numpy as np
 from nets.dlp_types import Posterior
 from optics import Psf
 from training.generated_scenes import GeneratedScenes, Law, generate, make_scenes
-from training.scene_fit import FitSettings, FitState, refine, see_all
+from training.scene_fit import Each, FitSettings, FitState
 from training.scene_model import Movie, SceneModel
-from training.scene_search import search
+from training.scene_search import believe
 
 _EMITTERS, _FRAMES = 250, (8, 64)  # that the frames of one round show about, and how many frames may show them
 _ROUNDS = 2
@@ -52,6 +52,7 @@ def learn_law(
     psf: Psf,
     crop_px: int,
     settings: FitSettings,
+    each: Each = lambda done, count: None,
 ) -> Law:
     """The law of the emitters of a movie of which `bank` (leaves (F, ...)) is believed in `state`; `movie` is what its
     frames share, learned from that."""
@@ -65,8 +66,7 @@ def learn_law(
         # the same keys for every law: what differs between rounds is the law alone
         scenes = make_scenes(model, state.variables, movie, bank, psf, bank_px=crop_px, frame_px=crop_px, law=law)
         frames = _draw(jax.random.split(key_draw, number), scenes, psf)
-        first = refine(key_refine, model, state, frames, see_all(model, frames), settings)
-        return believed(search(key_search, model, state, frames, first, settings))
+        return believed(believe((key_refine, key_search), model, state, frames, settings, each))
 
     return solve_law(asked, ask)
 

@@ -1,7 +1,6 @@
 """From a movie to a fitted generator: crops, proposals, networks, the PSF's residual, and files that hold it all."""
 
 import dataclasses
-import functools
 import json
 import shutil
 import time
@@ -29,15 +28,14 @@ from training.loop import Report, TimeLimit, write_text
 from training.scene_config import GeneratorConfig
 from training.scene_crops import Crops, read_crops
 from training.scene_files import GeneratorFacts, flat, write_arrays
-from training.scene_fit import FitState, init_fit, learn_movie, make_fit_step, refine, see_all
+from training.scene_fit import Each, FitState, init_fit, learn_movie, make_fit_step, refine, see_all
 from training.scene_law import learn_law
 from training.scene_model import SceneModel
 from training.scene_psf import PsfReport, bright_stamps, learn_residual
-from training.scene_search import search
+from training.scene_search import believe, search
 from training.scene_summary import Judged, examples, judge, summary
 
 _FLAT_UM = 0.01  # half the depth of the table for emitters in one plane
-_REFINED_AT_A_TIME = 8
 _SURE, _LEAST_SHARE = 6.0, 0.2  # standard deviations of an emitter; share of crops that must show one
 _DARKEST = 0.5  # photons a pixel: the least level that others are measured by
 _FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG, _TOLD_TAG, _SEARCH_TAG, _LAW_TAG = 11, 12, 13, 14, 15, 16
@@ -151,17 +149,22 @@ def fit_scenes(
     _write_config(config, movie, folder)
     state = _descend(config, model, frames, seen, folder, resume, tell, deadline_s)
 
-    def believe(
-        state: FitState, model: SceneModel, frames: jax.Array, seen: Seen, tag: int, what: str, start: Any = None
-    ) -> Posterior:
-        told = functools.partial(tell, "refine", what=what)
-        return _refine(config, model, state, frames, seen, tag, told, deadline_s, start)
+    def key(tag: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.key(config.seed), tag)
+
+    def each(what: str) -> Each:
+        def told(done: int, count: int) -> None:
+            tell("refine", what=what, step=done, steps=count)
+            if deadline_s is not None and time.monotonic() > deadline_s:
+                raise TimeLimit(f"stopped while {what}; to be resumed from the last checkpoint")
+
+        return told
 
     def shared(state: FitState, model: SceneModel, bank: Posterior) -> FitState:
-        key = jax.random.fold_in(jax.random.key(config.seed), _SHARED_TAG)
-        return replace(state, movie=learn_movie(key, model, state, frames, bank))
+        _check_finite(bank)
+        return replace(state, movie=learn_movie(key(_SHARED_TAG), model, state, frames, bank))
 
-    bank = believe(state, model, frames, seen, _FIT_TAG, "refining")
+    bank = refine(key(_FIT_TAG), model, state, frames, seen, config.fit, each=each("refining"))
     state = shared(state, model, bank)
     tell("stage", stage="comparing the PSF with the brightest emitters")
     given = psf
@@ -170,32 +173,33 @@ def fit_scenes(
         tell("stage", stage="tabulating the learned PSF")
         model = replace(make_model(config, psf, crops), radius_px=model.radius_px, block_px=model.block_px)
         seen = see_all(model, frames)
-        bank = believe(state, model, frames, seen, _FIT_TAG, "refining with the learned PSF")
+        told = each("refining with the learned PSF")
+        bank = refine(key(_FIT_TAG), model, state, frames, seen, config.fit, each=told)
     asked = state
-    bank = believe(asked, model, frames, seen, _SEARCH_TAG, "looking again for emitters", bank)
+    if config.fit.second_look:
+        bank = search(key(_SEARCH_TAG), model, asked, frames, bank, config.fit, each("looking again for emitters"))
     state = shared(asked, model, bank)
-    key_told = jax.random.fold_in(jax.random.key(config.seed), _TOLD_TAG)
-    judged = judge(key_told, model, state, bank, frames)
+    judged = judge(key(_TOLD_TAG), model, state, bank, frames)
     if judged.counts.sum() == 0:
         raise LocalizationError(
             "the model believes in no emitter of this movie: is it the right PSF, and are camera gain and offset right?"
         )
     tell("stage", stage="asking of drawn frames what was asked of the movie's")
-    key_law = jax.random.fold_in(jax.random.key(config.seed), _LAW_TAG)
-    law = learn_law(key_law, model, asked, state.movie, bank, psf, config.crop_px, config.fit)
+    told = each("looking for emitters in drawn frames")
+    law = learn_law(key(_LAW_TAG), model, asked, state.movie, bank, psf, config.crop_px, config.fit, told)
     judged_held = None
     if len(held):
-        held_seen = see_all(model, held)
-        held_bank = believe(state, model, held, held_seen, _HELD_OUT_TAG, "refining held-out crops")
-        held_bank = believe(state, model, held, held_seen, _SEARCH_TAG, "looking again in held-out crops", held_bank)
-        judged_held = judge(key_told, model, state, held_bank, held)
+        keys, told = (key(_HELD_OUT_TAG), key(_SEARCH_TAG)), each("looking for emitters in held-out crops")
+        held_bank = believe(keys, model, state, held, config.fit, told)
+        _check_finite(held_bank)
+        judged_held = judge(key(_TOLD_TAG), model, state, held_bank, held)
     tell("stage", stage="writing")
     metrics = summary(config, crops, model, state, judged, judged_held, found, law)
     metrics["seconds"] = time.perf_counter() - started
     write_arrays(folder / "networks.npz", {**flat(state.variables, "variables"), **flat(state.movie, "movie")})
     write_arrays(folder / "bank.npz", {**flat(bank, "bank"), "fit_at": crops.fit_at, "held_out_at": crops.held_out_at})
     save_psf(folder / "psf.npz", psf, notes={"from": "colocus generate fit"})
-    write_arrays(folder / "examples.npz", examples(key_told, model, state, bank, frames, judged))
+    write_arrays(folder / "examples.npz", examples(key(_TOLD_TAG), model, state, bank, frames, judged))
     facts = _facts(config, crops, model, judged, law)
     write_text(folder / "generator.json", json.dumps(to_dict(facts), indent=1) + "\n")
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
@@ -256,35 +260,9 @@ def _descend(
     return state
 
 
-def _refine(
-    config: GeneratorConfig,
-    model: SceneModel,
-    state: FitState,
-    frames: jax.Array,
-    seen: Seen,
-    tag: int,
-    tell,
-    deadline_s: float | None,
-    start: Posterior | None,
-) -> Posterior:
-    """`refine`, or `search` from `start`, some frames at a time, so that it can say how far it is and stop."""
-    key = jax.random.fold_in(jax.random.key(config.seed), tag)
-    parts, count = [], len(frames)
-    for first in range(0, count, _REFINED_AT_A_TIME):
-        if deadline_s is not None and time.monotonic() > deadline_s:
-            raise TimeLimit("stopped while crops were refined; to be resumed from the last checkpoint")
-        some = slice(first, min(first + _REFINED_AT_A_TIME, count))
-        part, begin = jax.tree.map(lambda leaf: leaf[some], (seen, start))  # noqa: B023
-        parts.append(
-            refine(key, model, state, frames[some], part, config.fit)
-            if start is None
-            else search(key, model, state, frames[some], begin, config.fit)
-        )
-        tell(step=some.stop, steps=count)
-    whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(whole)):
+def _check_finite(bank: Posterior) -> None:
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(bank)):
         raise FloatingPointError("what is believed about some crop is not finite; lower fit.refine_rate")
-    return whole
 
 
 def _psf_report(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from nets.dlp_types import Normal, Posterior
 from optics.matched_filter import propose
 from optics.pytree import replace
-from training.scene_fit import FitSettings, FitState, refine
+from training.scene_fit import Each, FitSettings, FitState, in_parts, refine, see_all
 from training.scene_model import KlWeights, SceneModel, expected_parts, frame_loss, photon_variance
 
 _DOWN = -1.5  # log-odds that presences are put down to: most light is off, the slope that brings it back is not
@@ -24,26 +24,40 @@ _NEW = 3.0  # standard deviations in the residual from which a slot goes there
 _NATS = 14.0  # what an emitter there must explain (S^2 / 2) to begin as likely as not
 _START_STD = (0.02, 0.02, 0.3, 0.2)  # of a new emitter: x and y in um, its depth's score, log photons
 _DRAWS = 8  # of the posterior, for what it expects and for its bound
-_AT_A_TIME = 8
 
 
 def search(
-    key: jax.Array, model: SceneModel, state: FitState, frames: jax.Array, bank: Posterior, settings: FitSettings
+    key: jax.Array,
+    model: SceneModel,
+    state: FitState,
+    frames: jax.Array,
+    bank: Posterior,
+    settings: FitSettings,
+    each: Each = lambda done, count: None,
 ) -> Posterior:
     """What is believed about each frame (F, H, W), leaves (F, ...), with other emitters where the bound is higher.
 
     Twice `settings.refine_steps` steps a frame.
     """
-    count, parts = len(frames), []
-    for first in range(0, count, _AT_A_TIME):
-        pick = jnp.minimum(jnp.arange(first, first + _AT_A_TIME), count - 1)
-        frame, before = jax.tree.map(lambda leaf: leaf[pick], (frames, bank))  # noqa: B023
-        parts.append(_search_some(key, model, state, frame, before, settings))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
+    some = functools.partial(_search_some, key, model, state, settings)
+    return in_parts(some, (frames, bank), len(frames), each)
+
+
+def believe(
+    keys: tuple[jax.Array, jax.Array],
+    model: SceneModel,
+    state: FitState,
+    frames: jax.Array,
+    settings: FitSettings,
+    each: Each = lambda done, count: None,
+) -> Posterior:
+    """What the fitted model believes about frames (F, H, W) that it has not seen: both looks, a key for each."""
+    bank = refine(keys[0], model, state, frames, see_all(model, frames), settings, each=each)
+    return search(keys[1], model, state, frames, bank, settings, each) if settings.second_look else bank
 
 
 def _search_some(
-    key: jax.Array, model: SceneModel, state: FitState, frames: jax.Array, bank: Posterior, settings: FitSettings
+    key: jax.Array, model: SceneModel, state: FitState, settings: FitSettings, frames: jax.Array, bank: Posterior
 ) -> Posterior:
     keys = jax.random.split(key, 4)
     down = replace(bank, presence=jnp.minimum(bank.presence, _DOWN))

@@ -100,7 +100,7 @@ class _Display(StatusLine):
 
     def __init__(self) -> None:
         super().__init__("loading")
-        self._told, self._kind, self._since = 0.0, "", (0.0, 0)
+        self._told, self._kind, self._since, self._done = 0.0, "", (0.0, 0), 0
 
     def show(self, event: dict[str, Any]) -> None:
         """Take one event of a fit or a sampling."""
@@ -110,8 +110,9 @@ class _Display(StatusLine):
         done, total = (event["done"], event["total"]) if event["event"] == "frames" else (event["step"], event["steps"])
         kind = {"step": "learning, step", "frames": "frame"}.get(event["event"], event.get("what", "") + ", crop")
         now = time.monotonic()
-        if kind != self._kind:
+        if kind != self._kind or done < self._done:  # a later round of the same counts anew
             self._kind, self._told, self._since = kind, 0.0, (now, done)
+        self._done = done
         line = f"{kind} {done} of {total}"
         if "loss" in event:
             line += f", {event['loss']:.3f} nats a pixel"

@@ -9,7 +9,7 @@ from test_scene_model import MODEL, MOVIE, POSTERIOR, SHAPE, VARIABLES
 
 from nets.dlp_types import Normal
 from optics.pytree import replace
-from training.scene_fit import FitState, learn_movie
+from training.scene_fit import FitState, in_parts, learn_movie
 from training.scene_model import compose, divergences, photon_variance, posterior_mean
 
 FRAMES = 12
@@ -69,3 +69,35 @@ def test_number_and_brightness_are_where_the_bound_is_stationary(learned):
     for name in ("log_count", "log_photons", "log_spread"):
         assert abs(float(getattr(slope, name))) < 1e-3 * max(1.0, abs(float(getattr(before, name))))
     assert np.exp(float(movie.log_count)) == pytest.approx(2.0, rel=1e-3)
+
+
+def test_parts_are_put_together_in_order():
+    """Eleven frames, eight at a time: the last part is filled up and cut off again, None stays None, and what is done
+    is told after each part."""
+    told: list[tuple[int, int]] = []
+    frames, sizes = jnp.arange(11.0), set()
+
+    def twice(frames, nothing):
+        sizes.add(len(frames))
+        assert nothing is None
+        return {"a": 2 * frames}
+
+    whole = in_parts(twice, (frames, None), 11, lambda done, count: told.append((done, count)))
+    np.testing.assert_array_equal(whole["a"], 2 * frames)
+    assert sizes == {8} and told == [(8, 11), (11, 11)]
+
+
+def test_a_fit_can_be_stopped_between_parts():
+    """What `each` raises ends it: no further part is begun."""
+    begun: list[int] = []
+
+    def stop(done: int, count: int) -> None:
+        raise TimeoutError
+
+    def some(frames):
+        begun.append(len(frames))
+        return frames
+
+    with pytest.raises(TimeoutError):
+        in_parts(some, (jnp.arange(20.0),), 20, stop)
+    assert begun == [8]
