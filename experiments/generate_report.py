@@ -121,7 +121,7 @@ def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> No
     axes[1].set_ylabel("crops")
     if facts.ranges.deep:
         depth_um = np.asarray(facts.ranges.depth_um(place[:, 2]))
-        axes[2].hist(depth_um, bins=np.linspace(*facts.z_um, 30), color=FIXED_COLOURS[0])
+        axes[2].hist(depth_um, bins=np.linspace(min(facts.z_um), max(facts.z_um), 30), color=FIXED_COLOURS[0])
         axes[2].set_xlabel("z (µm)")
         axes[2].set_ylabel("emitters")
     save_png(figure, path)

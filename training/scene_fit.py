@@ -2,6 +2,7 @@
 once more what all frames share."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -81,11 +82,11 @@ def start_movie(model: SceneModel, seen: Seen) -> Movie:
 
 def see_all(model: SceneModel, frames: jax.Array) -> Seen:
     """`see` of frames (F, H, W), one after the other."""
-    return _see_all(model, frames)
+    return in_parts(functools.partial(_see_some, model), (frames,), len(frames))
 
 
 @jax.jit
-def _see_all(model: SceneModel, frames: jax.Array) -> Seen:
+def _see_some(model: SceneModel, frames: jax.Array) -> Seen:
     return jax.lax.map(lambda frame: see(model, frame), frames, batch_size=4)
 
 
@@ -157,7 +158,7 @@ def refine(
     return in_parts(some, (frames, seen, start), len(frames), each)
 
 
-def in_parts(some: Callable[..., Posterior], what: tuple, count: int, each: Each) -> Posterior:
+def in_parts(some: Callable[..., Any], what: tuple, count: int, each: Each = lambda done, count: None) -> Any:
     """`some` of a few frames of `what` (trees of leaves (F, ...)) at a time: one compilation and bounded memory."""
     parts = []
     for first in range(0, count, _AT_A_TIME):
@@ -231,11 +232,9 @@ def learn_movie(key: jax.Array, model: SceneModel, state: FitState, frames: jax.
         log_spread=0.5 * jnp.log(jnp.clip(variance, 0.1**2, 2.0**2)),
     )
     picked = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _NOISE_FRAMES)).astype(int))
-    parts = []
-    for first in range(0, len(picked), _AT_A_TIME):
-        some = jax.tree.map(lambda leaf: leaf[picked[first : first + _AT_A_TIME]], (frames, bank))  # noqa: B023
-        parts.append([np.asarray(leaf) for leaf in _left(key, model, state.variables, state.movie, *some)])
-    rate, square, cells = (jnp.concatenate(part) for part in zip(*parts, strict=True))
+    some = jax.tree.map(lambda leaf: leaf[picked], (frames, bank))
+    left = functools.partial(_left, key, model, state.variables, state.movie)
+    rate, square, cells = in_parts(left, some, len(picked))
     begin = np.array([state.movie.log_gain, state.movie.log_read], np.float64)
     bounds = [(-1.5, 1.5), (-4.0, 8.0) if model.branches.noise else (begin[1], begin[1])]
 

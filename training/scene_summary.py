@@ -1,6 +1,7 @@
 """What a fitted generator says of a movie: numbers for metrics.json, pictures for the panels."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -13,7 +14,7 @@ from nets.dlp_types import Posterior
 from training.generated_scenes import Law
 from training.scene_config import GeneratorConfig
 from training.scene_crops import Crops
-from training.scene_fit import FitState
+from training.scene_fit import FitState, in_parts
 from training.scene_model import (
     Components,
     Movie,
@@ -44,11 +45,18 @@ class Judged:
     light: tuple[float, float, float]
 
 
-@jax.jit
 def _explain(
     key: jax.Array, model: SceneModel, variables: Variables, movie: Movie, bank: Posterior, frames: jax.Array
 ) -> tuple[Components, jax.Array]:
     """Components that the posteriors expect, and residuals in standard deviations, (F, H, W) each."""
+    some = functools.partial(_explain_some, key, model, variables, movie)
+    return in_parts(some, (bank, frames), len(frames))
+
+
+@jax.jit
+def _explain_some(
+    key: jax.Array, model: SceneModel, variables: Variables, movie: Movie, bank: Posterior, frames: jax.Array
+) -> tuple[Components, jax.Array]:
     shape = (frames.shape[1], frames.shape[2])
 
     def one(item):

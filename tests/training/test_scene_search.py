@@ -37,8 +37,13 @@ def believed(places_um, presence):
 def frame():
     """Two emitters of 900 photons on 20 a pixel, with the camera's noise."""
     emitters = make_emitters(TRUE_UM, np.full(2, 900.0))
-    rate = render_frame(PSF, emitters, SHAPE, chunk=2) + 20.0
-    return adu_to_photons(CAMERA, sample_camera(jax.random.key(4), CAMERA, rate))
+
+    @jax.jit
+    def drawn():
+        rate = render_frame(PSF, emitters, SHAPE, chunk=2) + 20.0
+        return adu_to_photons(CAMERA, sample_camera(jax.random.key(4), CAMERA, rate))
+
+    return drawn()
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,11 @@ def there_um(posterior):
 def apart_um(found_um):
     """Distances along x or y, the larger, of what was found (N, 2) from both true emitters, (N, 2)."""
     return np.abs(found_um[:, None] - TRUE_UM[:, :2]).max(axis=-1)
+
+
+@jax.jit
+def born_into(frame, posterior):
+    return births(jax.random.key(3), BARE, STATE, frame, posterior)
 
 
 @jax.jit
@@ -95,7 +105,7 @@ def test_what_is_right_stays(frame):
 
 def test_only_empty_slots_go_to_the_residual(frame, misplaced):
     """The one empty slot goes to the emitter that no slot explains; the others stay to the bit."""
-    born = births(jax.random.key(3), BARE, STATE, frame, misplaced)
+    born = born_into(frame, misplaced)
     moved = np.any(np.asarray(born.anchor_um != misplaced.anchor_um), axis=1)
     assert moved.tolist() == [False, False, True]
     assert np.abs(np.asarray(born.anchor_um[2]) - TRUE_UM[1, :2]).max() < 0.1
@@ -105,7 +115,7 @@ def test_only_empty_slots_go_to_the_residual(frame, misplaced):
 def test_nothing_is_born_of_noise(frame):
     """Where the residual is noise alone, no slot moves to where it would be believed in."""
     true = believed([*TRUE_UM, (0.3, 2.2, 0.2)], [9.0, 9.0, -4.0])
-    assert float(births(jax.random.key(3), BARE, STATE, frame, true).presence[2]) < 0
+    assert float(born_into(frame, true).presence[2]) < 0
 
 
 def test_frames_are_searched_apart(frame, misplaced):
