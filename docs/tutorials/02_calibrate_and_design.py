@@ -134,7 +134,7 @@ tetrapod = optics.masks.tetrapod(2.0, in_sample, size=128)
 
 # %% [markdown]
 # ## 4. Design a mask for this instrument
-# The first 21 Zernike modes, moved until the mean bound of x, y and z over the range is least. Twenty steps
+# The first 21 Zernike modes, moved until the mean bound of x, y and z over the range is least. A dozen steps
 # show the way; `colocus design` takes more modes, more starts and limits of what can be made.
 
 # %%
@@ -142,7 +142,7 @@ target = optics.make_target(Z_RANGE_UM, photons=3500.0, background=20.0, n_depth
 family = mask_params.ZernikePhase(n_modes=21, size=128, design_wavelength_um=0.6)
 design = optics.design_mask(
     jax.random.key(2), instrument(flat), family, target,
-    starts=1, start_masks=[("tetrapod", tetrapod)], screening=5, iterations=20, free_focus=False,
+    starts=1, start_masks=[("tetrapod", tetrapod)], screening=4, iterations=12, free_focus=False,
 )  # fmt: skip
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained", sharey=True)
