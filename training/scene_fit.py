@@ -36,7 +36,7 @@ from training.scene_model import (
 _STEP_UM = 0.1  # of x and y, of a pixel; of z and log photons as they are
 _SMOOTH_PX = 1.5  # of what is left of a frame: taken off before noise is measured
 _NOISE_FRAMES = 128  # that the noise is measured in: a pixel of each is one of millions
-_AT_A_TIME = 8  # frames whose posteriors descend together
+_AT_A_TIME = 8  # frames that are seen, refined or explained together
 
 Each = Callable[[int, int], None]  # told how many frames are done, and of how many
 
