@@ -80,9 +80,9 @@ RECORDINGS = {
     "telomeres": Recording(
         "ds3d-learned-telomeres/telomeres1.tif",
         "ds3d-learned",
-        # telomeres are larger than the PSF: what is left of them is not to be taken for haze
+        # telomeres are larger than the PSF: what is left of them is not to be taken for haze, nor for more emitters
         ("z_min_um=2", "z_max_um=6", "slots=40", "crop_px=80", "photometry=frames", "fit.steps=1000")
-        + ("haze_px=5", "cell_px=12"),
+        + ("haze_px=5", "cell_px=12", "fit.second_look=false"),
         empty=(np.s_[0:250, 0:18], np.s_[0:80, 140:197]),
     ),
     "tubulin": Recording(
