@@ -9,12 +9,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from nets import deepstorm2d, listnet, volumetric
 from nets.deepstorm2d import DeepStorm, DeepStormConfig
 from nets.errors import NetsError
 from nets.listnet import ListNet, ListNetConfig
+from nets.start import drawn
 from nets.strips import localize_in_strips
 from nets.volumetric import LocalizationNet, LocalizationNetConfig, OpticsDesignNet, OpticsDesignNetConfig
 
@@ -71,23 +71,12 @@ def init(key: jax.Array, config: NetConfig, example) -> Variables:
     frames = jnp.zeros(
         (1, 8, 8, example.shape[-1]), example.dtype
     )  # no shape of a variable depends on the frame's size
-    return dict(_init(config, key, frames))
+    return _init(config, key, frames)
 
 
 @functools.partial(jax.jit, static_argnums=0)  # compiled once per configuration, whatever the key
 def _init(config: NetConfig, key: jax.Array, frames: jax.Array) -> Variables:
-    variables = _module(config).init(key, frames, train=False)
-    leaves, tree = jax.tree_util.tree_flatten_with_path(variables)
-    kernels = [leaf.size for path, leaf in leaves if path[-1].key == "kernel"]
-    # cut at two deviations; 0.8796 is the standard deviation of what remains
-    draw = iter(
-        jnp.split(jax.random.truncated_normal(key, -2, 2, (sum(kernels),), jnp.float32) / 0.8796, np.cumsum(kernels))
-    )
-    values = [
-        leaf * next(draw).reshape(leaf.shape).astype(leaf.dtype) if path[-1].key == "kernel" else leaf
-        for path, leaf in leaves
-    ]
-    return jax.tree.unflatten(tree, values)
+    return drawn(key, dict(_module(config).init(key, frames, train=False)))
 
 
 def apply(config: NetConfig, variables: Variables, x: jax.Array, *, train: bool) -> tuple[Any, Variables]:

@@ -21,8 +21,8 @@ class Conv(nn.Module):
     """Convolve (B, H, W, C) -> (B, H, W, features), zero padding to the same size.
 
     `gain` is the variance of an output for inputs of unit mean square, `bias` the value it starts from (None: none).
-    A kernel is declared filled with its standard deviation; `nets.init` multiplies the random numbers in,
-    all from one draw, because compiling a generator for every layer's shape takes seconds.
+    A kernel is declared filled with its standard deviation; `nets.start.drawn` multiplies the random
+    numbers in.
     """
 
     features: int

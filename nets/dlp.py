@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nets.dlp_blocks import Dense, GlimpseDecoder, PictureDecoder, Stem
 from nets.dlp_types import DlpConfig, Normal, Posterior
+from nets.start import drawn, fan_in_spread
 from optics.matched_filter import Proposals
 from optics.pytree import pytree
 
@@ -67,25 +68,25 @@ class Dlp(nn.Module):
 
     def setup(self):
         c = self.config
+        small = nn.initializers.constant(0.01)
         self.attribute_stem = Stem(c.glimpse_widths, out=c.trunk_out)
         self.attribute_trunk = Dense((c.hidden,) * 3, first_linear=True, last_relu=True)
         # offset x, y, depth's score, log photons with their spreads, presence, haze brightness and size with theirs
-        self.attribute_heads = nn.Dense(13, kernel_init=nn.initializers.normal(0.01))
+        self.attribute_heads = nn.Dense(13, kernel_init=small)
         self.feature_stem = Stem(c.glimpse_widths, out=c.trunk_out, residual=c.feature_residual)
         self.feature_trunk = Dense((c.hidden,) * 3, first_linear=True, last_relu=True)
-        self.feature_heads = nn.Dense(2 * c.features, kernel_init=nn.initializers.normal(0.01))
+        self.feature_heads = nn.Dense(2 * c.features, kernel_init=small)
         self.glimpse_decoder = GlimpseDecoder(c.hidden, c.map_widths, c.map_last)
-        small = nn.initializers.normal(0.01)
         if c.background == "grid":
             self.frame_stem = Stem((c.background_width,) * 2, out=c.background_width)
             self.frame_heads = nn.Conv(2 * c.background_channels + 2, (1, 1), kernel_init=small)
-            self.grid_wide = nn.Conv(c.background_width, (3, 3))
-            self.grid_fine = nn.Conv(c.background_width, (3, 3))
+            self.grid_wide = nn.Conv(c.background_width, (3, 3), kernel_init=fan_in_spread)
+            self.grid_fine = nn.Conv(c.background_width, (3, 3), kernel_init=fan_in_spread)
             self.grid_out = nn.Conv(1, (1, 1), kernel_init=nn.initializers.zeros)
         else:
             self.frame_stem = Stem(c.code_widths, first_size=7)
             self.frame_trunk = Dense((256, 256), last_relu=True)
-            self.frame_heads = nn.Dense(2 * c.code)
+            self.frame_heads = nn.Dense(2 * c.code, kernel_init=fan_in_spread)
             self.noise_heads = nn.Dense(2, kernel_init=small)
             self.picture_decoder = PictureDecoder(c.frame_px, 256, c.picture_widths)
 
@@ -147,7 +148,12 @@ def init_dlp(key: jax.Array, config: DlpConfig) -> dict[str, Any]:
     glimpses = jnp.zeros((1, config.glimpse_px, config.glimpse_px, 2))
     side = config.frame_px if config.background == "code" else config.cell_px
     maps = jnp.zeros((1, side, side, 2))
-    return jax.jit(functools.partial(Dlp(config).init, method=Dlp.everything))(key, glimpses, maps)
+    return _init(config, key, glimpses, maps)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(config: DlpConfig, key: jax.Array, glimpses: jax.Array, maps: jax.Array) -> dict[str, Any]:
+    return drawn(key, Dlp(config).init(key, glimpses, maps, method=Dlp.everything))
 
 
 def _apply(config: DlpConfig, variables: dict[str, Any], method: Callable[..., Any], *inputs: jax.Array) -> Any:

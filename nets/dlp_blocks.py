@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nets.start import fan_in_spread
+
 
 class PlainBlock(nn.Module):
     """Convolution, group norm, ReLU: (B, H, W, C) -> (B, H', W', features), twice as large where `upsample`."""
@@ -35,7 +37,7 @@ class ResidualBlock(nn.Module):
         y = nn.relu(_norm(self.features)(_conv(x, self.features, 3, self.stride)))
         y = _norm(self.features)(_conv(y, self.features, 3, 1))
         if self.stride > 1 or x.shape[-1] != self.features:
-            x = nn.Conv(self.features, (1, 1), (self.stride, self.stride), use_bias=False)(x)
+            x = nn.Conv(self.features, (1, 1), (self.stride, self.stride), use_bias=False, kernel_init=fan_in_spread)(x)
         y = nn.relu(x + y)
         return _twice(y) if self.upsample else y
 
@@ -58,7 +60,7 @@ class Stem(nn.Module):
         x = block(PlainBlock(self.widths[0], self.first_size)(x), self.widths[0], 1)
         for width in self.widths[1:]:
             x = block(block(x, width, 2), width, 1)
-        return nn.Conv(self.out, (1, 1))(x)
+        return nn.Conv(self.out, (1, 1), kernel_init=fan_in_spread)(x)
 
 
 class Dense(nn.Module):
@@ -71,7 +73,7 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for i, width in enumerate(self.widths):
-            x = nn.Dense(width)(x)
+            x = nn.Dense(width, kernel_init=fan_in_spread)(x)
             last = i == len(self.widths) - 1
             if (not last or self.last_relu) and not (i == 0 and self.first_linear):
                 x = nn.relu(x)
@@ -96,7 +98,7 @@ class GlimpseDecoder(nn.Module):
         for width in self.widths[1:]:
             x = ResidualBlock(width, upsample=True)(x)
         x = PlainBlock(self.last)(x)
-        return nn.sigmoid(nn.Conv(2, (1, 1))(x))
+        return nn.sigmoid(nn.Conv(2, (1, 1), kernel_init=fan_in_spread)(x))
 
 
 class PictureDecoder(nn.Module):
@@ -116,7 +118,8 @@ class PictureDecoder(nn.Module):
         x = ResidualBlock(32, upsample=True)(x)
         for width in self.widths:
             x = ResidualBlock(width, upsample=True)(x)
-        x = nn.Conv(1, (1, 1))(jnp.pad(PlainBlock(32)(x), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge"))
+        x = jnp.pad(PlainBlock(32)(x), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+        x = nn.Conv(1, (1, 1), kernel_init=fan_in_spread)(x)
         cut = (x.shape[1] - self.side) // 2 + (x.shape[1] - self.side) % 2
         return nn.sigmoid(x[:, cut : cut + self.side, cut : cut + self.side, 0])
 
@@ -124,7 +127,7 @@ class PictureDecoder(nn.Module):
 def _conv(x: jax.Array, features: int, size: int, stride: int) -> jax.Array:
     reach = size // 2
     x = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
-    return nn.Conv(features, (size, size), (stride, stride), padding="VALID", use_bias=False)(x)
+    return nn.Conv(features, (size, size), (stride, stride), "VALID", use_bias=False, kernel_init=fan_in_spread)(x)
 
 
 def _norm(features: int) -> nn.GroupNorm:

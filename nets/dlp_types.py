@@ -4,7 +4,6 @@ import dataclasses
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 
 from nets.errors import NetsError
 from optics.pytree import pytree
@@ -92,10 +91,6 @@ class Normal:
 
     mean: jax.Array
     log_std: jax.Array
-
-    def sample(self, key: jax.Array) -> jax.Array:
-        """One draw, differentiable by mean and width."""
-        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape, self.mean.dtype)
 
 
 @pytree

@@ -96,9 +96,11 @@ def make_scenes(
     frame_px: int,
     settings: DrawSettings = DrawSettings(),
     law: Law = _AS_BELIEVED,
+    most: float | None = None,
 ) -> GeneratedScenes:
     """A source of frames of `frame_px`, cut from crops of `bank_px`; `law` says how the movie's emitters differ from
-    those that `bank` believes in. Raises `ValueError` where it believes in none."""
+    those that `bank` believes in. There is room for `most` times as many as that is (`law.number`), a shape of the
+    compiled program. Raises `ValueError` where it believes in none."""
     kept = np.asarray(jax.nn.sigmoid(bank.presence)) > _KEPT
     place = np.asarray(bank.place.mean)
     depth = np.asarray(model.ranges.depth_um(place[..., 2]))
@@ -106,7 +108,7 @@ def make_scenes(
         raise ValueError("no frame has an emitter that the model believes in: nothing to draw brightness from")
     counts = law.number * kept.sum(axis=1)
     share = min(1.0, (frame_px / bank_px) ** 2)
-    most = float(counts.max()) * settings.density * share
+    fullest = float(kept.sum(axis=1).max()) * (law.number if most is None else most) * settings.density * share
     return GeneratedScenes(
         model=model,
         variables=variables,
@@ -121,7 +123,8 @@ def make_scenes(
         even_share=jnp.asarray({"near": 0.0, "even": 1.0, "both": 0.5}[settings.places]),
         bank_px=bank_px,
         frame_px=frame_px,
-        capacity=max(4, math.ceil(most + 3 * math.sqrt(most) + 1)),  # three deviations of a Poisson law above the most
+        # three deviations of a Poisson law above the most
+        capacity=max(4, math.ceil(fullest + 3 * math.sqrt(fullest) + 1)),
         depths=settings.depths,
     )
 
@@ -137,25 +140,26 @@ class DrawnScene:
 
 def draw_scene(key: jax.Array, scenes: GeneratedScenes) -> DrawnScene:
     """Draw one labelled scene of `frame_px` pixels."""
-    keys = jax.random.split(key, 5)
-    index = jax.random.randint(keys[0], (), 0, len(scenes.counts))
+    keys = jax.random.split(key, 3)
+    # few draws of many numbers: each generator takes half a second to compile
+    share = jax.random.uniform(keys[0], (6,))
+    index = _pick(share[0], len(scenes.counts))
     posterior = jax.tree.map(lambda leaf: leaf[index], scenes.bank)
     draw = sample_posterior(keys[1], scenes.model, posterior)
     whole = (scenes.bank_px, scenes.bank_px)
     haze, background, read_scale = surroundings(scenes.model, scenes.variables, scenes.movie, draw, whole)
-    turn, corner = _placement(keys[2], scenes)
+    turn = _pick(share[1:4], 2)  # one of the eight turns and mirrors of a square
+    corner = _pick(share[4:], scenes.bank_px - scenes.frame_px + 1)  # column and row that the frame begins at
     level, read_scale = (_turned(part, turn) for part in (haze + background, read_scale))
     size = (scenes.frame_px, scenes.frame_px)
     level, read_scale = (jax.lax.dynamic_slice(part, (corner[1], corner[0]), size) for part in (level, read_scale))
-    emitters = _draw_emitters(keys[3], scenes, draw, scenes.counts[index], turn, corner)
+    emitters = _draw_emitters(keys[2], scenes, draw, scenes.counts[index], turn, corner)
     return DrawnScene(emitters, level, read_scale)
 
 
-def _placement(key: jax.Array, scenes: GeneratedScenes) -> tuple[jax.Array, jax.Array]:
-    """One of the eight turns and mirrors of a square, and the column and row that the frame begins at."""
-    key_turn, key_corner = jax.random.split(key)
-    free = scenes.bank_px - scenes.frame_px + 1
-    return jax.random.randint(key_turn, (3,), 0, 2), jax.random.randint(key_corner, (2,), 0, free)
+def _pick(share: jax.Array, count: int) -> jax.Array:
+    """0...count - 1, each as likely, of numbers that are even in 0...1."""
+    return jnp.floor(share * count).astype(int)
 
 
 def _turned(image: jax.Array, turn: jax.Array) -> jax.Array:
@@ -174,25 +178,27 @@ def _draw_emitters(
     key: jax.Array, scenes: GeneratedScenes, draw: Draw, count: jax.Array, turn: jax.Array, corner: jax.Array
 ) -> Emitters:
     """New emitters for the part of a frame that is shown."""
-    keys = jax.random.split(key, 8)
+    key_number, key_even, key_normal = jax.random.split(key, 3)
     n, pixel_um = scenes.capacity, scenes.model.ranges.pixel_um
     side_um = scenes.frame_px * pixel_um
     share = (scenes.frame_px / scenes.bank_px) ** 2
-    number = jax.random.poisson(keys[0], jnp.maximum(count, 0.5) * scenes.density * share)
-    anywhere = jax.random.uniform(keys[1], (n, 2)) * side_um
+    number = jax.random.poisson(key_number, jnp.maximum(count, 0.5) * scenes.density * share)
+    even = jax.random.uniform(key_even, (5 * n + 1,))
+    x, y, own_share, pool_share, depth_share = even[1:].reshape(5, n)
+    normal = jax.random.normal(key_normal, (3 * n,)).reshape(3, n)
+    anywhere = jnp.stack([x, y], axis=1) * side_um
     # near one of the frame's own emitters, chosen by how sure the model is of them
-    log_weight = jnp.log(draw.presence + 1e-6)
-    chosen = jax.random.categorical(keys[2], log_weight, shape=(n,))
+    sure = jnp.cumsum(draw.presence + 1e-6)
+    chosen = jnp.searchsorted(sure, own_share * sure[-1], side="right", method="compare_all")
+    chosen = jnp.minimum(chosen, len(sure) - 1)
     own = _turned_places(draw.xyz_um[:, :2], turn, scenes.bank_px * pixel_um) - corner * pixel_um
-    near = own[chosen] + scenes.jitter_um * jax.random.normal(keys[3], (n, 2))
+    near = own[chosen] + scenes.jitter_um * normal[:2].T
     inside = jnp.all((near >= 0) & (near < side_um), axis=1, keepdims=True)
-    even = jax.random.bernoulli(keys[4], scenes.even_share)
-    xy_um = jnp.where(even | ~inside, anywhere, near)
-    log_photons, z_pool = scenes.pool[jax.random.randint(keys[5], (n,), 0, len(scenes.pool))].T
-    key_jitter, key_z = jax.random.split(keys[6])
-    light = jnp.exp(log_photons + _LOG_JITTER * jax.random.normal(key_jitter, (n,)))
+    xy_um = jnp.where((even[0] < scenes.even_share) | ~inside, anywhere, near)
+    log_photons, z_pool = scenes.pool[_pick(pool_share, len(scenes.pool))].T
+    light = jnp.exp(log_photons + _LOG_JITTER * normal[2])
     low, high = scenes.model.ranges.z_um
-    z = jax.random.uniform(key_z, (n,), minval=low, maxval=high) if scenes.depths == "even" else z_pool
+    z = low + (high - low) * depth_share if scenes.depths == "even" else z_pool
     if not scenes.model.ranges.deep:
         z = jnp.full((n,), 0.5 * (low + high))
     return Emitters(

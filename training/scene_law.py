@@ -64,7 +64,9 @@ def learn_law(
 
     def ask(law: Law) -> Believed | None:
         # the same keys for every law: what differs between rounds is the law alone
-        scenes = make_scenes(model, state.variables, movie, bank, psf, bank_px=crop_px, frame_px=crop_px, law=law)
+        scenes = make_scenes(
+            model, state.variables, movie, bank, psf, bank_px=crop_px, frame_px=crop_px, law=law, most=_FACTOR
+        )
         frames = _draw(jax.random.split(key_draw, number), scenes, psf)
         return believed(believe((key_refine, key_search), model, state, frames, settings, each))
 
