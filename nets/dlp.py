@@ -153,7 +153,7 @@ def init_dlp(key: jax.Array, config: DlpConfig) -> dict[str, Any]:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init(config: DlpConfig, key: jax.Array, glimpses: jax.Array, maps: jax.Array) -> dict[str, Any]:
-    return drawn(key, Dlp(config).init(key, glimpses, maps, method=Dlp.everything))
+    return drawn(key, dict(Dlp(config).init(key, glimpses, maps, method=Dlp.everything)))
 
 
 def _apply(config: DlpConfig, variables: dict[str, Any], method: Callable[..., Any], *inputs: jax.Array) -> Any:
