@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format bench gpu docs lock clean distclean
+.PHONY: help env demo test slow check format bench gpu docs lock clean distclean
 
 PYTHON ?= python3# makes the environment
 # two workers, a core each; a file stays on one, which compiles once; long files (docs, experiments) come first
@@ -51,6 +51,9 @@ demo: $(ENV) ## learn a mask with its decoder and compare it with a Tetrapod: mi
 
 test: $(ENV) ## all tests and docstring examples, but those marked slow or gpu
 	$(IN_ENV) -m pytest $(FAST) --durations=10 $(PYTEST_ARGS)
+
+slow: $(ENV) ## the tests marked slow: whole runs and trainings, whose parts `make test` looks at
+	$(IN_ENV) -m pytest -m "slow and not gpu" --durations=10 $(PYTEST_ARGS)
 
 check: $(ENV) ## format, lint, types, import directions, fast tests
 	$(IN_ENV) -m ruff format --check .

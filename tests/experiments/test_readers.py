@@ -179,6 +179,7 @@ def test_a_volumetric_run_in_tiles_is_the_whole(volume_run):
     assert match(tiled, whole, ball_um=1e-5).found_index.size == whole.frame.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["light", "published"])
 def test_a_picture_in_tiles_is_the_whole(variant, volume_run):
     """Deep-STORM's list from tiles is that of the whole frame, which is what `training.decode_frames` paints."""

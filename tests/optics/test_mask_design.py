@@ -85,6 +85,7 @@ def test_the_pupil_of_a_search_never_has_fewer_samples_than_make_psf_takes(psf):
     assert roomy.pupil_px > full.pupil_px
 
 
+@pytest.mark.slow
 def test_a_search_finds_less_and_the_same_again(psf):
     """The objective falls below every start's and the two calls agree to the last bit."""
     events = []

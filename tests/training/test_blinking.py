@@ -109,6 +109,7 @@ def test_the_middle_of_three_frames_is_what_the_truth_is_about():
     assert 0.2 < np.corrcoef(light, before)[0, 1] < 0.95 and 0.2 < np.corrcoef(light, after)[0, 1] < 0.95
 
 
+@pytest.mark.slow
 def test_a_decoder_of_three_frames_trains_and_reads_a_movie():
     """A step, a test on fresh scenes, and a movie whose end frames are repeated: a map for each frame."""
     parts = build(CONTEXT)

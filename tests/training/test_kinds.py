@@ -77,6 +77,7 @@ def test_each_frame_has_the_psf_of_its_place(field):
     assert np.abs(np.corrcoef(place, longer)[0, 1]) > 0.9
 
 
+@pytest.mark.slow
 def test_a_decoder_with_a_place_trains_and_is_tested_in_its_field(field, tmp_path):
     """`fit` on the field, read back, evaluated; the same frame at another place is read otherwise."""
     run = tiny_run(**field)
@@ -126,6 +127,7 @@ def test_image_loss_is_the_published_one():
 IN_FOCUS = {"scene": FLAT, "mask": {"name": "flat"}, "microscope": {"focus_um": 0.0}, "psf": SCALAR}
 
 
+@pytest.mark.slow
 def test_an_image_decoder_trains_in_focus(tmp_path):
     """In-focus 2D by `fit`, flat mask: read back, evaluated, and a picture that is the sum of the frames'."""
     run = tiny_run(**IN_FOCUS, decoder=IMAGE, optimiser=STEPS)

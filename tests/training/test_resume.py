@@ -42,6 +42,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     """SIGKILL at a random step after the first checkpoint; the resumed state equals the uninterrupted one."""
     run = tiny_run(**LEARN, optimiser={**TINY["optimiser"], "steps": 30})

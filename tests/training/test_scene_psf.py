@@ -48,6 +48,7 @@ def test_a_psf_of_other_optics_is_a_misfit(wrong):
     assert misfit - 2 * std > SUSPECT
 
 
+@pytest.mark.slow
 def test_small_aberrations_are_found():
     """Astigmatism of 30 and -20 nm within 6 nm, about three deviations of 24 emitters; less misfit than before."""
     seen = psf(zernike_um=ABERRATION_UM)

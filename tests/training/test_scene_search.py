@@ -82,6 +82,7 @@ def many(tree, count=1):
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), tree)
 
 
+@pytest.mark.slow
 def test_an_emitter_in_the_wrong_place_is_exchanged(frame, misplaced):
     """Descent alone misses the second emitter; after the search both are there within 30 nm (their bound is 7), no
     other is, and the bound is higher by most of the second's S^2 / 2 (over 50 nats)."""

@@ -24,6 +24,7 @@ def run_steps(parts, n, mesh=None):
     return state, losses
 
 
+@pytest.mark.slow
 def test_two_devices_train_like_one():
     """Same frames, same gradient: states after three steps agree, mask included.
 
@@ -119,6 +120,7 @@ def test_step_lowers_for_accelerators(platform):
     assert "HIGHEST" in text
 
 
+@pytest.mark.slow
 def test_volume_decoder_trains():
     """The KDE and overlap loss with DeepSTORM3D's optics-design network: finite, and its batch norms move."""
     decoder = {"kind": "volume", "depth_voxels": 5}
