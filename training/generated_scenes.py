@@ -99,8 +99,9 @@ def make_scenes(
     most: float | None = None,
 ) -> GeneratedScenes:
     """A source of frames of `frame_px`, cut from crops of `bank_px`; `law` says how the movie's emitters differ from
-    those that `bank` believes in. There is room for `most` times as many as that is (`law.number`), a shape of the
-    compiled program. Raises `ValueError` where it believes in none."""
+    those that `bank` believes in. There is room for `most` (by default `law.number`) times as many as it believes
+    in: the room is a shape, and laws with the same room share one compiled program. Raises `ValueError` where it
+    believes in none."""
     kept = np.asarray(jax.nn.sigmoid(bank.presence)) > _KEPT
     place = np.asarray(bank.place.mean)
     depth = np.asarray(model.ranges.depth_um(place[..., 2]))
