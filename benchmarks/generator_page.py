@@ -132,12 +132,19 @@ def speed() -> str:
     found = numbers("scene_speed")
     if found is None:
         return NOT_YET
-    fit, draw = found["fit"], found["draw"]
+    fit, draw, start = found["fit"], found["draw"], numbers("scene_start")
+    smallest = ""
+    if start is not None:
+        cold, warm = (start[name]["seconds"] for name in ("nothing_compiled", "compiled_before"))
+        smallest = (
+            f" The smallest fit, `generator-tiny`, takes {cold:.0f} s, most of them to compile its programs; {warm:.0f} s "
+            "where JAX finds them compiled."
+        )
     return (
         f"{fit['crops']} crops of 129 x 129 px, {fit['slots']} slots, {fit['steps']} steps: {fit['minutes']:.1f} "
         f"minutes. {draw['frames_per_minute']['generated']} frames of 129 x 129 px with "
         f"{draw['emitters_per_frame']['generated']:.0f} emitters a minute on {draw['device']}, "
-        f"{draw['generated_over_simulated']:.2f} of the rate of plain simulation through the same PSF."
+        f"{draw['generated_over_simulated']:.2f} of the rate of plain simulation through the same PSF.{smallest}"
     )
 
 
