@@ -137,8 +137,8 @@ def speed() -> str:
     if start is not None:
         cold, warm = (start[name]["seconds"] for name in ("nothing_compiled", "compiled_before"))
         smallest = (
-            f" The smallest fit, `generator-tiny`, takes {cold:.0f} s, most of them to compile its programs; {warm:.0f} s "
-            "where JAX finds them compiled."
+            f" The smallest fit, `generator-tiny`, takes {cold:.0f} s, most of them to compile its programs; "
+            f"{warm:.0f} s where JAX finds them compiled."
         )
     return (
         f"{fit['crops']} crops of 129 x 129 px, {fit['slots']} slots, {fit['steps']} steps: {fit['minutes']:.1f} "
