@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))  # its folder holds the made generator
-from made_generator import CONFIG, CROP, small_networks, write_generator
+from made_generator import CONFIG, CROP, made_generator
 
 import nets
 from experiments import cli
@@ -27,12 +27,9 @@ from training.scene_run import generator_psf
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
     """A made generator's folder."""
-    patch = pytest.MonkeyPatch()
-    small_networks(patch)
-    folder = tmp_path_factory.mktemp("generator") / "run"
-    write_generator(folder)
-    yield folder
-    patch.undo()
+    place = tmp_path_factory.mktemp("generator") / "run"
+    with made_generator(place):
+        yield place
 
 
 def refused(capsys, *arguments) -> str:

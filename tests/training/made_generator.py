@@ -1,11 +1,15 @@
 """A generator's folder made by hand, without a fit: networks as drawn, posteriors set to numbers that tests know."""
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from nets.dlp import init_dlp
 from nets.dlp_types import DlpConfig, Normal, Posterior
@@ -82,3 +86,12 @@ def write_generator(folder, config: GeneratorConfig = CONFIG, frames: int = 4) -
         photons=(900.0, 1400.0, 2100.0), background=(9.0, 12.0, 15.0), counts=(2.0, 2.0, 2.0),
     )  # fmt: skip
     (folder / "generator.json").write_text(json.dumps(to_dict(facts)))
+
+
+@contextlib.contextmanager
+def made_generator(folder: Path) -> Iterator[pytest.MonkeyPatch]:
+    """A made generator in `folder` and networks small for as long as it is used: the fixtures of several files."""
+    with pytest.MonkeyPatch.context() as patch:
+        small_networks(patch)
+        write_generator(folder)
+        yield patch

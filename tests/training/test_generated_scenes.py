@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.stats
-from made_generator import CONFIG, CROP, small_networks, write_generator
+from made_generator import CONFIG, CROP, made_generator
 
 from training.generated_scenes import DrawSettings, draw_scene
 from training.scene_files import load_scenes
@@ -18,12 +18,9 @@ many = jax.jit(lambda keys, scenes: jax.vmap(lambda key: draw_scene(key, scenes)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A made generator's folder, its networks small for the whole file."""
-    patch = pytest.MonkeyPatch()
-    small_networks(patch)
     place = tmp_path_factory.mktemp("generator") / "run"
-    write_generator(place)
-    yield place
-    patch.undo()
+    with made_generator(place):
+        yield place
 
 
 def drawn(folder, **settings):

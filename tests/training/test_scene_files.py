@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from made_generator import CONFIG, CROP, LEVEL, made_posterior, small_networks, write_generator
+from made_generator import CONFIG, CROP, LEVEL, made_generator, made_posterior
 
 from optics import psf_image
 from optics.psf_io import load_psf
@@ -24,12 +24,9 @@ draw = jax.jit(lambda keys, scenes: generate(keys, scenes, scenes.psf))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A made generator's folder, its networks small for the whole file."""
-    patch = pytest.MonkeyPatch()
-    small_networks(patch)
     place = tmp_path_factory.mktemp("generator") / "run"
-    write_generator(place)
-    yield place
-    patch.undo()
+    with made_generator(place):
+        yield place
 
 
 def test_what_was_written_is_read_back(folder):

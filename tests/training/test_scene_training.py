@@ -4,7 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 import pytest
-from made_generator import CONFIG, small_networks, write_generator
+from made_generator import CONFIG, made_generator
 from tiny import LEARN, TINY
 
 from training import ConfigError, RunConfig, build, from_dict, init_state, make_train_step, to_dict
@@ -13,18 +13,15 @@ from training import ConfigError, RunConfig, build, from_dict, init_state, make_
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A tiny co-design on a made generator's scenes."""
-    patch = pytest.MonkeyPatch()
-    small_networks(patch)
     folder = tmp_path_factory.mktemp("generator") / "run"
-    write_generator(folder)
-    patch.setenv("SCENES", str(folder.parent))
     values = {
         **TINY, **LEARN, "microscope": to_dict(CONFIG.microscope), "psf": to_dict(CONFIG.psf),
         "mask": {"name": "flat"}, "scene": {"frame_px": 16, "z_max_um": 0.0, "generator": "$SCENES/run"},
         "optimiser": {**TINY["optimiser"], "batch": 2},
     }  # fmt: skip
-    yield from_dict(RunConfig, values)
-    patch.undo()
+    with made_generator(folder) as patch:
+        patch.setenv("SCENES", str(folder.parent))
+        yield from_dict(RunConfig, values)
 
 
 def test_the_decoders_ranges_are_the_generators(run):
