@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from record import write_result
-from reference_files import ROOT, image_in_window, read_witness, reference_folder, relative_l2
 
 from optics.grids import DiskNodes, lattice_nodes, mask_centres
 from optics.psf import make_psf, psf_image
 from optics.types import make_microscope
+from worlds.reference_files import ROOT, image_in_window, read_witness, reference_folder, relative_l2
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from record import write_result
-from reference_files import DATA, relative_l2
 
 from optics import fourier
 from optics.grids import lattice_nodes, pixel_centres_um
-from optics.masks import rotate_180
+from optics.masks.sampling import rotate_180
 from optics.psf import make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.types import make_mask, make_microscope
+from worlds.reference_files import DATA, relative_l2
 
 # demo: mask, its pixels and pitch (um), focal length of the 4f relay (um), wavelength and focus (um)
 DEMOS = {

@@ -25,9 +25,9 @@ from peer import Peer, in_turn
 from record import write_result
 
 import nets
-from experiments.list_reader import ListReader
-from experiments.localize import LocalizeConfig, localize_with
-from experiments.readers import Reader, load_reader
+from experiments.reading.list_reader import ListReader
+from experiments.reading.localize import LocalizeConfig, localize_with
+from experiments.reading.readers import Reader, load_reader
 from training import RunConfig, build
 
 DATA = Path(os.environ.get("COLOCUS_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -13,11 +13,11 @@ import time
 import numpy as np
 from record import write_result
 
-from experiments.fabricate import FabricateConfig, fabricate, table
+from experiments.instrument.fabricate import FabricateConfig, fabricate, table
 from optics import make_mask
-from optics.dispersion import fused_silica
-from optics.fabrication import etch, etched_mask
-from optics.masks import mask_grid
+from optics.masks.dispersion import fused_silica
+from optics.masks.fabrication import etch, etched_mask
+from optics.masks.sampling import mask_grid
 
 WAVELENGTH_UM, WAVES, SIDE = 0.6, 2, 1024
 

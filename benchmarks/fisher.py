@@ -30,9 +30,9 @@ from optics import (
     replace,
 )
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "optics"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from rays import direct_sum
+from made.rays import direct_sum
 
 jax.config.update("jax_enable_x64", True)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from record import write_result
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "localization")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 BATCH, START_S, HANG_S, MEMORY_BYTES = 1000, 120, 20, 6 << 30
 REAL = (
@@ -33,7 +33,7 @@ REAL = (
 
 def work(path: Path, first: int, progress: Path) -> None:
     """Read `BATCH` damaged copies; the seed under work stands in `progress`, with counts so far."""
-    from mangled import try_one
+    from made.mangled import try_one
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     warnings.simplefilter("ignore")
@@ -69,7 +69,7 @@ def batch(path: Path, first: int, progress: Path) -> tuple[int, int, str, int]:
 
 def fuzz(minutes: float) -> dict:
     """Damage and read until the time is over; counts per file, and everything that went wrong."""
-    from mangled import make_files
+    from made.mangled import make_files
 
     data = Path(os.environ.get("COLOCUS_DATA", ROOT.parent / "shared" / "data"))
     until = time.monotonic() + 60 * minutes

@@ -21,9 +21,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from gallery_plates import PLATES, Plate
 from record import write_result
-from reference_files import DATA, ROOT
+
+from pages.gallery_plates import PLATES, Plate
+from worlds.reference_files import DATA, ROOT
 
 sys.path.insert(0, str(ROOT))
 from experiments import cli

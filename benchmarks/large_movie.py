@@ -97,7 +97,7 @@ def measure(movie: Path, kind: str, first: int, stop: int) -> dict[str, Any]:
 def work(movie: Path, kind: str, first: int, stop: int) -> dict[str, Any]:
     """Localize frames first to stop - 1, and say how fast and with how much memory."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from experiments.localize import LocalizeConfig, localize_with
+    from experiments.reading.localize import LocalizeConfig, localize_with
 
     reader = null_reader() if kind == "null" else list_reader()
     events = []
@@ -135,7 +135,7 @@ def list_reader() -> Any:
     import jax.numpy as jnp
 
     import nets
-    from experiments.list_reader import ListReader
+    from experiments.reading.list_reader import ListReader
 
     net = nets.ListNetConfig(channels=16, head_channels=16, dilations=(1, 1, 2, 2))
     variables = nets.init(jax.random.key(0), net, jnp.zeros((1, 16, 16, 1)))

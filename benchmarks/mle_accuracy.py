@@ -16,13 +16,13 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from mle_cases import CASES, expected_stamps, random_stamps
 from record import write_result
 from scipy import stats
 
-from optics.fisher import crlb_std
-from optics.mle import fit_emitters
+from optics.bounds.fisher import crlb_std
+from optics.fits.fit import fit_emitters
 from optics.psf_table import tabulate_psf
+from worlds.mle_cases import CASES, expected_stamps, random_stamps
 
 LEVELS = {  # photons, background per pixel
     "astigmatism": ((2000.0, 10.0), (10000.0, 20.0)),

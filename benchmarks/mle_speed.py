@@ -17,12 +17,12 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from mle_cases import CASES, Case, exact_images, random_stamps
 from peer import Peer, in_turn, stopwatch
 from record import write_result
 
-from optics.mle import fit_emitters
+from optics.fits.fit import fit_emitters
 from optics.psf_table import tabulate_psf
+from worlds.mle_cases import CASES, Case, exact_images, random_stamps
 
 SIDES = (21, 31, 41, 61)
 ENGINEERED = {31: "double_helix", 41: "tetrapod", 61: "tetrapod"}

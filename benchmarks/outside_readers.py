@@ -140,7 +140,7 @@ def against_picasso(python: str) -> tuple[dict, str]:
     """Tables both ways, a movie, and spots that Picasso fits."""
     import tifffile
 
-    from experiments.convert import convert
+    from experiments.lists.convert import convert
 
     locs = make_table()
     with tempfile.TemporaryDirectory() as name:

@@ -20,21 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bead_stacks import SOURCES, BeadSource
 from record import FOLDER, commit, write_result
-from reference_files import DATA, ROOT
-from retrieval_held_out import predicted
 from retrieval_lens import lens_retrieval
-from retrieval_page import SHOWN, draw, write_page
 from retrieval_simulated import phase_error_rad, simulated_stack
 from retrieval_speed import speed
 
-from optics import mask_io
-from optics.bead_stack import correlation, make_bead_stack
-from optics.masks import mask_grid, sample_mask
-from optics.phase_retrieval import retrieve_psf
-from optics.pupil_gauge import agreement, defocus_phase, pupil_weight
-from optics.retrieval_types import BeadFit, Retrieval, RetrievalSettings
+from optics.masks import files as mask_io
+from optics.masks.sampling import mask_grid, sample_mask
+from optics.retrieval.beads import correlation, make_bead_stack
+from optics.retrieval.retrieve import retrieve_psf
+from optics.retrieval.types import BeadFit, Retrieval, RetrievalSettings
+from optics.retrieval.undetermined import agreement, defocus_phase, pupil_weight
+from pages.retrieval_page import SHOWN, draw, write_page
+from worlds.bead_stacks import SOURCES, BeadSource
+from worlds.reference_files import DATA, ROOT
+from worlds.retrieval_held_out import predicted
 
 SCRATCH = ROOT / "runs" / "phase_retrieval"
 RESULT = FOLDER / "results" / "phase_retrieval.json"

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from peer import Peer, in_turn, stopwatch
 from record import write_result
-from reference_files import image_in_window, read_witness, reference_folder, relative_l2
 
 from optics.psf import make_psf, psf_image
+from worlds.reference_files import image_in_window, read_witness, reference_folder, relative_l2
 
 BATCH, TARGET = 64, 2.5e-3
 

@@ -20,9 +20,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from design_page import write_page
 from record import write_result
-from reference_files import DATA, ROOT
 
 from optics import (
     Psf,
@@ -31,13 +29,15 @@ from optics import (
     make_microscope,
     make_psf,
     make_target,
-    mask_io,
     masks,
     refocus,
     replace,
 )
-from optics.mask_design import at_full_sampling
-from optics.mask_params import ZernikePhase
+from optics.design.search import at_full_sampling
+from optics.masks import files as mask_io
+from optics.masks.params import ZernikePhase
+from pages.design_page import write_page
+from worlds.reference_files import DATA, ROOT
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

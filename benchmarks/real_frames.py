@@ -21,9 +21,9 @@ import tifffile
 from record import write_result
 
 import localization
-from experiments.localize import LocalizeConfig, localize
-from experiments.readers import load_reader
-from experiments.volume_reader import PUBLISHED
+from experiments.reading.localize import LocalizeConfig, localize
+from experiments.reading.readers import load_reader
+from experiments.reading.volume_reader import PUBLISHED
 from localization import Localizations, estimate_gain_offset, make_localizations, select
 
 PIXEL_UM = 0.11
@@ -200,7 +200,7 @@ def main() -> int:
     for name in ("storm", "telomeres"):
         print(name, results[f"{name}, published weights against stored"])
     if arguments.run is not None:
-        from storm_overlay import compare_and_draw
+        from pages.storm_overlay import compare_and_draw
 
         ours, seconds = storm_list(
             data,

@@ -17,18 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from reference_files import DATA
 from scipy.ndimage import rotate
 from scipy.optimize import minimize
 
 from optics import make_microscope, make_psf, replace
-from optics.bead_stack import BeadStack, correlation, make_bead_stack
-from optics.masks import mask_grid, sample_mask
-from optics.phase_retrieval import retrieve_psf
+from optics.masks.sampling import mask_grid, sample_mask
 from optics.psf import image_of, pupil_fields
-from optics.pupil_gauge import agreement, defocus_phase, pupil_weight, wrapped
-from optics.retrieval_types import Retrieval, RetrievalSettings
+from optics.retrieval.beads import BeadStack, correlation, make_bead_stack
+from optics.retrieval.retrieve import retrieve_psf
+from optics.retrieval.types import Retrieval, RetrievalSettings
+from optics.retrieval.undetermined import agreement, defocus_phase, pupil_weight, wrapped
 from optics.types import PhaseMask, Psf
+from worlds.reference_files import DATA
 
 SCALE = 0.5
 NA, WAVELENGTH_UM, INDEX_STEP = 0.3, SCALE * 0.561, 0.4595

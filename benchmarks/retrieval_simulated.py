@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from optics import Psf, make_camera, make_microscope, make_psf, masks, sample_camera
-from optics.bead_stack import BeadStack, make_bead_stack
-from optics.masks import mask_grid, sample_mask
+from optics.masks.sampling import mask_grid, sample_mask
 from optics.psf import image_of, pupil_fields
-from optics.pupil_gauge import defocus_phase, pupil_weight, wrapped
-from optics.retrieval_types import Retrieval
+from optics.retrieval.beads import BeadStack, make_bead_stack
+from optics.retrieval.types import Retrieval
+from optics.retrieval.undetermined import defocus_phase, pupil_weight, wrapped
 
 BEAD_XYZ_UM = (0.06, -0.09, 0.02)
 BLUR_UM = 0.08

@@ -15,8 +15,9 @@ import numpy as np
 from retrieval_simulated import simulated_stack
 from scipy.optimize import minimize
 
-from optics.bead_stack import sharpest_focus_um
-from optics.phase_retrieval import (
+from optics.retrieval.beads import sharpest_focus_um
+from optics.retrieval.model import _loss, descend, start_params  # pyright: ignore[reportPrivateUsage]
+from optics.retrieval.retrieve import (
     _SEARCH_SMOOTHNESS,  # pyright: ignore[reportPrivateUsage]
     _thinned,  # pyright: ignore[reportPrivateUsage]
     as_slices,
@@ -25,8 +26,7 @@ from optics.phase_retrieval import (
     retrieve_psf,
     template_psf,
 )
-from optics.retrieval_model import _loss, descend, start_params  # pyright: ignore[reportPrivateUsage]
-from optics.retrieval_types import RetrievalSettings
+from optics.retrieval.types import RetrievalSettings
 
 SHARE = 0.99
 STEPS = 150
@@ -62,7 +62,7 @@ def optimisers(stack, settings: RetrievalSettings) -> dict[str, Any]:
     L-BFGS has every parameter in the units of Adam's pace, without which it goes nowhere. Seconds leave out
     compilation: each has run once before.
     """
-    from optics.retrieval_model import _PACE  # pyright: ignore[reportPrivateUsage]
+    from optics.retrieval.model import _PACE  # pyright: ignore[reportPrivateUsage]
 
     cells, scale = mask_cells(stack, settings), float(np.std(np.asarray(stack.images)))
     few = _thinned(as_slices([stack], [even_weights(stack, scale)], [scale]), 14)

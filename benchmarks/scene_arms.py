@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from record import RESULTS, commit, write_result
-from scene_decoder import Key, judge, make_parts, train
-from scene_gather import gather
-from scene_learned import RUNS, Learning, add_learning, learning_of
-from scene_sources import ARMS, run_config, source, tune
-from scene_world import CELLS, KINDS, make_world
+
+from worlds.scene_decoder import Key, judge, make_parts, train
+from worlds.scene_gather import gather
+from worlds.scene_learned import RUNS, Learning, add_learning, learning_of
+from worlds.scene_sources import ARMS, run_config, source, tune
+from worlds.scene_world import CELLS, KINDS, make_world
 
 ABLATIONS = {
     "no haze": {"haze": False},

@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 from record import commit, write_result
 from scene_arms import is_there, prepared, result_folder, write_row
-from scene_decoder import Key, judge, make_parts, train
-from scene_gather import curves, mean_area
-from scene_learned import RUNS, add_learning, learned_scenes, learning_of
-from scene_sources import generated, oracle, run_config, simulated
-from scene_world import CELLS, with_mask
 
-from optics import mask_params
+from optics.masks import params as mask_params
 from optics.pytree import replace
 from training.build import build_family
 from training.config import LearnConfig, RunConfig
+from worlds.scene_decoder import Key, judge, make_parts, train
+from worlds.scene_gather import curves, mean_area
+from worlds.scene_learned import RUNS, add_learning, learned_scenes, learning_of
+from worlds.scene_sources import generated, oracle, run_config, simulated
+from worlds.scene_world import CELLS, with_mask
 
 ARMS = ("plain", "tuned", "learned", "oracle", "fixed")
 KIND, RESAMPLES = "3d", 300

@@ -27,17 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 from record import commit, write_result
 from scene_arms import prepared, result_folder, write_row
-from scene_learned import MOVIE_SEED, RUNS, add_learning, generator_path, learned_scenes, learning_of, model_of
-from scene_world import EFFICIENCY, KINDS, World, draw_many
 
 from localization import Localizations, make_localizations, score
 from optics import Camera, Emitters, Psf, cut_stamps, fit_emitters, make_camera, psf_image, render_frame, to_frame_um
-from optics.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
+from optics.fits.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
 from optics.psf_table import tabulate_psf
 from optics.pytree import replace
-from training.generated_scenes import DrawSettings, GeneratedScenes, generate, make_scenes
-from training.scene_files import read_arrays
-from training.scene_model import draw_emitters, expected_parts, photon_variance, posterior_mean, smooth
+from training.generator.draw import DrawSettings, GeneratedScenes, generate, make_scenes
+from training.generator.files import read_arrays
+from training.generator.model import draw_emitters, expected_parts, photon_variance, posterior_mean, smooth
+from worlds.scene_learned import MOVIE_SEED, RUNS, add_learning, generator_path, learned_scenes, learning_of, model_of
+from worlds.scene_world import EFFICIENCY, KINDS, World, draw_many
 
 ZONES, BATCH, SEED, REACH_PX, LEAST = 4, 16, 41, 2, 20
 SURE, GHOST = 6.0, 0.5  # standard deviations; share of an emitter's light

@@ -26,22 +26,22 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 from record import commit, write_result
-from reference_files import DATA
 from scene_arms import prepared, result_folder, write_row
-from scene_learned import RUNS, add_learning, generator_config, learned_scenes, learning_of, model_of
 from scene_recordings import RECORDINGS
 from scene_recordings import RUNS as FITTED
-from scene_sources import Draw, generated, run_config, simulated
-from scene_world import KINDS, World, draw_many, in_photons
 
 from localization import Interval
 from optics.pytree import replace
-from training.generated_scenes import GeneratedScenes
-from training.scene_crops import read_crops
-from training.scene_files import load_fitted, load_scenes
-from training.scene_fit import FitSettings, FitState, refine, see_all
-from training.scene_model import expected_parts, photon_variance
-from training.scene_run import make_model
+from training.generator.crops import read_crops
+from training.generator.draw import GeneratedScenes
+from training.generator.files import load_fitted, load_scenes
+from training.generator.fit import FitSettings, FitState, refine, see_all
+from training.generator.model import expected_parts, photon_variance
+from training.generator.run import make_model
+from worlds.reference_files import DATA
+from worlds.scene_learned import RUNS, add_learning, generator_config, learned_scenes, learning_of, model_of
+from worlds.scene_sources import Draw, generated, run_config, simulated
+from worlds.scene_world import KINDS, World, draw_many, in_photons
 
 SOURCES = ("again", "naive", "tuned", "generated")
 REAL_SEED, AGAIN_SEED, BATCH, RINGS, LEVELS = 21, 22, 16, 10, 12

@@ -24,21 +24,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from record import FOLDER, write_result
-from reference_files import DATA, ROOT
 from scene_arms import write_row
 from scipy.spatial import cKDTree
 
 import localization
-from experiments.generate import fit, load_generator
-from experiments.localize import LocalizeConfig, localize
-from experiments.on_scenes import scenes_experiment
+from experiments.compare.on_scenes import scenes_experiment
+from experiments.generator.fit import fit, load_generator
+from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
 from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
 from training.build import run_psf
 from training.config import RunConfig
+from training.generator.files import load_facts, load_fitted
+from training.generator.model import photon_variance, smooth
 from training.loop import fit as train
-from training.scene_files import load_facts, load_fitted
-from training.scene_model import photon_variance, smooth
+from worlds.reference_files import DATA, ROOT
 
 RUNS = FOLDER.resolve().parent / "runs" / "scene_recordings"
 RATES, TARGET, LEAST_SCORE, LEVEL_PX, RESAMPLES = (0.001, 0.003, 0.01, 0.03), 0.01, 0.05, 6.0, 1000

@@ -19,18 +19,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from record import write_result
-from scene_learned import RUNS, Learning, generator_config
-from scene_sources import SHEET_READ_E
-from scene_world import EFFICIENCY, GAIN, OFFSET, World, make_world, movie
 
 from optics import make_camera
 from optics.background import UniformLevel
 from optics.pytree import replace
 from training.config import SceneConfig
-from training.generated_scenes import DrawSettings, generate
-from training.scene_files import load_scenes
-from training.scene_run import fit_scenes
+from training.generator.draw import DrawSettings, generate
+from training.generator.files import load_scenes
+from training.generator.run import fit_scenes
 from training.scenes import make_scene, simulate
+from worlds.scene_learned import RUNS, Learning, generator_config
+from worlds.scene_sources import SHEET_READ_E
+from worlds.scene_world import EFFICIENCY, GAIN, OFFSET, World, make_world, movie
 
 SIDE, EMITTERS, TURNS, SEED = 129, 25.0, 5, 31
 

@@ -12,11 +12,11 @@ import json
 import shutil
 
 from record import write_result
-from scene_learned import MOVIE_SEED, Learning, add_learning, generator_path, learned_scenes, learning_of
-from scene_world import KINDS, make_world
 
+from training.generator.files import SHIPPED
 from training.loop import write_text
-from training.scene_files import SHIPPED
+from worlds.scene_learned import MOVIE_SEED, Learning, add_learning, generator_path, learned_scenes, learning_of
+from worlds.scene_world import KINDS, make_world
 
 FILES = ("generator.json", "networks.npz", "bank.npz", "psf.npz", "examples.npz", "metrics.json")
 

@@ -12,15 +12,15 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from design_page import write_page
 from record import write_result
 
-from experiments.design import DesignConfig, design
-from experiments.design_output import summary, table
-from optics import mask_io
+from experiments.instrument.design import DesignConfig, design
+from experiments.instrument.design_output import summary, table
+from optics.masks import files as mask_io
+from pages.design_page import write_page
 from training import MaskConfig, MicroscopeConfig, PsfConfig, to_dict
 
-FOLDER = Path(__file__).resolve().parents[1] / "optics" / "designs"
+FOLDER = Path(__file__).resolve().parents[1] / "optics" / "masks" / "designs"
 _ALONE = DesignConfig(
     microscope=MicroscopeConfig(na=1.45, n_immersion=1.518, n_sample=1.33, wavelength_um=0.58, focus_um=2.0),
     psf=PsfConfig(stamp_px=57, pixel="integrated"),

@@ -17,9 +17,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from design_page import write_page
 from record import write_result
-from reference_files import DATA, ROOT
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from optics import (
@@ -29,14 +27,16 @@ from optics import (
     make_microscope,
     make_psf,
     make_target,
-    mask_io,
     masks,
     psf_image,
     refocus,
     replace,
 )
-from optics.mask_design import at_full_sampling
-from optics.mask_params import ZernikePhase, unwrap
+from optics.design.search import at_full_sampling
+from optics.masks import files as mask_io
+from optics.masks.params import ZernikePhase, unwrap
+from pages.design_page import write_page
+from worlds.reference_files import DATA, ROOT
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

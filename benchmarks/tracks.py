@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 
-from experiments.live_cell import STATES, LiveCellConfig, simulate
 from localization import Localizations, diffusion, find_tracks, select
 from localization.types import COLUMNS
 from optics import crlb_std_um
 from training.build import build_psf
+from worlds.live_cell import STATES, LiveCellConfig, simulate
 
 COUNTS = (20, 80, 320)
 MAX_STEP_UM, GAP_FRAMES = 0.35, 3

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import truth_page
 from record import RESULTS, write_result
-from reference_files import DATA, ROOT
-from truth_data import TruthSet
-from truth_runs import CASES, Row
 
 import localization
 from localization import Localizations
+from pages import truth_page
+from worlds.reference_files import DATA, ROOT
+from worlds.truth_data import TruthSet
+from worlds.truth_runs import CASES, Row
 
 DRAWS = 1000
 SHOWN = ("jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um")

@@ -223,14 +223,14 @@ def resume_command(argv: Sequence[str]) -> str:
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     print(f"colocus {arguments.command}: loading", file=sys.stderr, flush=True)
-    from experiments import jobs
+    from experiments.compare import run as jobs
     from experiments.config import load_experiment
 
     if arguments.config is not None and "=" in arguments.config:
         arguments.config, arguments.assignments = None, [arguments.config, *arguments.assignments]
     scenes = getattr(arguments, "scenes", None)
     if scenes is not None:
-        from experiments.on_scenes import load_on_scenes
+        from experiments.compare.on_scenes import load_on_scenes
 
         config = load_on_scenes(arguments.config, scenes, arguments.assignments)
     elif arguments.config is None:
@@ -279,7 +279,7 @@ def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         width = max(map(len, names))
         print("\n".join(f"{name:{width}}  {read_toml(name).get('title', '')}".rstrip() for name in names))
         return 0
-    from experiments.toml import to_toml
+    from experiments.compare.toml import to_toml
 
     print(to_toml(load_experiment(arguments.config, arguments.assignments)), end="")
     return 0

@@ -1,14 +1,18 @@
 """Host side of localization: tables of emitters, peaks, matching, scores, movies and files."""
 
-from localization.camera_calibration import CameraCalibration, LevelStatistics, calibrate_camera, measure_level
-from localization.drift import Drift, apply_drift, correct_drift
+from localization.camera.calibration import CameraCalibration, LevelStatistics, calibrate_camera, measure_level
+from localization.camera.photometry import GainEstimate, estimate_gain_offset
+from localization.drift.correct import Drift, apply_drift, correct_drift
 from localization.filters import Criteria, FilterReport, count_neighbours, filter_localizations
 from localization.image_peaks import image_peaks
 from localization.io import Movie, TableFile, TableWriter, open_movie, read, read_file, write
-from localization.line_profile import LineProfile, ProfileWidth, line_profile, profile_width
 from localization.linking import Linked, link_blinks
-from localization.matching import Matches, match
-from localization.metrics import (
+from localization.peaks import list_peaks, volume_peaks
+from localization.pictures.line_profile import LineProfile, ProfileWidth, line_profile, profile_width
+from localization.pictures.render_image import image_shape, table_region_um, to_image
+from localization.pictures.resolution import RingCorrelation, fourier_ring_correlation
+from localization.scores.matching import Matches, match
+from localization.scores.metrics import (
     CrlbRatio,
     FrameScores,
     Interval,
@@ -23,11 +27,15 @@ from localization.metrics import (
     score_frames,
     score_total,
 )
-from localization.peaks import list_peaks, volume_peaks
-from localization.photometry import GainEstimate, estimate_gain_offset
-from localization.precision_curve import PrecisionRecall, average_precision, precision_recall_curve
-from localization.render_image import image_shape, table_region_um, to_image
-from localization.resolution import RingCorrelation, fourier_ring_correlation
+from localization.scores.precision_curve import PrecisionRecall, average_precision, precision_recall_curve
+from localization.scores.uncertainty import (
+    AxisCalibration,
+    SubpixelUniformity,
+    UncertaintyCalibration,
+    calibrate_uncertainty,
+    rescale_sigma,
+    subpixel_uniformity,
+)
 from localization.tracks import Diffusion, diffusion, find_tracks
 from localization.types import (
     LocalizationError,
@@ -36,14 +44,6 @@ from localization.types import (
     make_localizations,
     select,
     to_frame,
-)
-from localization.uncertainty import (
-    AxisCalibration,
-    SubpixelUniformity,
-    UncertaintyCalibration,
-    calibrate_uncertainty,
-    rescale_sigma,
-    subpixel_uniformity,
 )
 
 frc = fourier_ring_correlation

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nets.dlp_blocks import Dense, GlimpseDecoder, PictureDecoder, Stem
 from nets.dlp_types import DlpConfig, Normal, Posterior
 from nets.start import drawn, fan_in_spread
-from optics.matched_filter import Proposals
+from optics.fits.matched_filter import Proposals
 from optics.pytree import pytree
 
 _LOG_STD = (-6.0, 1.0)  # of every latent in units of its scale

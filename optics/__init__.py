@@ -2,7 +2,16 @@
 
 from optics import masks
 from optics.background import sample_background
-from optics.bead_stack import BeadStack, make_bead_stack
+from optics.bounds.fisher import (
+    DepthBounds,
+    bound_std,
+    conditional_std,
+    crlb_std,
+    crlb_std_um,
+    depth_bounds,
+    fisher_matrix,
+)
+from optics.bounds.neighbours import density_bound_um, density_bounds_um
 from optics.camera import (
     adu_to_photons,
     electron_variance,
@@ -11,31 +20,24 @@ from optics.camera import (
     sample_camera,
     sample_camera_differentiable,
 )
-from optics.design_target import DesignTarget, Neighbours, make_target, objective_um
+from optics.design.search import Design, design_mask, refocus
+from optics.design.target import DesignTarget, Neighbours, make_target, objective_um
 from optics.field import FieldAberration, aberration_at, load_field, make_field_aberration, save_field
-from optics.fisher import (
-    DepthBounds,
-    bound_std,
-    conditional_std,
-    crlb_std,
-    crlb_std_um,
-    depth_bounds,
-    fisher_matrix,
-    volume_bound_um,
-)
-from optics.fisher_density import density_bound_um, density_bounds_um
-from optics.mask_design import Design, design_mask, refocus
-from optics.mask_limits import MaskLimits
-from optics.mle import Fits, fit_emitters
+from optics.fits.fit import Fits, fit_emitters
+from optics.masks import dispersion, fabrication, slm
+from optics.masks import files as mask_io
+from optics.masks import params as mask_params
+from optics.masks.limits import MaskLimits
 from optics.multipath import SplitPsf, biplane, make_split_psf, polarisation_split, split_image
-from optics.phase_retrieval import retrieve_psf
 from optics.psf import collected_fraction, make_psf, psf_image
 from optics.psf_io import load_psf, save_psf
 from optics.psf_table import PsfTable, tabulate_psf
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.render import render_frame, render_frames, render_scenes, stamp_fraction
-from optics.retrieval_types import Retrieval, RetrievalSettings
+from optics.retrieval.beads import BeadStack, make_bead_stack
+from optics.retrieval.retrieve import retrieve_psf
+from optics.retrieval.types import Retrieval, RetrievalSettings
 from optics.stamps import Stamps, cut_stamps, to_frame_um
 from optics.types import (
     Camera,
@@ -82,6 +84,8 @@ __all__ = [
     "density_bound_um",
     "density_bounds_um",
     "depth_bounds",
+    "dispersion",
+    "fabrication",
     "design_mask",
     "electron_variance",
     "fisher_matrix",
@@ -99,6 +103,8 @@ __all__ = [
     "make_pupil",
     "make_split_psf",
     "make_target",
+    "mask_io",
+    "mask_params",
     "masks",
     "objective_um",
     "photons_to_adu",
@@ -115,9 +121,9 @@ __all__ = [
     "sample_camera_differentiable",
     "save_field",
     "save_psf",
+    "slm",
     "split_image",
     "stamp_fraction",
     "tabulate_psf",
     "to_frame_um",
-    "volume_bound_um",
 ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from optics.mask_io import write_bytes
+from optics.masks.files import write_bytes
 from optics.pytree import pytree
 from optics.types import OpticsError
 

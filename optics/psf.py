@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from optics import fourier
 from optics.grids import DiskNodes, gauss_nodes, pixel_centres_um
-from optics.masks import check_wavelength
+from optics.masks.sampling import check_wavelength
 from optics.pupil import make_pupil
 from optics.pytree import pytree, replace
 from optics.scalar import scalar_fields, scalar_power

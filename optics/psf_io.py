@@ -9,7 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from optics.mask_io import write_bytes
+from optics.masks.files import write_bytes
 from optics.types import Microscope, OpticsError, PhaseMask, Psf
 
 FORMAT = "colocus-psf-1"

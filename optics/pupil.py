@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from optics.grids import DiskNodes, disk_nodes, safe_sqrt, sine_panel
-from optics.masks import sample_mask
+from optics.masks.sampling import sample_mask
 from optics.pytree import pytree
 from optics.types import Microscope, Psf
 from optics.zernike import zernike_basis

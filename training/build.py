@@ -11,23 +11,14 @@ from typing import Any
 import jax.numpy as jnp
 
 import nets
-from optics import (
-    Camera,
-    Microscope,
-    PhaseMask,
-    Psf,
-    make_camera,
-    make_microscope,
-    make_psf,
-    mask_io,
-    mask_params,
-    masks,
-)
+from optics import Camera, Microscope, PhaseMask, Psf, make_camera, make_microscope, make_psf, masks
 from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
 from optics.field import FieldAberration, aberration_at, load_field
+from optics.masks import files as mask_io
+from optics.masks import params as mask_params
+from optics.masks.shipped import shipped_mask
 from optics.psf_io import load_psf
 from optics.pytree import replace
-from optics.shipped_masks import shipped_mask
 from training.config import (
     CameraConfig,
     ConfigError,
@@ -39,8 +30,8 @@ from training.config import (
     RunConfig,
     SceneConfig,
 )
-from training.generated_scenes import GeneratedScenes
-from training.scene_files import check_microscope, load_facts, load_scenes, scene_ranges
+from training.generator.draw import GeneratedScenes
+from training.generator.files import check_microscope, load_facts, load_scenes, scene_ranges
 from training.scenes import Scene, make_scene
 
 IN_FOCUS_UM = 0.05  # half the depth that a decoder without depth reports as its sigma in z

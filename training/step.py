@@ -11,7 +11,7 @@ import nets
 from optics.pytree import replace
 from optics.types import Psf
 from training.build import Parts
-from training.generated_scenes import generate
+from training.generator.draw import generate
 from training.losses import image_loss, list_loss, volume_loss
 from training.optim import decoder_optimiser, mask_optimiser
 from training.scenes import Frames, frame_keys, simulate

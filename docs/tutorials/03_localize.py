@@ -21,9 +21,9 @@ import tifffile
 
 import localization
 import optics
-from experiments.classical_config import ClassicalConfig
-from experiments.localize import LocalizeConfig, localize
-from experiments.render import RenderConfig, render
+from experiments.lists.render import RenderConfig, render
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.localize import LocalizeConfig, localize
 
 
 def show(figure, name):

@@ -28,10 +28,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import optics
-from experiments.generate_report import draw_panels
+from experiments.generator.report import draw_panels
 from optics.pytree import replace
-from training.generated_scenes import DrawSettings, generate
-from training.scene_files import generator_folder, load_facts, load_scenes, read_arrays
+from training.generator.draw import DrawSettings, generate
+from training.generator.files import generator_folder, load_facts, load_scenes, read_arrays
 
 
 def show(figure, name):

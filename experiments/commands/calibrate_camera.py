@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     print("colocus calibrate-camera: loading", file=sys.stderr, flush=True)
     from rich.console import Console
 
-    from experiments.calibrate_camera import CalibrateConfig, measure, table, write
+    from experiments.instrument.calibrate_camera import CalibrateConfig, measure, table, write
     from training import ConfigError
 
     if arguments.out.exists() and not arguments.out.is_dir():

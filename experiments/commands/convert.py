@@ -32,8 +32,8 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
 
     from rich.console import Console
 
-    from experiments.convert import ConvertConfig, convert
-    from experiments.localize import parse_span
+    from experiments.lists.convert import ConvertConfig, convert
+    from experiments.reading.localize import parse_span
     from training import ConfigError
 
     frame_px = None

@@ -33,8 +33,8 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.config import load_settings
-    from experiments.crlb import compute, table, write
-    from experiments.crlb_config import CrlbArm, CrlbConfig
+    from experiments.instrument.crlb import compute, table, write
+    from experiments.instrument.crlb_config import CrlbArm, CrlbConfig
     from training import ConfigError, MaskConfig
 
     files = [item for item in arguments.settings if "=" not in item]

@@ -29,8 +29,8 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     del argv
     print("colocus design: loading", file=sys.stderr, flush=True)
     from experiments.config import load_settings
-    from experiments.design import DesignConfig, design
-    from experiments.design_output import table, write, write_mask
+    from experiments.instrument.design import DesignConfig, design
+    from experiments.instrument.design_output import table, write, write_mask
     from training import ConfigError
 
     files = [item for item in arguments.settings if "=" not in item]

@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     print("colocus drift: loading", file=sys.stderr, flush=True)
     from rich.console import Console
 
-    from experiments.drift import DriftConfig, correct_file
+    from experiments.lists.drift import DriftConfig, correct_file
     from localization import read
 
     config = DriftConfig(

@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Score and print; returns the exit status."""
     del argv
     if arguments.truth is None and not arguments.run.is_file():
-        from experiments import jobs
+        from experiments.compare import run as jobs
 
         _refuse_table_options(arguments)
         print("\n".join(jobs.evaluate(arguments.run, arguments.assignments, arguments.out)))
@@ -45,7 +45,7 @@ def _evaluate_table(arguments: argparse.Namespace) -> int:
     print("colocus evaluate: loading", file=sys.stderr, flush=True)
     from rich.console import Console
 
-    from experiments.evaluate_table import EvaluateConfig, evaluate_table, table, write
+    from experiments.lists.evaluate import EvaluateConfig, evaluate_table, table, write
     from localization import read
     from training import ConfigError
 

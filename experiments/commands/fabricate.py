@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.config import load_settings
-    from experiments.fabricate import FabricateConfig, fabricate, table, write
+    from experiments.instrument.fabricate import FabricateConfig, fabricate, table, write
     from training import ConfigError, MaskConfig
 
     files = [item for item in arguments.settings if "=" not in item]

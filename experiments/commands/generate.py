@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
 def _fit(arguments: argparse.Namespace, argv: list[str]) -> int:
     print("colocus generate: loading", file=sys.stderr, flush=True)
     from experiments.cli import resume_command
-    from experiments.generate import fit, load_generator, table
+    from experiments.generator.fit import fit, load_generator, table
     from training import ConfigError, TimeLimit
 
     if arguments.n is not None:
@@ -76,7 +76,7 @@ def _sample(arguments: argparse.Namespace, argv: list[str]) -> int:
     del argv
     print("colocus generate: loading", file=sys.stderr, flush=True)
     from experiments.config import load_settings
-    from experiments.generate_sample import SampleConfig, sample
+    from experiments.generator.sample import SampleConfig, sample
     from training import ConfigError
 
     for name in _FIT_ONLY:

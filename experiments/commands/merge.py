@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Merge and print the table's name; returns the exit status."""
     del argv
-    from experiments.chunks import Parts
+    from experiments.reading.chunks import Parts
 
     parts = Parts.find(arguments.out)
     rows, tally = parts.merge()

@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.commands.numbers import numbers
-    from experiments.render import RenderConfig, render
+    from experiments.lists.render import RenderConfig, render
     from localization import read
 
     config = RenderConfig(

@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.commands.numbers import numbers
-    from experiments.resolution import ResolutionConfig, measure, table, write
+    from experiments.lists.resolution import ResolutionConfig, measure, table, write
     from localization import read
     from training import ConfigError
 

@@ -30,8 +30,8 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     print("colocus retrieve: loading", file=sys.stderr, flush=True)
     from rich.console import Console
 
-    from experiments.retrieve import load_config, retrieve, table
-    from experiments.retrieve_files import check_out
+    from experiments.instrument.retrieve import load_config, retrieve, table
+    from experiments.instrument.retrieve_files import check_out
 
     check_out(arguments.out)
     files = [Path(item) for item in arguments.beads if "=" not in item]

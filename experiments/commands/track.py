@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     print("colocus track: loading", file=sys.stderr, flush=True)
     from rich.console import Console
 
-    from experiments.track import TrackConfig, track_file
+    from experiments.lists.track import TrackConfig, track_file
     from localization import read
 
     config = TrackConfig(

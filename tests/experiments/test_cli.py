@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from synthetic import write_results
 
-from experiments import cli, folder
+from experiments import cli
+from experiments.compare import folder
+from experiments.compare.toml import to_toml
 from experiments.config import ArmConfig, load_experiment
-from experiments.toml import to_toml
+from made.synthetic import write_results
 from training import MaskConfig, TimeLimit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,7 +211,7 @@ def test_adding_an_arm_to_an_experiment_is_allowed(tmp_path):
 
 
 def test_the_time_limit_and_ctrl_c_say_how_to_go_on(tmp_path, capsys, monkeypatch):
-    from experiments import jobs
+    from experiments.compare import run as jobs
 
     monkeypatch.setattr(jobs, "check", lambda config: None)
     command = ["compare", "tiny", "seeds=[0, 1]", "--out", str(tmp_path / "my run"), "--minutes", "5"]
@@ -232,7 +233,7 @@ def test_the_time_limit_and_ctrl_c_say_how_to_go_on(tmp_path, capsys, monkeypatc
 
 
 def test_a_loss_that_is_not_finite_is_one_line(tmp_path, capsys, monkeypatch):
-    from experiments import jobs
+    from experiments.compare import run as jobs
 
     def diverge(*_, **__):
         raise FloatingPointError("the loss is not finite at step 7; lower optimiser.learning_rate")
@@ -244,7 +245,7 @@ def test_a_loss_that_is_not_finite_is_one_line(tmp_path, capsys, monkeypatch):
 
 
 def test_a_bug_shows_its_traceback(tmp_path, monkeypatch):
-    from experiments import jobs
+    from experiments.compare import run as jobs
 
     def bug(*_, **__):
         raise ValueError("shapes (3,) and (4,) do not match")
@@ -286,7 +287,7 @@ def whole(out) -> None:
 
 
 def test_a_full_disk_before_the_first_file(small_disk, capsys, monkeypatch):
-    from experiments import jobs
+    from experiments.compare import run as jobs
 
     monkeypatch.setattr(jobs, "check", lambda config: None)
     out = small_disk(4) / "run"

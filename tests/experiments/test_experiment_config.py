@@ -2,8 +2,8 @@
 
 import pytest
 
+from experiments.compare.toml import to_toml
 from experiments.config import ArmConfig, ExperimentConfig, arm_run, load_experiment, presets
-from experiments.toml import to_toml
 from training import ConfigError, RunConfig, from_dict
 
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from witness import relative_l2
 
+from made.witness import relative_l2
 from optics import fourier
 from optics.grids import lattice_nodes, pixel_centres_um
-from optics.masks import rotate_180
+from optics.masks.sampling import rotate_180
 from optics.psf import make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace

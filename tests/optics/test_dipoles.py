@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rays import direct_sum
 
+from made.rays import direct_sum
 from optics.psf import collected_fraction, make_psf, psf_image, pupil_fields, transmitted_fraction
 from optics.pytree import replace
 from optics.types import OpticsError, make_mask, make_microscope

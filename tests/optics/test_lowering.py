@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from optics.fisher import fisher_matrix
+from optics.bounds.fisher import fisher_matrix
 from optics.psf import make_psf, psf_image
 from optics.render import render_frames
 from optics.types import Emitters, make_mask, make_microscope

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optics.fisher import bound_std, fisher_matrix, information
+from optics.bounds.fisher import bound_std, fisher_matrix, information
 from optics.multipath import biplane, make_split_psf, polarisation_split, split_image
 from optics.psf import make_psf, psf_image
 from optics.pytree import replace

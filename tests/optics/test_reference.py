@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from witness import FILES, image_in_window, read_witness, relative_l2
 
+from made.witness import FILES, image_in_window, read_witness, relative_l2
 from optics import masks
-from optics.fisher import crlb_std_um
+from optics.bounds.fisher import crlb_std_um
 from optics.grids import lattice_nodes
 from optics.psf import make_psf, psf_image
 from optics.pytree import replace

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import TINY, tiny_run
 
 import nets
+from made.tiny import TINY, tiny_run
 from training import ConfigError, build, decode_frames, evaluate, init_state, make_scene, make_train_step, stream
 from training.blinking import on_times
 from training.config import SceneConfig

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import LEARN, TINY, tiny_run
 
+from made.tiny import LEARN, TINY, tiny_run
 from optics import OpticsError, make_mask, make_psf, masks, psf_image
 from optics.psf_io import save_psf
 from optics.pytree import replace
@@ -137,7 +137,7 @@ def test_a_co_design_starts_on_top_of_the_calibration(retrieved):
 
 def test_a_trained_run_is_read_without_its_calibration(retrieved, tmp_path):
     """`localize` needs the decoder alone: a run may go where the file is not."""
-    from experiments.readers import load_reader
+    from experiments.reading.readers import load_reader
 
     path = tmp_path / "psf.npz"
     shutil.copy(retrieved[0], path)

@@ -1,8 +1,8 @@
 """Configurations: what is wrong is refused with its name, what is right survives a round trip."""
 
 import pytest
-from tiny import tiny_run
 
+from made.tiny import tiny_run
 from optics import OpticsError
 from training import ConfigError, RunConfig, build, from_dict, to_dict
 

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import TINY, tiny_run
 
 import nets
 from localization import score
-from optics import make_emitters, make_field_aberration, make_psf, mask_io, masks, save_field, save_psf
+from made.tiny import TINY, tiny_run
+from optics import make_emitters, make_field_aberration, make_psf, masks, save_field, save_psf
+from optics.masks import files as mask_io
 from training import (
     ConfigError,
     build,

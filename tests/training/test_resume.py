@@ -10,8 +10,8 @@ import time
 import jax
 import numpy as np
 import pytest
-from tiny import LEARN, TINY, tiny_run
 
+from made.tiny import LEARN, TINY, tiny_run
 from training import CheckpointError, ConfigError, TimeLimit, fit, load_run, to_dict
 
 CHILD = """

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
-from tiny import LEARN, TINY, tiny_run
 
+from made.tiny import LEARN, TINY, tiny_run
 from optics.pytree import replace
 from training import build, init_state, make_train_step
 from training.scenes import frame_keys, simulate

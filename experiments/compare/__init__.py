@@ -1,0 +1,1 @@
+"""Masks compared, one decoder for each: run, score, report."""

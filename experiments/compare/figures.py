@@ -1,0 +1,74 @@
+"""All figures of a comparison, and the one that tells it in a single picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.compare import curves, pictures
+from experiments.compare.pictures import hide_axes, scale_bar, show_phase
+from experiments.compare.results import ArmResult, first_of_each
+from experiments.config import ExperimentConfig
+from experiments.report.plot_style import STYLE, arm_styles, new_figure, save_png
+
+
+def write_figures(
+    config: ExperimentConfig, results: list[ArmResult], summary: dict[str, Any], folder: Path
+) -> dict[str, Path]:
+    """Draw what the finished arms allow, as PNG files in `folder`; returns the files by name."""
+    shown = first_of_each(results)
+    styles = arm_styles(summary["arms"], summary["reference"])
+    scope = config.run.microscope
+    drawings: dict[str, Callable[[], Figure]] = {
+        "codesign": lambda: draw_codesign(shown, summary, config),
+        "masks": lambda: pictures.draw_masks(shown),
+        "psf": lambda: pictures.draw_psfs(shown, scope.pixel_um),
+        "density": lambda: curves.draw_density(summary, styles),
+        "bounds": lambda: curves.draw_bounds(shown, styles),
+        "frames": lambda: pictures.draw_frames(shown, scope.pixel_um),
+        "training": lambda: curves.draw_training(results, styles),
+    }
+    if config.score.pair_photons:
+        drawings["pairs"] = lambda: curves.draw_pairs(summary, styles)
+    for result in shown:
+        if result.snapshots:
+            drawings[f"evolution-{result.label}"] = lambda r=result: pictures.draw_evolution(r, scope.wavelength_um)
+    files = {}
+    for name, draw in drawings.items():
+        files[name] = folder / f"{name}.png"
+        save_png(draw(), files[name])
+    return files
+
+
+def draw_codesign(results: list[ArmResult], summary: dict[str, Any], config: ExperimentConfig) -> Figure:
+    """The whole story in one picture: masks, PSFs through depth, Jaccard against density."""
+    styles = arm_styles(summary["arms"], summary["reference"])
+    shown = [r for r in results if r.arm.learn][:1] + [r for r in results if r.label == summary["reference"]][:1]
+    shown = shown or results[:2]
+    pixel_um = config.run.microscope.pixel_um
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(10.5, 1.22 * len(shown) + 0.3)
+        left, right = list(figure.subfigures(1, 2, width_ratios=[7.0, 3.2]))  # pyright: ignore[reportArgumentType]
+        z_index = [0, 2, 3, 4, 6]
+        grid = left.subplots(len(shown), 1 + len(z_index), squeeze=False)
+        for row, result in zip(grid, shown, strict=True):
+            show_phase(row[0], result.examples["phase_rad"], float(result.examples["half_width"]))
+            row[0].set_ylabel(result.label, color=styles[result.label]["color"], fontweight="bold")
+            for axes, k in zip(row[1:], z_index, strict=True):
+                image = result.examples["psf"][k]
+                side = image.shape[-1] * pixel_um
+                axes.imshow(np.sqrt(np.maximum(image, 0)), cmap="gray", extent=(0, side, side, 0), vmin=0)
+                hide_axes(axes)
+                if axes is row[1]:
+                    scale_bar(axes, side)
+        grid[0][0].set_title("phase mask")
+        for axes, k in zip(grid[0][1:], z_index, strict=True):
+            axes.set_title(f"z = {results[0].examples['z_um'][k]:.1f} µm")
+        axes = right.subplots()
+        curves.plot_against_density(axes, summary, styles, "jaccard")
+        axes.set_ylabel("Jaccard index")
+        axes.legend(fontsize=8)
+    return figure

@@ -1,0 +1,1 @@
+"""The learned generator of scenes: fit, sample, report."""

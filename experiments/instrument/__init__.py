@@ -1,0 +1,1 @@
+"""Knowing and shaping the microscope: bounds, design, fabrication, retrieval, camera calibration."""

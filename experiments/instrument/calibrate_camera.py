@@ -1,0 +1,362 @@
+"""A camera's numbers from its frames: dark and flat ones, or a movie alone; files that the other commands read."""
+
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from experiments.config import load_settings
+from experiments.report.plot_style import new_figure, save_png
+from localization import (
+    CameraCalibration,
+    GainEstimate,
+    LevelStatistics,
+    LocalizationError,
+    Movie,
+    calibrate_camera,
+    estimate_gain_offset,
+    measure_level,
+    open_movie,
+)
+from optics import Camera, make_camera
+from training import CameraConfig, ConfigError, build_camera
+from training.loop import write_text
+
+_MOVIE_PX = 2**25  # samples of a movie that are worth their memory
+_MOVIE_FRAMES = 64  # at least, where the frames are large: then their middle is taken
+_CUT_OFF = 1e-3  # share of a movie's readings on its least or largest value that is told
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """What a camera is measured from: `dark` and `flats`, or a `movie` (with `dark` or `read_noise_e` if known).
+
+    `read_noise_e` (electrons at the output amplifier, as data sheets give it) splits a movie's line into offset and
+    read noise. `kind` "emccd" with its `em_gain` takes the doubled noise into account. `quantum_efficiency` is
+    written as it is: frames do not tell it, and at 1 photons are photo-electrons.
+    """
+
+    movie: str = ""
+    dark: str = ""
+    flats: tuple[str, ...] = ()
+    read_noise_e: float | None = None
+    kind: Literal["scmos", "emccd"] = "scmos"
+    em_gain: float | None = None
+    quantum_efficiency: float = 1.0
+
+    def __post_init__(self):
+        if self.flats and not self.dark:
+            raise ConfigError("flat frames need dark ones beside them (--dark); a movie alone goes without --flat")
+        if self.flats and self.movie:
+            raise ConfigError("give a movie, or flats with a dark, not both: flats are the better measurement")
+        if not self.flats and not self.movie:
+            remedy = "a dark alone tells no gain; add --flat, or a movie" if self.dark else "give --dark and --flat"
+            raise ConfigError(f"nothing to measure the gain with: {remedy}")
+        if self.read_noise_e is not None and self.dark:
+            raise ConfigError("read_noise_e: the dark frames measure it; leave one of them out")
+        if self.read_noise_e is not None and not 0 <= self.read_noise_e < math.inf:
+            raise ConfigError(f"read_noise_e = {self.read_noise_e:g} must be a number of electrons, 0 or more")
+        # what the optics refuse, refused before any frame is read
+        make_camera(kind=self.kind, em_gain=self.em_gain, quantum_efficiency=self.quantum_efficiency)
+
+    @property
+    def slope_per_gain(self) -> float:
+        """Counts^2 per count of light, over the gain of the output amplifier: 1, or 2 em_gain of an EMCCD."""
+        return 2.0 * (self.em_gain or 1.0) if self.kind == "emccd" else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCamera:
+    """A camera as measured: what the model needs, standard errors, maps where there are, and the points behind it.
+
+    `errors` names the fields of `camera`. `zero_variance_adu` is where the line meets zero variance. `maps` are
+    (H, W) under the names of `optics.make_camera`. `mean_adu`, `variance_adu` (points,) lie on the line of slope
+    `slope_adu` through that zero.
+    """
+
+    camera: CameraConfig
+    errors: dict[str, float | None]
+    maps: dict[str, np.ndarray]
+    method: str
+    slope_adu: float
+    zero_variance_adu: float
+    mean_adu: np.ndarray
+    variance_adu: np.ndarray
+    facts: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+Report = Callable[[str, int, int], None]
+
+
+def measure(config: CalibrateConfig, *, report: Report = lambda what, done, total: None) -> MeasuredCamera:
+    """Read the frames and measure the camera; `report` receives what is read, frames done and to do.
+
+    Raises `LocalizationError` for frames that cannot tell, `ConfigError` for settings that make no sense.
+
+    >>> measure(CalibrateConfig(movie="no-such.tif"))
+    Traceback (most recent call last):
+    localization.types.LocalizationError: no-such.tif: no such file or folder; check the name
+    """
+    with ExitStack() as stack:
+        # all are opened first, so that a wrong name is told before the first is read
+        opened = {name: stack.enter_context(open_movie(name)) for name in (config.dark, *config.flats) if name}
+        movie = stack.enter_context(open_movie(config.movie)) if config.movie else None
+
+        def level(name: str, dark: LevelStatistics | None = None) -> LevelStatistics:
+            return measure_level(opened[name], dark, report=lambda done, total: report(Path(name).name, done, total))
+
+        dark = level(config.dark) if config.dark else None
+        if movie is None:
+            assert dark is not None  # CalibrateConfig refuses flats without one
+            found = calibrate_camera(dark, [level(name, dark) for name in config.flats])
+            return _from_flats(config, found, dark)
+        counts = _middle_of(movie)
+        report(Path(config.movie).name, len(counts), len(counts))
+        read_noise = (config.read_noise_e or 0.0) / config.slope_per_gain
+        return _from_movie(config, movie, counts, estimate_gain_offset(counts, read_noise_e=read_noise), dark)
+
+
+def _middle_of(movie: Movie) -> np.ndarray:
+    """As many successive frames from the middle of a movie, or of their middle, as memory should hold."""
+    n, height, width = movie.shape
+    side = int(math.sqrt(_MOVIE_PX / _MOVIE_FRAMES))
+    rows, columns = (slice(max(0, (size - side) // 2), max(0, (size - side) // 2) + side) for size in (height, width))
+    frames = min(n, _MOVIE_PX // (min(height, side) * min(width, side)))
+    first = (n - frames) // 2
+    parts = [movie.read(k, k + 1)[:, rows, columns] for k in range(first, first + frames)]
+    return np.concatenate(parts)
+
+
+def _from_flats(config: CalibrateConfig, found: CameraCalibration, dark: LevelStatistics) -> MeasuredCamera:
+    k = config.slope_per_gain
+    maps = {
+        "gain_adu_per_e": found.gain_map_adu_per_e / k,
+        "offset_adu": found.offset_map_adu,
+        "read_noise_e": found.read_noise_map_e * k,
+    }
+    return MeasuredCamera(
+        camera=_camera(config, found.gain_adu_per_e / k, found.offset_adu, found.read_noise_e * k),
+        errors={
+            "gain_adu_per_e": found.gain_error / k,
+            "offset_adu": found.offset_error_adu,
+            "read_noise_e": found.read_noise_error_e * k,
+        },
+        maps=maps,
+        method="dark and flat frames",
+        slope_adu=found.gain_adu_per_e,
+        zero_variance_adu=found.offset_adu - found.gain_adu_per_e * found.read_noise_e**2,
+        mean_adu=found.level_mean_adu,
+        variance_adu=found.level_variance_adu,
+        facts={
+            "read_noise_median_e": found.read_noise_median_e * k,
+            "gain_error_of_one_pixel": found.map_error,
+            "bend_at_the_brightest_level": found.bend,
+            "dark_frames": dark.frames,
+        },
+        warnings=found.warnings,
+    )
+
+
+def _from_movie(
+    config: CalibrateConfig, movie: Movie, counts: np.ndarray, found: GainEstimate, dark: LevelStatistics | None
+) -> MeasuredCamera:
+    k, slope = config.slope_per_gain, found.gain_adu_per_photon
+    gain, zero = slope / k, found.zero_variance_adu
+    warnings = _movie_doubts(movie, counts, found)
+    errors: dict[str, float | None] = {"gain_adu_per_e": found.gain_error / k, "offset_adu": found.offset_error_adu}
+    if dark is not None:
+        if dark.share_lowest > 0:
+            raise LocalizationError(
+                f"{config.dark}: cut off at {dark.lowest_adu:g}; raise the camera's offset, or turn its subtraction off"
+            )
+        variance = max(float(np.mean(dark.variance_adu)), 0.0)
+        offset, read_noise = float(np.mean(dark.mean_adu)), math.sqrt(variance) / gain
+        errors |= {"offset_adu": float(np.std(dark.mean_adu) / math.sqrt(dark.mean_adu.size))}
+        errors["read_noise_e"] = read_noise * found.gain_error / slope
+        foreseen = zero + variance / slope
+        if abs(foreseen - offset) > 5 * found.offset_error_adu + 2:
+            warnings.append(
+                f"the movie's line and the dark's variance foresee an offset of {foreseen:.1f}, the dark has "
+                f"{offset:.1f}: other camera settings, or light that the line does not know"
+            )
+        method = "a movie's mean and variance, with dark frames"
+    elif config.read_noise_e is not None:
+        offset, read_noise = found.offset_adu, config.read_noise_e
+        errors["read_noise_e"] = None
+        method = "a movie's mean and variance, with the read noise given"
+    else:
+        offset, read_noise = zero, 0.0
+        errors["read_noise_e"] = None
+        warnings.append(
+            "a movie alone does not tell read noise from offset: read_noise_e = 0 goes with an offset that is "
+            f"gain * read_noise_e^2 too low (at 1.5 e: {offset + gain * 1.5**2 / k:.1f} instead of {offset:.1f}). "
+            "Fits come out alike, but for a background higher by read_noise_e^2; give --read-noise-e or --dark for both"
+        )
+        method = "a movie's mean and variance"
+    return MeasuredCamera(
+        camera=_camera(config, gain, offset, read_noise),
+        errors=errors,
+        maps={},
+        method=method,
+        slope_adu=slope,
+        zero_variance_adu=zero,
+        mean_adu=found.mean_adu,
+        variance_adu=found.variance_adu,
+        facts={"frames": len(counts), "rows_and_columns": list(counts.shape[1:]), "share_of_samples_kept": found.kept},
+        warnings=tuple(warnings),
+    )
+
+
+def _movie_doubts(movie: Movie, counts: np.ndarray, found: GainEstimate) -> list[str]:
+    doubts = []
+    low, high = counts.min(), counts.max()
+    for value, word in ((low, "least"), (high, "largest")):
+        share = float(np.mean(counts == value))
+        if share > _CUT_OFF:
+            doubts.append(
+                f"{100 * share:.1f} % of the readings lie on the {word} value, {value:g}: cut off there, or saturated; "
+                "the numbers are then wrong"
+            )
+    noise = math.sqrt(max(float(np.min(found.variance_adu)), 0.0))
+    if found.step_adu > 0 and noise < found.step_adu:
+        bits = " (an 8-bit movie)" if movie.dtype.itemsize == 1 else ""
+        doubts.append(
+            f"the noise, {noise:.2g}, is finer than a step of {found.step_adu:g}{bits}; the numbers are rough"
+        )
+    if found.kept < 0.5:
+        doubts.append(f"molecules switch in {100 * (1 - found.kept):.0f} % of the samples; take a sparser movie")
+    return doubts
+
+
+def _camera(config: CalibrateConfig, gain: float, offset: float, read_noise: float) -> CameraConfig:
+    return CameraConfig(
+        kind=config.kind,
+        gain_adu_per_e=float(gain),
+        offset_adu=float(offset),
+        read_noise_e=float(read_noise),
+        quantum_efficiency=config.quantum_efficiency,
+        em_gain=config.em_gain,
+    )
+
+
+def table(found: MeasuredCamera) -> list[str]:
+    """The measurement as lines for a terminal: value, standard error, and what to know about them."""
+    units = {"gain_adu_per_e": "counts per electron", "offset_adu": "counts", "read_noise_e": "electrons"}
+    lines = [f"from {found.method}", f"{'':22}{'value':>12}{'+-':>12}"]
+    for name, unit in units.items():
+        error = found.errors[name]
+        told = "not told" if error is None else f"{error:.2g}"
+        lines.append(f"{name:22}{getattr(found.camera, name):12.5g}{told:>12}  {unit}")
+    if found.camera.kind == "emccd":
+        lines.append(
+            f"{'em_gain':22}{found.camera.em_gain:12.5g}{'given':>12}  the gain is that of the output amplifier"
+        )
+    lines.append(
+        f"{'zero of the line':22}{found.zero_variance_adu:12.5g}{'':12}  counts: offset - gain * read_noise_e^2"
+    )
+    return lines + [f"note: {warning}" for warning in found.warnings]
+
+
+def camera_toml(found: MeasuredCamera) -> str:
+    """The camera as TOML: the keys of [run.camera], with errors and notes in comments."""
+    lines = ["# A camera for `--camera`, or to be pasted below [run.camera]; from " + found.method]
+    lines += [f"# {warning}" for warning in found.warnings]
+    for name, value in dataclasses.asdict(found.camera).items():
+        if value is None:
+            continue
+        error = found.errors.get(name)
+        lines.append(f"{name} = {json.dumps(value)}" + (f"  # +- {error:.2g}" if error is not None else ""))
+    return "\n".join(lines) + "\n"
+
+
+def write(config: CalibrateConfig, found: MeasuredCamera, out: Path) -> list[Path]:
+    """Write camera.toml, camera.json, camera.png, config.json, and camera.npz where there are maps; returns them."""
+    numbers = {
+        "camera": dataclasses.asdict(found.camera),
+        "standard_errors": found.errors,
+        "method": found.method,
+        "slope_adu": found.slope_adu,
+        "zero_variance_adu": found.zero_variance_adu,
+        "mean_adu": found.mean_adu.tolist(),
+        "variance_adu": found.variance_adu.tolist(),
+        **found.facts,
+        "warnings": list(found.warnings),
+    }
+    write_text(out / "config.json", json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    write_text(out / "camera.json", json.dumps(numbers, indent=2) + "\n")
+    written = [out / "camera.toml", out / "camera.json", out / "camera.png"]
+    if found.maps:
+        buffer = io.BytesIO()
+        rest = {
+            name: np.asarray(value)
+            for name, value in dataclasses.asdict(found.camera).items()
+            if name not in found.maps and value is not None
+        }
+        arrays = {**rest, **{name: values.astype(np.float32) for name, values in found.maps.items()}}
+        np.savez_compressed(buffer, **arrays)
+        temporary = out / ".camera.npz.part"
+        temporary.write_bytes(buffer.getvalue())
+        temporary.replace(out / "camera.npz")
+        written.append(out / "camera.npz")
+    save_png(figure(found), out / "camera.png")
+    # last, as the one that other commands take: where it is, the rest is
+    write_text(out / "camera.toml", camera_toml(found))
+    return written
+
+
+def figure(found: MeasuredCamera) -> Any:
+    """Noise against level with the line through it."""
+    drawn = new_figure(4.6, 3.4)
+    axes = drawn.add_subplot()
+    reach = np.array([found.zero_variance_adu, float(np.max(found.mean_adu))])
+    axes.plot(reach, found.slope_adu * (reach - reach[0]), color="#0072B2", zorder=1)
+    axes.scatter(found.mean_adu, found.variance_adu, s=14, color="#D55E00", zorder=2)
+    axes.axvline(found.camera.offset_adu, color="#7F7F7F", linestyle=":", linewidth=1)
+    axes.annotate(
+        f"offset {found.camera.offset_adu:.1f}",
+        (found.camera.offset_adu, 0.97),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="top",
+    )
+    axes.set_xlabel("mean level (counts)")
+    axes.set_ylabel("variance over time (counts²)")
+    axes.set_title(f"gain {found.camera.gain_adu_per_e:.4g} counts per electron", fontsize=9)
+    axes.grid(True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return drawn
+
+
+def load_camera(path: Path | str, assignments: Sequence[str] = ()) -> Camera:
+    """The camera in a camera.toml (KEY=VALUE laid over it), or the maps of a camera.npz, for the optics.
+
+    Raises `ConfigError` for a file that is neither, `OpticsError` for numbers that cannot be right.
+
+    >>> load_camera("no-such-camera.npz")
+    Traceback (most recent call last):
+    training.config.ConfigError: no-such-camera.npz: no such file; `colocus calibrate-camera` writes one
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; `colocus calibrate-camera` writes one")
+    if path.suffix.lower() != ".npz":
+        return build_camera(load_settings(CameraConfig, str(path), assignments))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = dict(file)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path}: not the maps of a camera ({error}); measure it again") from error
+    unknown = set(fields) - {field.name for field in dataclasses.fields(CameraConfig)}
+    if unknown or "gain_adu_per_e" not in fields:
+        raise ConfigError(f"{path}: not the maps of a camera (holds {', '.join(sorted(fields))}); name camera.npz")
+    plain = {name: value.item() if value.ndim == 0 else value for name, value in fields.items()}
+    return make_camera(**plain)

@@ -1,0 +1,295 @@
+"""A mask made ready for hardware: an SLM's picture, an etched plate's heights, and what errors of making cost."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from experiments.instrument.fabricate_files import (
+    read_correction_rad,
+    read_lut_rad,
+    read_numbers,
+    write_bytes,
+    write_height,
+    write_levels,
+    write_picture,
+)
+from experiments.instrument.robustness import (
+    RobustnessConfig,
+    RobustnessRow,
+    measure_robustness,
+    robustness_figure,
+    robustness_table,
+)
+from experiments.report.plot_style import save_png
+from optics import PhaseMask, make_psf, masks, replace
+from optics.design.robustness import strehl
+from optics.masks.dispersion import Dispersion, fused_silica, index_table
+from optics.masks.fabrication import EtchedMask, etch, etched_mask, regrid
+from optics.masks.files import pupil_diameter_px
+from optics.masks.slm import grey_image, make_slm, shown_mask
+from training import ConfigError, MaskConfig, MicroscopeConfig, PsfConfig, to_dict
+from training.build import build_mask, build_microscope
+from training.loop import write_text
+
+
+@dataclass(frozen=True)
+class SlmConfig:
+    """The panel and how it is mounted; see `optics.slm.Slm`.
+
+    `grey_per_2pi` is the grey level of a full wave at the microscope's wavelength; `lut`, a file of 256 phases, takes
+    its place. `correction` is the vendor's flatness picture (.bmp, .png, in which `correction_grey_per_2pi` is 2 pi;
+    0: as the panel's) or phases in a .npy or .csv.
+    """
+
+    rows: int = 1200
+    columns: int = 1920
+    pitch_um: float = 8.0
+    grey_per_2pi: float = 255.0
+    lut: str = ""
+    correction: str = ""
+    correction_grey_per_2pi: float = 0.0
+    centre_x_px: float = 0.0
+    centre_y_px: float = 0.0
+    grating_px: float = 0.0
+    grating_deg: float = 0.0
+    flip_x: bool = False
+    flip_y: bool = False
+    quarter_turns: int = 0
+    outside: Literal["zero", "grating"] = "zero"
+
+
+@dataclass(frozen=True)
+class EtchConfig:
+    """The plate: its cells, its levels and its glass; see `optics.fabrication.etch`.
+
+    `levels` in one wave (0: any height); `depths_um` are the heights that a process can make, instead. `material` is
+    "fused_silica" or a table of wavelength (um) and index.
+    """
+
+    pitch_um: float = 10.0
+    levels: int = 16
+    depths_um: tuple[float, ...] = ()
+    wrap: bool = True
+    material: str = "fused_silica"
+    n_medium: float = 1.0
+
+
+@dataclass(frozen=True)
+class FabricateConfig:
+    """A mask, the optics that it stands in, and what is made of it.
+
+    `focal_length_um` is that of the 4f system's first lens and `magnification` the objective's: with the NA they give
+    the pupil's size on panel and plate. `make` names what to make. The robustness is that of emitters from `z_min_um`
+    to `z_max_um` with `psf`.
+    """
+
+    microscope: MicroscopeConfig = MicroscopeConfig(focus_um=2.0)
+    psf: PsfConfig = PsfConfig()
+    mask: MaskConfig = MaskConfig(name="tetrapod", range_um=3.0)
+    focal_length_um: float = 150_000.0
+    magnification: float = 100.0
+    z_min_um: float = 0.0
+    z_max_um: float = 3.0
+    make: tuple[Literal["slm", "etch", "robustness"], ...] = ("slm", "etch", "robustness")
+    slm: SlmConfig = SlmConfig()
+    etch: EtchConfig = EtchConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
+
+    def __post_init__(self):
+        if not self.make:
+            raise ConfigError("make must name slm, etch or robustness")
+        if not self.z_min_um <= self.z_max_um:
+            raise ConfigError(f"z_min_um = {self.z_min_um:g} must not exceed z_max_um = {self.z_max_um:g}")
+
+
+@dataclass(frozen=True, eq=False)
+class Fabricated:
+    """What was made: the mask as meant, picture and mask of the panel, plate and mask of the glass, and the rows."""
+
+    meant: PhaseMask
+    picture: np.ndarray | None
+    shown: PhaseMask | None
+    plate: EtchedMask | None
+    etched: PhaseMask | None
+    rows: list[RobustnessRow]
+    facts: dict[str, Any]
+
+
+def build_dispersion(config: EtchConfig) -> Dispersion:
+    """The glass of a configuration; raises `ConfigError` or `OpticsError` naming what cannot be."""
+    if config.material == "fused_silica":
+        return fused_silica(config.n_medium)
+    numbers = read_numbers(config.material)
+    if numbers.shape[1] != 2:
+        raise ConfigError(f"etch.material = {config.material!r} must hold wavelength (um) and index in two columns")
+    return index_table(numbers[:, 0], numbers[:, 1], n_medium=config.n_medium)
+
+
+def fabricate(
+    config: FabricateConfig, *, report: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> Fabricated:
+    """Make the mask of a configuration for its devices and score what errors cost.
+
+    `report` receives what is being scored, and how many are done and to do. Raises `ConfigError` or `OpticsError`
+    before long work.
+    """
+    scope = build_microscope(config.microscope)
+    meant, glass = build_mask(config.mask, scope), build_dispersion(config.etch)
+    if not meant.wrapped:  # a path is a path at any wavelength; it is made for the one in use
+        meant = replace(meant, design_wavelength_um=scope.wavelength_um)
+    psf = make_psf(
+        scope,
+        mask=meant,
+        blur_um=config.psf.blur_um,
+        kind=config.psf.kind,
+        image_px=config.psf.stamp_px,
+        pupil_px=config.psf.pupil_px,
+        ring_px=config.psf.ring_px,
+        pixel=config.psf.pixel,
+        z_range_um=(config.z_min_um, config.z_max_um),
+    )
+    picture = shown = plate = etched = None
+    facts: dict[str, Any] = {"wavelength_um": config.microscope.wavelength_um}
+    if "slm" in config.make:
+        picture, shown, facts["slm"] = _show(config, meant)
+    if "etch" in config.make:
+        plate, etched, facts["etch"] = _etch(config, meant, glass)
+    rows: list[RobustnessRow] = []
+    if "robustness" in config.make:
+        rows = measure_robustness(psf, glass, (config.z_min_um, config.z_max_um), config.robustness, report=report)
+        facts["pupil_radius_um"] = _diameter_px(config, 1.0) / 2
+    return Fabricated(meant, picture, shown, plate, etched, rows, facts)
+
+
+def _diameter_px(config: FabricateConfig, pitch_um: float) -> float:
+    return pupil_diameter_px(
+        na=config.microscope.na,
+        magnification=config.magnification,
+        focal_length_um=config.focal_length_um,
+        pitch_um=pitch_um,
+    )
+
+
+def _show(config: FabricateConfig, meant: PhaseMask) -> tuple[np.ndarray, PhaseMask, dict[str, Any]]:
+    s = config.slm
+    slm = make_slm(
+        shape=(s.rows, s.columns),
+        pitch_um=s.pitch_um,
+        grey_per_2pi=s.grey_per_2pi,
+        lut_rad=read_lut_rad(s.lut) if s.lut else None,
+        correction_rad=(
+            read_correction_rad(s.correction, s.correction_grey_per_2pi or s.grey_per_2pi) if s.correction else None
+        ),
+        centre_px=(s.centre_x_px, s.centre_y_px),
+        grating_px=s.grating_px,
+        grating_rad=math.radians(s.grating_deg),
+        flip_x=s.flip_x,
+        flip_y=s.flip_y,
+        quarter_turns=s.quarter_turns,
+        outside=s.outside,
+    )
+    diameter = _diameter_px(config, s.pitch_um)
+    picture = grey_image(slm, meant, pupil_diameter_px=diameter)
+    shown = shown_mask(slm, picture, pupil_diameter_px=diameter, wavelength_um=float(meant.design_wavelength_um))
+    facts = {
+        "pupil_diameter_px": diameter,
+        "greys_used": int(np.unique(picture).size),
+        "strehl": float(strehl(shown, meant)),
+    }
+    return picture, shown, facts
+
+
+def _etch(config: FabricateConfig, meant: PhaseMask, glass: Dispersion) -> tuple[EtchedMask, PhaseMask, dict[str, Any]]:
+    e = config.etch
+    diameter = _diameter_px(config, e.pitch_um)
+    if diameter < 8:
+        raise ConfigError(
+            f"etch.pitch_um = {e.pitch_um:g} leaves {diameter:.1f} cells across the pupil; use finer ones"
+        )
+    # a rim of two cells beyond the pupil, for the light that an imperfect alignment sends there
+    size = 2 * math.ceil(diameter / 2 + 2)
+    plate = etch(
+        regrid(meant, size, size / diameter),
+        glass,
+        levels=e.levels if e.levels and not e.depths_um else None,
+        depths_um=np.array(e.depths_um) if e.depths_um else None,
+        wrap=e.wrap,
+        pitch_um=e.pitch_um,
+    )
+    etched = etched_mask(plate)
+    facts = {
+        "pupil_diameter_px": diameter,
+        "cells": size,
+        "plate_mm": size * e.pitch_um / 1000,
+        "highest_um": float(np.max(np.asarray(plate.height_um))),
+        "levels": int(np.unique(np.asarray(plate.level)).size) if int(np.min(np.asarray(plate.level))) >= 0 else None,
+        "strehl": float(strehl(etched, meant)),
+    }
+    return plate, etched, facts
+
+
+def table(made: Fabricated) -> list[str]:
+    """What was made, as lines for a terminal."""
+    lines = []
+    if slm := made.facts.get("slm"):
+        lines.append(
+            f"SLM:   pupil {slm['pupil_diameter_px']:.1f} px, {slm['greys_used']} greys, "
+            f"{100 * slm['strehl']:.2f} % of the light as meant"
+        )
+    if glass := made.facts.get("etch"):
+        levels = "any height" if glass["levels"] is None else f"{glass['levels']} levels"
+        lines.append(
+            f"plate: pupil {glass['pupil_diameter_px']:.1f} cells of {glass['cells']} ({glass['plate_mm']:.2f} mm), "
+            f"{levels} up to {glass['highest_um']:.3f} um, {100 * glass['strehl']:.2f} % of the light as meant"
+        )
+    if made.rows:
+        radius = made.facts["pupil_radius_um"]
+        lines += ["", f"1 % of the pupil's radius is {radius / 100:.1f} um on the mask", *robustness_table(made.rows)]
+    return lines
+
+
+def write(config: FabricateConfig, made: Fabricated, out: Path) -> list[Path]:
+    """Write everything that was made into a folder; returns the files, the chief ones first."""
+    write_text(out / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
+    written = []
+    if made.picture is not None and made.shown is not None:
+        for name in ("slm.png", "slm.bmp"):
+            write_picture(out / name, made.picture)
+            written.append(out / name)
+        masks.save(out / "slm_mask.npz", made.shown)
+        written.append(out / "slm_mask.npz")
+    if made.plate is not None and made.etched is not None:
+        optics = {
+            "na": config.microscope.na,
+            "magnification": config.magnification,
+            "focal_length_um": config.focal_length_um,
+            "wavelength_um": float(made.meant.design_wavelength_um),
+        }
+        for name in ("height.tif", "height_nm.csv", "height.mat"):
+            write_height(out / name, made.plate, optics)
+            written.append(out / name)
+        if made.facts["etch"]["levels"] is not None:
+            write_levels(out / "levels.png", made.plate)
+            written.append(out / "levels.png")
+        masks.save(out / "etched_mask.npz", made.etched)
+        written.append(out / "etched_mask.npz")
+    rows = [dataclasses.asdict(row) for row in made.rows]
+    if rows:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        write_bytes(out / "robustness.csv", buffer.getvalue().encode())
+        save_png(robustness_figure(made.rows), out / "robustness.png")
+        write_text(out / "robustness.json", json.dumps({**made.facts, "rows": rows}, indent=1) + "\n")
+        written += [out / f"robustness.{suffix}" for suffix in ("png", "csv", "json")]
+    write_text(out / "fabricate.json", json.dumps(made.facts, indent=2) + "\n")
+    return written

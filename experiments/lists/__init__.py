@@ -1,0 +1,1 @@
+"""What to do with a list: convert, correct drift, evaluate, render, measure resolution, track."""

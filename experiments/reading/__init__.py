@@ -1,0 +1,1 @@
+"""Movies read into lists: networks, classical fits, tiles, chunks that survive an interruption."""

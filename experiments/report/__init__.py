@@ -1,0 +1,1 @@
+"""What reports share: the page and the style of figures."""

@@ -1,0 +1,1 @@
+"""Cameras from their own frames: gain, offset, noise."""

@@ -1,0 +1,1 @@
+"""Drift of the sample: estimated from a list and taken off."""

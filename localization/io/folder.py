@@ -1,0 +1,108 @@
+"""A movie that is a folder of files with one frame each."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localization.io.tiff import DAMAGE, TiffStack, damaged
+from localization.types import LocalizationError
+
+
+class FolderMovie:
+    """Files of one frame each, in the order of their numbers; opened one at a time, as they are read."""
+
+    def __init__(self, folder: Path, files: list[Path]) -> None:
+        self.notes = _gaps(folder, files)
+        self._files = files
+        for k in sorted({0, len(files) // 2, len(files) - 1}):
+            self._check(k, first=k == 0)
+
+    def _check(self, k: int, *, first: bool = False) -> TiffStack:
+        file = self._files[k]
+        stack = TiffStack(file)
+        stack.close()
+        if stack.n_pages != 1:
+            raise LocalizationError(
+                f"{file}: holds {stack.n_pages} frames, a folder must hold single ones; open the stack itself"
+            )
+        if first:
+            self.shape, self.dtype = (len(self._files), *stack.shape), stack.dtype
+        if ((len(self._files), *stack.shape), stack.dtype) != (self.shape, self.dtype):
+            raise LocalizationError(
+                f"{file}: {stack.shape} {stack.dtype}, but {self._files[0].name} is {self.shape[1:]} {self.dtype}; "
+                "keep one movie per folder"
+            )
+        return stack
+
+    def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
+        """Frames start to stop - 1, a part of each."""
+        size = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
+        frames = np.empty(size, self.dtype)
+        for k in range(start, stop):
+            try:
+                stack = TiffStack(self._files[k])
+                try:
+                    if ((len(self._files), *stack.shape), stack.dtype) != (self.shape, self.dtype):
+                        self._check(k)
+                    frames[k - start] = stack.read(0, rows, columns)
+                finally:
+                    stack.close()
+            except LocalizationError:
+                raise
+            except DAMAGE as error:
+                raise damaged(self._files[k], error) from error
+        return frames
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+_MICROMANAGER = re.compile(
+    r"img_(?P<time>\d+)_(?P<channel>.+)_(?P<z>\d+)\.tiff?"
+    r"|img_channel(?P<channel2>\d+)_position(?P<position>\d+)_time\d+_z(?P<z2>\d+)\.tiff?",
+    re.I,
+)
+
+
+def _gaps(folder: Path, files: list[Path]) -> list[str]:
+    """Refuse a folder of two movies or of one frame twice; say where numbers are missing."""
+    names = [file.name for file in files]
+    found = [m for m in map(_MICROMANAGER.fullmatch, names) if m]
+    if len(found) == len(names):
+        for what in ("channel", "channel2", "position"):
+            values = sorted({m[what] for m in found if m[what] is not None})
+            if len(values) > 1:
+                raise LocalizationError(
+                    f"{folder}: images of {len(values)} {what.rstrip('2')}s ({values[0]} and {values[1]}); "
+                    "move those of one into a folder of their own"
+                )
+    skeletons = {re.sub(r"\d+", "#", file.stem.lower()): file.name for file in files}
+    if len(skeletons) > 1:
+        one, other = list(skeletons.values())[:2]
+        raise LocalizationError(f"{folder}: files of different names ({one} and {other}); keep one movie per folder")
+    numbers = [tuple(int(n) for n in re.findall(r"\d+", file.stem)) for file in files]
+    for k in range(1, len(files)):
+        if numbers[k] == numbers[k - 1]:
+            raise LocalizationError(f"{folder}: {names[k - 1]} and {names[k]} carry the same number; keep one of them")
+    table = np.array(numbers, dtype=object)
+    varying = [c for c in range(table.shape[1]) if len(set(table[:, c])) > 1]
+    if len(varying) != 1:
+        return []
+    counted = table[:, varying[0]].astype(np.float64)
+    steps = np.diff(counted)
+    wide = np.flatnonzero(steps > steps.min())
+    if not wide.size:
+        return []
+    k = int(wide[0])
+    lost = int(round(sum(steps[wide] / steps.min() - 1)))
+    return [
+        f"{lost} frames are missing from the numbers of the files, first between {names[k]} and {names[k + 1]}: "
+        "frame numbers count the files that are there"
+    ]
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """Sorts 2.tif before 10.tif: runs of digits compare as numbers."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower())]

@@ -1,0 +1,131 @@
+"""Movies on disk, read a few frames at a time and only where they are wanted, whatever kind of file they are."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localization.io.arrays import ZarrMovie, is_zarr, open_npy, open_raw
+from localization.io.tiff_movie import open_folder, open_stack
+from localization.types import LocalizationError
+
+Span = tuple[int, int]
+_BLOCK_PX = 1 << 22  # a request is served in pieces, so that pixels as stored and as float32 stay small
+
+
+class _Source(Protocol):
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    notes: list[str]
+
+    def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray: ...
+
+    def close(self) -> None: ...
+
+
+class Movie:
+    """A movie (frames, height, width) whose frames stay on disk until they are read. Opened by `open_movie`.
+
+    `shape` and `dtype` describe the file, `notes` are lines on what is unusual about it (missing frame numbers, a
+    file cut off, several files read as one); `read` gives float32 counts. A context manager: leaving the block
+    closes the file.
+    """
+
+    def __init__(self, path: Path, source: _Source) -> None:
+        self.path = path
+        self.shape: tuple[int, int, int] = source.shape
+        self.dtype: np.dtype = np.dtype(source.dtype)
+        self.notes: tuple[str, ...] = tuple(source.notes)
+        self._source = source
+
+    def read(
+        self, start: int, stop: int, *, rows: Span | None = None, columns: Span | None = None
+    ) -> NDArray[np.float32]:
+        """Frames start to stop - 1 (0-based) as float32 counts, (stop - start, height, width).
+
+        `rows` and `columns` are (first, stop): only that part of every frame is read.
+        """
+        y, x = self._part(start, stop, rows, columns)
+        size = (stop - start, y.stop - y.start, x.stop - x.start)
+        frames = np.empty(size, np.float32)
+        step = max(1, _BLOCK_PX // max(1, size[1] * self.shape[2]))
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
+            frames[first - start : last - start] = self._source.block(first, last, y, x)
+        return frames
+
+    def read_stored(self, start: int, stop: int, *, rows: Span | None = None, columns: Span | None = None) -> NDArray:
+        """As `read`, in the type of the file."""
+        y, x = self._part(start, stop, rows, columns)
+        return np.ascontiguousarray(self._source.block(start, stop, y, x), self.dtype)
+
+    def _part(self, start: int, stop: int, rows: Span | None, columns: Span | None) -> tuple[slice, slice]:
+        n_frames, height, width = self.shape
+        if not 0 <= start <= stop <= n_frames:
+            raise LocalizationError(
+                f"{self.path}: frames {start} to {stop} wanted, the movie has {n_frames}; they count from 0"
+            )
+        return self._span("rows", rows, height), self._span("columns", columns, width)
+
+    def _span(self, name: str, span: Span | None, size: int) -> slice:
+        first, stop = (0, size) if span is None else span
+        if not 0 <= first < stop <= size:
+            raise LocalizationError(
+                f"{self.path}: {name} {first} to {stop} wanted, the movie has {size}; they count from 0"
+            )
+        return slice(int(first), int(stop))
+
+    def close(self) -> None:
+        """Close the file; reading afterwards fails."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_movie(path: str | os.PathLike[str], *, min_size_px: int | None = None, allow_cut: bool = False) -> Movie:
+    """Open a movie: a TIFF stack, a folder of frames, zarr, Picasso's .raw, .npy. See docs/formats.md.
+
+    Of a TIFF, classic, BigTIFF, OME and ImageJ's, also those above 4 GB; the files in which Micro-Manager goes on
+    are found by themselves. Only a few headers are read here. With `allow_cut` a movie whose end is missing gives
+    the frames that are there, and says so in `notes`. Raises LocalizationError for a missing, empty, truncated or
+    foreign file, colour, floating-point or complex pixels, no frames, several channels or planes, frames of
+    unequal shape or type, and a movie with a side below `min_size_px`.
+
+    >>> import tempfile, tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/movie.tif", np.zeros((3, 8, 6), np.uint16), photometric="minisblack")
+    ...     with open_movie(f"{folder}/movie.tif") as movie:
+    ...         movie.shape, movie.read(1, 3, rows=(0, 4)).shape
+    ((3, 8, 6), (2, 4, 6))
+    """
+    path = Path(path)
+    if not path.exists():
+        raise LocalizationError(f"{path}: no such file or folder; check the name")
+    movie = Movie(path, _source(path, allow_cut))
+    smallest = min(movie.shape[1:])
+    if min_size_px is not None and smallest < min_size_px:
+        movie.close()
+        raise LocalizationError(
+            f"{path}: frames of {movie.shape[1]} x {movie.shape[2]} px are smaller than the {min_size_px} px "
+            "that are needed; crop the movie less or use a model with a smaller field"
+        )
+    return movie
+
+
+def _source(path: Path, allow_cut: bool) -> _Source:
+    if path.is_dir():
+        return ZarrMovie(path) if is_zarr(path) else open_folder(path, allow_cut)
+    if path.suffix.lower() == ".raw":
+        return open_raw(path, allow_cut)
+    if path.suffix.lower() == ".npy":
+        return open_npy(path, allow_cut)
+    return open_stack(path, allow_cut)

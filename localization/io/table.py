@@ -1,0 +1,297 @@
+"""Localization tables in files of every known format: recognised by content, written by name or suffix.
+
+Units, axes, half pixels and frame numbers are converted here and in the modules named by format
+(`io_text_formats`, `io_hdf5`, `io_smlm`), nowhere else; docs/formats.md has them in one table.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import numpy as np
+
+from localization.io import hdf5 as io_hdf5
+from localization.io import hdf5_write as io_hdf5_write
+from localization.io import text_formats as io_text_formats
+from localization.io.csv import half_pixel_um
+from localization.io.hdf5 import TableInfo
+from localization.io.hdf5_write import Spool
+from localization.io.part import PartFile, cannot_write
+from localization.io.smlm import read_smlm
+from localization.types import COLUMNS, LocalizationError, Localizations
+
+WRITABLE = ("thunderstorm", "picasso", "challenge", "decode", "decode-csv", "deepstorm3d", "colocus")
+READABLE = (*WRITABLE, "rapidstorm", "elyra", "nanoimager", "smlm")
+SUFFIXES = {
+    "thunderstorm": ".csv", "picasso": ".hdf5", "challenge": ".csv", "decode": ".h5", "decode-csv": ".csv",
+    "deepstorm3d": ".csv", "colocus": ".colocus.h5",
+}  # fmt: skip
+_HDF5 = tuple(io_hdf5_write.WRITERS)
+_HDF5_HOLDS = {"colocus": COLUMNS, "picasso": COLUMNS, "decode": tuple(c for c in COLUMNS if c != "channel")}
+_NEEDS_PIXEL = ("picasso", "decode", "decode-csv")
+
+
+@dataclass(frozen=True, eq=False)
+class TableFile:
+    """A table with what its file says beside it: format, notes on what was left out or taken for granted, pixel,
+    frame size (height, width) and number of frames; None where the file does not say."""
+
+    path: Path
+    format: str
+    locs: Localizations
+    notes: tuple[str, ...] = ()
+    pixel_um: float | None = None
+    frame_px: tuple[int, int] | None = None
+    n_frames: int | None = None
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    pixel_um: float | None = None,
+    z_zero_um: float = 0.0,
+) -> Localizations:
+    """Read a localization table of any known format. `read_file` also gives what the file says beside it.
+
+    The format is found from the content, unless `format` names it: thunderstorm, picasso, challenge, decode,
+    decode-csv, deepstorm3d, colocus, rapidstorm, elyra, nanoimager, smlm. `pixel_um` is needed where positions
+    are in pixels, or counted from the first pixel's centre, and the file does not name the pixel; it goes before
+    what the file says. `z_zero_um` is added to z in DeepSTORM3D's tables, which count from the lower end of
+    their range. Raises LocalizationError, naming file, column and line, for a missing, empty, damaged or foreign
+    file, a missing column, an unknown unit, and a value that is not a number where one is needed.
+
+    >>> import tempfile, os
+    >>> from localization import make_localizations
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     notes = write(os.path.join(folder, "locs.csv"), make_localizations([7], [1.0], [2.0], [0.5]))
+    ...     read(os.path.join(folder, "locs.csv")).frame
+    array([7])
+    """
+    return read_file(path, format=format, pixel_um=pixel_um, z_zero_um=z_zero_um).locs
+
+
+def read_file(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    pixel_um: float | None = None,
+    z_zero_um: float = 0.0,
+) -> TableFile:
+    """Read a table together with its format, notes, pixel and frame size. Arguments and errors as in `read`."""
+    path = Path(path)
+    if path.is_dir():
+        raise LocalizationError(f"{path}: is a folder; give the file of the table itself")
+    if not path.exists():
+        raise LocalizationError(f"{path}: no such file; check the name")
+    if pixel_um is not None:
+        half_pixel_um(pixel_um)
+    if not math.isfinite(z_zero_um):
+        raise LocalizationError(f"z_zero_um = {z_zero_um} must be a number of um")
+    name = recognise(path) if format is None else _known(format, READABLE)
+    if name in _HDF5:
+        locs, notes, info = io_hdf5.read_format(path, name, pixel_um)
+        return TableFile(path, name, locs, tuple(notes), info.pixel_um, info.frame_px, info.n_frames)
+    if name == "smlm":
+        locs, notes = read_smlm(path)
+        return TableFile(path, name, locs, tuple(notes), pixel_um)
+    try:
+        locs, notes, found_um = io_text_formats.read_format(path, name, pixel_um, z_zero_um)
+    except LocalizationError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise LocalizationError(f"{path}: {error}") from error
+    return TableFile(path, name, locs, tuple(notes), found_um if found_um is not None else pixel_um)
+
+
+def recognise(path: Path) -> str:
+    """The name of a table file's format, from its content. Raises LocalizationError for a foreign file."""
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(8)
+    except OSError as error:
+        raise LocalizationError(f"{path}: cannot read ({error.strerror}); check the file") from error
+    if magic == b"\x89HDF\r\n\x1a\n":
+        return io_hdf5.recognise(path)
+    if magic[:4] == b"PK\x03\x04":
+        return "smlm"
+    return io_text_formats.recognise(path)
+
+
+def format_of_name(path: Path) -> str:
+    """The format that a file's name asks for. Raises LocalizationError where it does not say."""
+    name = path.name.lower()
+    if name.endswith(".colocus.h5"):
+        return "colocus"
+    if path.suffix.lower() == ".csv":
+        return "thunderstorm"
+    if path.suffix.lower() == ".hdf5":
+        return "picasso"
+    raise LocalizationError(
+        f"{path}: the name does not tell the format; end it in .csv (ThunderSTORM), .hdf5 (Picasso) or .colocus.h5, "
+        f"or name one of {', '.join(WRITABLE)}"
+    )
+
+
+def _known(name: str, names: tuple[str, ...]) -> str:
+    if name not in names:
+        raise LocalizationError(f"format = {name!r} is not one of {', '.join(names)}")
+    return name
+
+
+class TableWriter:
+    """Writes a table piece by piece under a temporary name, and gives it its name at the very end.
+
+    Use it as a context manager; `append` adds rows. The format follows from the name (.csv ThunderSTORM, .hdf5
+    Picasso, .colocus.h5 our own exact one) or from `format`. `pixel_um` is needed by picasso and decode;
+    `frame_px` (height, width) and `n_frames` go into Picasso's description. `notes` says, when the block is left,
+    what the format could not hold. The bytes depend on the rows alone, not on the pieces they came in.
+
+    When the block ends by an exception, or the disk is full, the temporary file is removed and whatever stood at
+    `path` before is untouched. Raises LocalizationError when the folder is missing or cannot be written, and for
+    channels other than 0 in a format without channels.
+
+    >>> import tempfile, os
+    >>> from localization import make_localizations
+    >>> with tempfile.TemporaryDirectory() as folder, TableWriter(os.path.join(folder, "locs.csv")) as writer:
+    ...     writer.append(make_localizations([0], [1.0], [2.0], [0.5]))
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        pixel_um: float | None = None,
+        frame_px: tuple[int, int] | None = None,
+        n_frames: int | None = None,
+        z_zero_um: float = 0.0,
+    ) -> None:
+        self._path = Path(path)
+        if self._path.is_dir():
+            raise LocalizationError(f"{self._path}: is a folder; give the name of a file to write")
+        self.format = format_of_name(self._path) if format is None else _known(format, WRITABLE)
+        if self.format in _NEEDS_PIXEL and pixel_um is None:
+            raise LocalizationError(
+                f"{self._path}: the format {self.format} counts in pixels; give pixel_um (--pixel NM)"
+            )
+        if pixel_um is not None:
+            half_pixel_um(pixel_um)
+        if frame_px is not None and (len(frame_px) != 2 or min(frame_px) < 1):
+            raise LocalizationError(f"frame_px = {frame_px} must be height and width in pixels")
+        self._info = TableInfo(pixel_um, frame_px, n_frames)
+        self._z_zero_um = z_zero_um
+        self.notes: tuple[str, ...] = ()
+        self._lost: dict[str, None] = {}
+        self._rows = 0
+        self._part = PartFile(self._path)
+        self._file: IO[str] | None = None
+        self._spool: Spool | None = None
+        try:
+            if self.format in _HDF5:
+                self._spool = Spool(self._path.parent)
+            else:
+                self._file = open(self._part.temporary, "w", encoding="utf-8", newline="")
+                self._file.write(io_text_formats.WRITERS[self.format].head(pixel_um))
+        except OSError as error:
+            self._discard()
+            raise cannot_write(self._path, error) from error
+
+    def append(self, locs: Localizations) -> None:
+        """Add the rows of a table; ids run on from the last piece."""
+        if self._file is None and self._spool is None:
+            raise LocalizationError(f"{self._path}: the writer is closed; open a new one")
+        self._see_what_is_lost(locs)
+        try:
+            if self._spool is not None:
+                self._spool.append(locs)
+            elif self._file is not None:
+                rules = io_text_formats.WRITERS[self.format]
+                rows = rules.rows(locs, self._rows, self._info.pixel_um, self._z_zero_um)
+                rows.to_csv(self._file, header=False, index=False, na_rep="NaN")
+        except OSError as error:
+            self._discard()
+            raise cannot_write(self._path, error) from error
+        self._rows += locs.frame.size
+
+    def _see_what_is_lost(self, locs: Localizations) -> None:
+        holds = _HDF5_HOLDS.get(self.format) or io_text_formats.WRITERS[self.format].holds
+        for name in COLUMNS:
+            if name in holds:
+                continue
+            column = getattr(locs, name)
+            if name == "channel" and column.any():
+                raise LocalizationError(
+                    f"{self._path}: the format {self.format} has no channel; write a file for each channel, or "
+                    "choose thunderstorm, picasso or colocus"
+                )
+            if (
+                name == "score"
+                and (column != 1).any()
+                or name not in ("score", "channel")
+                and np.isfinite(column).any()
+            ):
+                self._lost[name] = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None or (self._file is None and self._spool is None):
+            self._discard()
+            return
+        notes = [f"the format {self.format} holds no {', '.join(self._lost)}: left out"] if self._lost else []
+        try:
+            if self._spool is not None:
+                notes += io_hdf5_write.WRITERS[self.format](self._part, self._spool, self._info)
+            elif self._file is not None:
+                self._file.close()
+            self._part.finish()
+        except OSError as failure:
+            raise cannot_write(self._path, failure) from failure
+        finally:
+            self._discard()
+        self.notes = tuple(notes)
+
+    def _discard(self) -> None:
+        for file in (self._file, self._spool):
+            try:
+                if file is not None:
+                    file.close()
+            except OSError:
+                pass  # closing flushes, which fails again on a full disk; the file goes anyway
+        self._file = self._spool = None
+        self._part.discard()
+
+
+def write(
+    path: str | os.PathLike[str],
+    locs: Localizations,
+    *,
+    format: str | None = None,
+    pixel_um: float | None = None,
+    frame_px: tuple[int, int] | None = None,
+    n_frames: int | None = None,
+    z_zero_um: float = 0.0,
+) -> tuple[str, ...]:
+    """Write a table; the file appears whole or not at all. Returns notes on what the format cannot hold.
+
+    Arguments and errors as for `TableWriter`.
+
+    >>> import tempfile, os
+    >>> from localization import make_localizations
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     locs = make_localizations([0], [1.0], [2.0], [0.5], photons=900.0, background=7.0)
+    ...     write(os.path.join(folder, "locs.csv"), locs, format="challenge")
+    ('the format challenge holds no background: left out',)
+    """
+    with TableWriter(
+        path, format=format, pixel_um=pixel_um, frame_px=frame_px, n_frames=n_frames, z_zero_um=z_zero_um
+    ) as writer:
+        writer.append(locs)
+    return writer.notes

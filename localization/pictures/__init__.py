@@ -1,0 +1,1 @@
+"""Pictures from lists: rendering, resolution, line profiles."""

@@ -1,0 +1,1 @@
+"""How good a list is: matching, scores, precision curves, calibrated uncertainties."""

@@ -1,0 +1,1 @@
+"""Bounds on precision: the Fisher matrix of one emitter, and of one among neighbours."""

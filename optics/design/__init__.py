@@ -1,0 +1,1 @@
+"""Design of masks: what a mask is designed for, the search, robustness of the result."""

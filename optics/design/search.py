@@ -1,0 +1,388 @@
+"""Phase masks by design: the mask whose Cramer-Rao bound is least over a depth range.
+
+The idea is that of Shechtman et al. 2014 (doi 10.1103/PhysRevLett.113.133902): choose the pupil's phase, there the
+first 55 Zernike modes, to minimise the mean bound of x, y and z. Here the bound is the marginal one (photons and
+background unknown too), of a vectorial model, and may be that of an emitter among neighbours.
+
+Searches run on the host around one compiled value and gradient. L-BFGS serves bounds that are exact; where random
+scenes make the bound noisy, Adam draws new ones every step.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+
+from optics.design.target import DesignTarget, objective_um
+from optics.masks.library import zernike
+from optics.masks.limits import MaskLimits, check_limits, quantise, roughness, shrink_factor, violation
+from optics.masks.params import MaskParametrisation
+from optics.psf import pupil_samples, ring_samples
+from optics.pytree import pytree, replace, static
+from optics.types import OpticsError, PhaseMask, Psf
+from optics.zernike import osa_to_nm
+
+Report = Callable[[dict[str, Any]], None]
+
+# Pupil samples of a search are those of a stamp so much wider: what a trial mask sends beyond the stamp must not
+# fold back into it.
+_ROOM = 1.3
+_FOCUS_UNIT_UM = 0.3  # a step of 1 in the search: about as much phase as a radian of defocus
+_NO_BOUND = 20.0  # log of a bound in um that stands for "none at all"
+_PENALTIES = (1.0, 30.0, 1e3, 3e4)
+_SCANNED = 15  # focus positions that `refocus` tries first
+_NEAR_ENOUGH = 0.99  # of the limits; the rest is done by shrinking
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a search: what it began from, and the objective (um) of every evaluation."""
+
+    label: str
+    history_um: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a search found: `psf` with mask and focus in place, at the samplings that `make_psf` would choose.
+
+    `params` are the family's (of the path before levels are rounded), `objective_um` the objective at those
+    samplings, with the scenes of the search's own key. `screened` are the masks (label, mask) that the starts came to
+    in the screening, without levels: starts for another search. `finished` is False after an interruption.
+    """
+
+    psf: Psf
+    mask: PhaseMask
+    params: jax.Array
+    objective_um: float
+    starts: tuple[Start, ...]
+    screened: tuple[tuple[str, PhaseMask], ...]
+    best_start: str
+    finished: bool
+
+
+def random_start(key: jax.Array, family: MaskParametrisation, spread_rad: float = 0.3) -> jax.Array:
+    """Parameters of a random smooth mask: the 18 Zernike modes from (2, -2) on, each of `spread_rad` rms.
+
+    >>> from optics.masks.params import ZernikePhase
+    >>> random_start(jax.random.key(0), ZernikePhase(n_modes=21, size=32)).shape
+    (21,)
+    """
+    amplitudes_rad = spread_rad * np.asarray(jax.random.normal(key, (18,)))
+    wavelength_um = float(family.to_mask(jnp.zeros(family.params_shape())).design_wavelength_um)
+    modes = [(*osa_to_nm(j), float(a) * wavelength_um / (2 * np.pi)) for j, a in enumerate(amplitudes_rad, 3)]
+    return family.project(zernike(modes, design_wavelength_um=wavelength_um, size=96))
+
+
+def at_full_sampling(psf: Psf, z_range_um: tuple[float, float], *, room: float = 1.0, focus_um: float = 0.0) -> Psf:
+    """The PSF with the pupil samples that `make_psf` would choose for it, or never fewer with `room` above 1.
+
+    `room` is how much wider than the stamp the samples must reach, `focus_um` how far the focus may move.
+    """
+    width = int(np.ceil(room * psf.image_px))
+    moved = [replace(psf.microscope, focus_um=psf.microscope.focus_um + shift) for shift in {-focus_um, 0.0, focus_um}]
+    return replace(
+        psf,
+        pupil_px=max(pupil_samples(scope, width, z_range_um) for scope in moved),
+        ring_px=max(ring_samples(scope, width) for scope in moved),
+    )
+
+
+def design_mask(
+    key: jax.Array,
+    psf: Psf,
+    family: MaskParametrisation,
+    target: DesignTarget,
+    *,
+    starts: int = 4,
+    start_masks: Sequence[tuple[str, PhaseMask]] = (),
+    spread_rad: float = 0.3,
+    screening: int = 30,
+    iterations: int = 150,
+    free_focus: bool = True,
+    smoothness: float = 0.0,
+    limits: MaskLimits | None = None,
+    optimiser: Literal["auto", "lbfgs", "adam"] = "auto",
+    learning_rate_rad: float = 0.05,
+    report: Report = lambda event: None,
+) -> Design:
+    """Search the mask of `family` (see `optics.mask_params`) with the least objective. A host function.
+
+    `starts` random masks and the `start_masks` (label, mask) are each followed for `screening` iterations, the best
+    for `iterations` more. `psf` gives the optics; its own mask is not used. `free_focus` lets `focus_um` move by up
+    to half the depth range. `smoothness` weighs `mask_limits.roughness` against the log of the objective. `limits`
+    hold exactly (steps: before levels are rounded): a penalty grows until they nearly do, then the path shrinks by
+    the rest. "auto" takes L-BFGS, or Adam among neighbours. `report` gets an event per evaluation. Ctrl-C ends the
+    search with what it has. Raises `OpticsError` for settings that make no sense, and where no start has a bound.
+
+    >>> from optics import make_microscope, make_psf
+    >>> from optics.design.target import make_target
+    >>> from optics.masks.params import ZernikePhase
+    >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
+    >>> psf, family = make_psf(scope, image_px=11, pixel="centre"), ZernikePhase(n_modes=6, size=16)
+    >>> target = make_target((-0.3, 0.3), photons=1e3, background=5.0, n_depths=2)
+    >>> design = design_mask(jax.random.key(0), psf, family, target, starts=1, screening=1, iterations=2)
+    >>> design.objective_um < design.starts[0].history_um[0]
+    True
+    """
+    limits = MaskLimits() if limits is None else limits
+    check_limits(limits, getattr(family, "wrapped", False))
+    if getattr(family, "wrapped", False) and smoothness:
+        raise OpticsError("smoothness means nothing for a wrapped mask; design an unwrapped one")
+    _check_search(starts + len(start_masks), screening, iterations, smoothness, learning_rate_rad, optimiser)
+    if optimiser == "auto":
+        optimiser = "lbfgs" if target.neighbours is None else "adam"
+    key_starts, key_search = jax.random.split(key)
+    begin = [
+        (f"random {i + 1}", random_start(k, family, spread_rad))
+        for i, k in enumerate(jax.random.split(key_starts, max(starts, 1))[:starts])
+    ] + [(label, family.project(mask)) for label, mask in start_masks]
+    z_range_um = (float(target.z_range_um[0]), float(target.z_range_um[1]))
+    reach_um = (z_range_um[1] - z_range_um[0]) / 2 if free_focus else 0.0
+    search = _Search(
+        _Problem(
+            psf=at_full_sampling(replace(psf, mask=None), z_range_um, room=_ROOM, focus_um=reach_um),
+            family=family,
+            target=target,
+            limits=replace(limits, level_um=None),
+            smoothness=jnp.asarray(smoothness, dtype=float),
+            free_focus=free_focus,
+        ),
+        key_search,
+        limits.level_um,
+        reach_um,
+        learning_rate_rad,
+        report,
+        planned=len(begin) * screening + iterations * (1 if limits.level_um is None else 2),
+    )
+    x, finished = search.run(begin, screening, iterations, optimiser)
+    mask, focus_um = _mask_and_focus(search.problem, jnp.asarray(x))
+    scope = replace(psf.microscope, focus_um=focus_um)
+    found = at_full_sampling(replace(psf, microscope=scope, mask=mask), z_range_um)
+    return Design(
+        psf=found,
+        mask=mask,
+        params=_params(family, jnp.asarray(x)),
+        objective_um=float(_objective(key_search, found, target)),
+        starts=tuple(search.starts),
+        screened=tuple((label, family.to_mask(_params(family, jnp.asarray(x)))) for label, x in search.screened),
+        best_start=search.best_start,
+        finished=finished,
+    )
+
+
+def refocus(key: jax.Array, psf: Psf, target: DesignTarget, reach_um: float) -> Psf:
+    """The PSF with its focus where the objective is least, within `reach_um` of where it is. A host function.
+
+    For a fair comparison of a given mask with a designed one: a scan, then a bounded search about its best point.
+    The samplings are those that `make_psf` would choose for the focus that needs the most of them.
+    """
+    z_range_um = (float(target.z_range_um[0]), float(target.z_range_um[1]))
+    start_um = float(psf.microscope.focus_um)
+    roomy = at_full_sampling(psf, z_range_um, focus_um=reach_um)
+
+    def value(focus_um: float) -> float:
+        moved = replace(roomy.microscope, focus_um=jnp.asarray(focus_um, roomy.microscope.focus_um.dtype))
+        found = float(_objective(key, replace(roomy, microscope=moved), target))
+        return found if np.isfinite(found) else float(np.exp(_NO_BOUND))
+
+    scan = start_um + reach_um * np.linspace(-1, 1, _SCANNED)
+    best = int(np.argmin([value(focus_um) for focus_um in scan]))
+    about = (float(scan[max(best - 1, 0)]), float(scan[min(best + 1, _SCANNED - 1)]))
+    found = minimize_scalar(value, bounds=about, method="bounded", options={"xatol": 0.005})
+    focus_um = jnp.asarray(found.x, roomy.microscope.focus_um.dtype)  # pyright: ignore[reportAttributeAccessIssue]
+    return replace(roomy, microscope=replace(psf.microscope, focus_um=focus_um))
+
+
+@pytree
+class _Problem:
+    """All that the loss reads beside the parameters."""
+
+    psf: Psf
+    family: Any
+    target: DesignTarget
+    limits: MaskLimits
+    smoothness: jax.Array
+    free_focus: bool = static()
+
+
+def _params(family: Any, x: jax.Array) -> jax.Array:
+    shape = family.params_shape()
+    return x[: int(np.prod(shape))].reshape(shape)
+
+
+def _mask_and_focus(problem: _Problem, x: jax.Array) -> tuple[PhaseMask, jax.Array]:
+    mask = quantise(problem.family.to_mask(_params(problem.family, x)), problem.limits)
+    focus_um = problem.psf.microscope.focus_um
+    return mask, focus_um + _FOCUS_UNIT_UM * x[-1] if problem.free_focus else focus_um
+
+
+def _loss(x: jax.Array, key: jax.Array, problem: _Problem, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Log of the objective, with roughness and the limits' penalty; beside it the objective (um)."""
+    whole = problem.family.to_mask(_params(problem.family, x))
+    mask, focus_um = _mask_and_focus(problem, x)
+    scope = replace(problem.psf.microscope, focus_um=focus_um)
+    psf = replace(problem.psf, microscope=scope, mask=mask)
+    value_um = objective_um(key, psf, problem.target)
+    costs = penalty * violation(whole, problem.limits)
+    if not whole.wrapped:
+        costs = costs + problem.smoothness * roughness(whole)
+    return jnp.log(value_um) + costs, value_um
+
+
+_value_and_grad = jax.jit(jax.value_and_grad(_loss, has_aux=True))
+_objective = jax.jit(objective_um)
+
+
+class _Search:
+    """The host's side of a search: evaluations, their record, the best so far."""
+
+    def __init__(self, problem, key, level_um, reach_um, learning_rate_rad, report, planned):
+        self.problem, self.key, self.level_um = problem, key, level_um
+        self.reach = reach_um / _FOCUS_UNIT_UM
+        self.learning_rate_rad = learning_rate_rad
+        self.report, self.planned, self.done = report, planned, 0
+        self.starts: list[Start] = []
+        self.screened: list[tuple[str, np.ndarray]] = []
+        self.best_start = ""
+        self._best: tuple[float, np.ndarray | None] = (np.inf, None)
+
+    def run(self, begin, screening: int, iterations: int, optimiser: str) -> tuple[np.ndarray, bool]:
+        """Follow every start, then the best; returns its parameters, and whether it came to the end."""
+        minimise = self._lbfgs if optimiser == "lbfgs" else self._adam
+        finished = False
+        try:
+            screened = []
+            for label, params in begin:
+                self.starts.append(Start(label))
+                x = np.append(np.asarray(params, dtype=float).ravel(), [0.0] if self.problem.free_focus else [])
+                x = minimise(x, screening, _PENALTIES[0])
+                self.screened.append((label, x))
+                # the same scenes for all
+                screened.append((self._evaluate(x, self.key, _PENALTIES[0])[0], len(screened), label, x))
+            loss, index, self.best_start, x = min(screened, key=lambda entry: entry[:2])
+            if loss >= _NO_BOUND:
+                raise OpticsError("no start has a finite bound: take more photons, other depths or other starts")
+            self.starts.append(self.starts.pop(index))  # its record goes on
+            x = self._within_limits(x, iterations, minimise)
+            if self.level_um is not None:
+                self._take_levels()
+                x = self._round(x, iterations)
+            finished = True
+        except KeyboardInterrupt:
+            if self._best[1] is None:
+                raise
+            x = self._shrunk(self._best[1])
+            self._take_levels()
+            self.best_start = self.best_start or self.starts[-1].label
+        return x, finished
+
+    def _within_limits(self, x: np.ndarray, iterations: int, minimise) -> np.ndarray:
+        for penalty in _PENALTIES:
+            self._best = (np.inf, x)
+            x = minimise(x, iterations, penalty)
+            if self._factor(x) > _NEAR_ENOUGH:
+                break
+        return self._shrunk(x)
+
+    def _factor(self, x: np.ndarray) -> float:
+        whole = self.problem.family.to_mask(_params(self.problem.family, jnp.asarray(x)))
+        return float(shrink_factor(whole, self.problem.limits))
+
+    def _shrunk(self, x: np.ndarray) -> np.ndarray:
+        """Parameters whose path keeps to the limits; every family is linear in its parameters."""
+        size = int(np.prod(self.problem.family.params_shape()))
+        for _ in range(3):  # the sum of modes rounds anew
+            factor = self._factor(x)
+            if factor == 1.0:
+                break
+            x = np.concatenate([factor * x[:size], x[size:]])
+        return x
+
+    def _take_levels(self) -> None:
+        self.problem = replace(self.problem, limits=replace(self.problem.limits, level_um=self.level_um))
+
+    def _round(self, x: np.ndarray, iterations: int) -> np.ndarray:
+        """Adam with the gradient passed straight through the rounding, from the best unrounded mask; keeps the best."""
+        self._best = (np.inf, x)
+        kept = [(self._evaluate(x, self.key, _PENALTIES[-1])[0], x)]
+        for step in self._adam_steps(x, iterations, _PENALTIES[-1], 0.2 * self.learning_rate_rad):
+            shrunk = self._shrunk(step)
+            kept.append((self._evaluate(shrunk, self.key, _PENALTIES[-1])[0], shrunk))
+        return min(kept, key=lambda entry: entry[0])[1]
+
+    def _lbfgs(self, x: np.ndarray, iterations: int, penalty: float) -> np.ndarray:
+        size = x.size - self.problem.free_focus
+        bounds = [(None, None)] * size + [(-self.reach, self.reach)] * self.problem.free_focus
+        found = minimize(
+            lambda at: self._evaluate(at, self.key, penalty),
+            x,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": iterations, "maxfun": 2 * iterations + 10, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-6},
+        )
+        return np.asarray(found.x)
+
+    def _adam(self, x: np.ndarray, iterations: int, penalty: float) -> np.ndarray:
+        return list(self._adam_steps(x, iterations, penalty, self.learning_rate_rad))[-1]
+
+    def _adam_steps(self, x: np.ndarray, iterations: int, penalty: float, rate: float) -> Iterator[np.ndarray]:
+        """Adam (arXiv 1412.6980), its rate falling as a cosine; among neighbours new scenes and depths every step."""
+        first, second = np.zeros_like(x), np.zeros_like(x)
+        for step in range(iterations):
+            fresh = jax.random.fold_in(self.key, self.done)
+            _, slope = self._evaluate(x, fresh, penalty, self._other_depths(fresh))
+            first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
+            unbiased = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.99 ** (step + 1))
+            falling = rate * 0.5 * (1 + np.cos(np.pi * step / iterations))
+            x = x - falling * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+            if self.problem.free_focus:
+                x[-1] = np.clip(x[-1], -self.reach, self.reach)
+            yield x
+
+    def _other_depths(self, key: jax.Array) -> _Problem:
+        """The problem with depths drawn at random, one from each of equal parts of the range.
+
+        Scenes allow few depths a step; a mask would learn those few and neglect what lies between.
+        """
+        target = self.problem.target
+        if target.neighbours is None:
+            return self.problem
+        parts = target.z_um.shape[0]
+        share = (jnp.arange(parts) + jax.random.uniform(key, (parts,))) / parts
+        low, high = target.z_range_um
+        return replace(self.problem, target=replace(target, z_um=low + (high - low) * share.astype(target.z_um.dtype)))
+
+    def _evaluate(
+        self, x: np.ndarray, key: jax.Array, penalty: float, problem: _Problem | None = None
+    ) -> tuple[float, np.ndarray]:
+        at, weight = jnp.asarray(x, dtype=float), jnp.asarray(penalty, dtype=float)
+        (loss, value_um), slope = _value_and_grad(at, key, problem or self.problem, weight)
+        loss, value_um, slope = float(loss), float(value_um), np.asarray(slope, dtype=float)
+        if not (np.isfinite(loss) and np.isfinite(slope).all()):
+            loss, value_um, slope = _NO_BOUND, float("inf"), np.zeros_like(slope)
+        if loss < self._best[0]:
+            self._best = (loss, np.array(x))
+        start = self.starts[-1]
+        start.history_um.append(value_um)
+        self.done += 1
+        event = {"start": start.label, "objective_um": value_um, "done": self.done, "planned": self.planned}
+        self.report({"event": "evaluation", **event})
+        return loss, slope
+
+
+def _check_search(starts, screening, iterations, smoothness, learning_rate_rad, optimiser) -> None:
+    for name, value in {"starts": starts, "screening": screening, "iterations": iterations}.items():
+        if value < 1:
+            raise OpticsError(f"{name} = {value} must be at least 1")
+    if not 0 <= smoothness < np.inf:
+        raise OpticsError(f"smoothness = {smoothness:g} must not be negative")
+    if not 0 < learning_rate_rad < np.inf:
+        raise OpticsError(f"learning_rate_rad = {learning_rate_rad:g} must be positive")
+    if optimiser not in ("auto", "lbfgs", "adam"):
+        raise OpticsError(f"optimiser = {optimiser!r} must be 'auto', 'lbfgs' or 'adam'")

@@ -1,0 +1,1 @@
+"""Fits: emitters located by maximum likelihood, and where to begin."""

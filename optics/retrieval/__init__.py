@@ -1,0 +1,1 @@
+"""Calibration: a PSF retrieved from bead stacks."""

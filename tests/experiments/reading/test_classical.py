@@ -1,0 +1,245 @@
+"""Detection and fits: every emitter of sparse scenes at its bound, the light of neighbours, and polish of a list."""
+
+import dataclasses
+import os
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tifffile
+from scipy.special import ndtr
+
+import localization
+from experiments import cli
+from experiments.reading.classical import ClassicalReader, camera_part
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.classical_reader import classical_reader
+from experiments.reading.localize import LocalizeConfig, make_reader
+from experiments.reading.polish import PolishReader
+from experiments.reading.spots import gaussian_spots, psf_spots
+from localization import LocalizationError, make_localizations, match, score
+from optics import make_camera, make_emitters, make_microscope, make_psf, masks, render_frame
+from optics.fits.matched_filter import local_background as background
+from optics.psf_io import save_psf
+from training import ConfigError
+
+PIXEL_UM, SIDE, FRAMES = 0.11, 40, 12
+Z_RANGE = (0.0, 0.8)
+CAMERA = make_camera(gain_adu_per_e=2.0, offset_adu=100.0, read_noise_e=1.5)
+CONFIG = ClassicalConfig(group=FRAMES)
+
+
+@pytest.fixture(scope="module")
+def psf():
+    scope = make_microscope(
+        na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.67, pixel_um=PIXEL_UM, focus_um=0.4
+    )
+    mask = masks.astigmatism(0.08, design_wavelength_um=0.67)
+    return make_psf(scope, mask=mask, image_px=21, z_range_um=Z_RANGE, pixel="centre")
+
+
+@pytest.fixture(scope="module")
+def spots(psf):
+    return psf_spots(psf, Z_RANGE)
+
+
+_render = jax.jit(lambda psf, emitters: render_frame(psf, emitters, (SIDE, SIDE)))
+
+
+def record(rng, expected):
+    """Counts of frames of expected photons (F, H, W), drawn by numpy: Poisson light, Gaussian read noise."""
+    read = rng.normal(0, float(CAMERA.read_noise_e), expected.shape)
+    return np.round(100 + 2 * (rng.poisson(expected) + read)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def scene(psf):
+    """Two emitters a frame at least 1.5 um apart, background 15 photons: counts and truth."""
+    rng = np.random.default_rng(5)
+    margin, high = 0.8, SIDE * PIXEL_UM - 0.8
+    frames, rows = [], []
+    for k in range(FRAMES):
+        while True:
+            xyz = rng.uniform([margin, margin, 0.05], [high, high, 0.75], (2, 3))
+            if np.linalg.norm(xyz[0, :2] - xyz[1, :2]) > 1.5:
+                break
+        photons = rng.uniform(2000, 5000, 2)
+        frames.append(np.asarray(_render(psf, make_emitters(xyz, photons))) + 15)
+        rows += [(k, *one, light) for one, light in zip(xyz, photons, strict=True)]
+    frame, x, y, z, light = np.array(rows).T
+    return record(rng, np.array(frames)), make_localizations(frame, x, y, z, photons=light)
+
+
+@pytest.fixture(scope="module")
+def found(spots, scene):
+    reader = ClassicalReader(spots, CAMERA, CONFIG, "test")
+    return reader.read(scene[0], 0), reader
+
+
+def test_sparse_emitters_are_all_found_at_the_bound(found, scene):
+    """Jaccard index above 0.95, and errors that the reported bounds explain: ratio 1 within its statistical error."""
+    locs, _ = found
+    assert score(locs, scene[1]).jaccard > 0.95
+    pairs = match(locs, scene[1])
+    for axis in "xyz":
+        error = getattr(locs, f"{axis}_um")[pairs.found_index] - getattr(scene[1], f"{axis}_um")[pairs.truth_index]
+        ratio = np.sqrt(np.mean((error / getattr(locs, f"sigma_{axis}_um")[pairs.found_index]) ** 2))
+        assert 0.7 < ratio < 1.4  # 24 emitters: 0.14 is one standard error
+    light = locs.photons[pairs.found_index] / scene[1].photons[pairs.truth_index]
+    assert abs(light.mean() - 1) < 0.03
+    assert abs(np.mean(locs.background) - 15) < 1
+
+
+def test_nothing_is_found_in_noise(found):
+    """Twelve frames of background: at five sigmas less than one false spot is expected."""
+    empty = record(np.random.default_rng(6), np.full((FRAMES, SIDE, SIDE), 15.0))
+    assert found[1].read(empty, 0).frame.size <= 1
+
+
+def test_two_that_overlap_are_told_apart(psf, found):
+    """0.7 um apart, one at twice the light: both are found, and neither pulls the other by three of its bounds."""
+    emitters = make_emitters([[1.9, 2.1, 0.3], [2.6, 2.1, 0.5]], [3000.0, 6000.0])
+    rng = np.random.default_rng(7)
+    expected = np.asarray(_render(psf, emitters)) + 15
+    locs = found[1].read(record(rng, np.repeat(expected[None], FRAMES, axis=0)), 0)
+    assert np.bincount(locs.frame, minlength=FRAMES).tolist() == [2] * FRAMES
+    near, bright = (locs.x_um < 2.25), (locs.x_um > 2.25)
+    for mask, x_um, light in ((near, 1.9, 3000), (bright, 2.6, 6000)):
+        error = locs.x_um[mask] - x_um
+        assert abs(error.mean()) < 3 * locs.sigma_x_um[mask].mean()
+        assert abs(locs.photons[mask].mean() / light - 1) < 0.05
+
+
+def test_polish_moves_a_coarse_list_to_the_bound(spots, scene):
+    """A list that is off by 60 nm, with and without light, ends at the bound; a false row stays."""
+    counts, truth = scene
+    rng = np.random.default_rng(8)
+
+    class Coarse:
+        min_frame_px, description, pixel_um, group, context, identity = 16, "coarse", PIXEL_UM, FRAMES, 0, {}
+
+        def take_tally(self):
+            return Counter()
+
+        def read(self, counts, first_frame, before=0, after=0, origin_px=(0, 0)):
+            off = rng.normal(0, 0.06, (3, truth.frame.size))
+            light = np.where(np.arange(truth.frame.size) % 2, truth.photons, np.nan)
+            rows = make_localizations(
+                truth.frame, truth.x_um + off[0], truth.y_um + off[1], truth.z_um + off[2], photons=light
+            )
+            return localization.concatenate([rows, make_localizations([3], [0.05], [0.05], [0.4], score=0.5)])
+
+    reader = PolishReader(Coarse(), spots, CAMERA, CONFIG)
+    locs = reader.read(counts, 0)
+    assert reader.take_tally() == {"rows fitted again": 24, "rows left to the decoder": 1}
+    assert (locs.x_um[-1], locs.y_um[-1], locs.score[-1]) == (0.05, 0.05, 0.5)
+    pairs = match(locs, truth)
+    assert pairs.found_index.size == truth.frame.size
+    error = locs.x_um[pairs.found_index] - truth.x_um[pairs.truth_index]
+    assert np.sqrt(np.mean((error / locs.sigma_x_um[pairs.found_index]) ** 2)) < 1.4
+
+
+def test_gaussian_spots_are_found_without_a_psf():
+    """Spots painted by the error function, of a width 15 % off: unbiased positions, photons, and z = 0."""
+    rng = np.random.default_rng(9)
+    edges = np.arange(SIDE + 1) * 0.1
+    truth, frames = [], np.full((FRAMES, SIDE, SIDE), 10.0)
+    for k in range(FRAMES):
+        for quarter in rng.permutation(4)[:2]:
+            x, y = rng.uniform(0.5, 1.5, 2) + 2.0 * np.array([quarter % 2, quarter // 2])
+            gx, gy = (np.diff(ndtr((edges - centre) / 0.15)) for centre in (x, y))
+            frames[k] += 1500 * np.outer(gy, gx)
+            truth.append((k, x, y, 0))
+    truth = make_localizations(*np.array(truth).T)
+    reader = ClassicalReader(gaussian_spots(0.13, 0.1), CAMERA, CONFIG, "gaussian")
+    locs = reader.read(record(rng, frames), 0)
+    assert score(locs, truth).jaccard > 0.95 and not locs.z_um.any() and np.isnan(locs.sigma_z_um).all()
+    pairs = match(locs, truth)
+    error = locs.x_um[pairs.found_index] - truth.x_um[pairs.truth_index]
+    assert np.sqrt(np.mean((error / locs.sigma_x_um[pairs.found_index]) ** 2)) < 1.4
+    assert abs(locs.photons.mean() / 1500 - 1) < 0.02
+
+
+def test_the_table_of_gaussian_spots_is_the_error_function():
+    spots = gaussian_spots(0.13, 0.1)
+    from experiments.reading.fits import EmitterFitter, unfitted
+
+    u = 0.4
+    drawn, _ = EmitterFitter(spots, CAMERA).draw(
+        unfitted(np.array([0]), np.array([[1.43, 1.58, u, 1e3, 0]])), (1, 30, 30)
+    )
+    edges = np.arange(31) * 0.1
+    gx, gy = (np.diff(ndtr((edges - centre) / (0.13 * 1.7**u))) for centre in (1.43, 1.58))
+    assert np.abs(drawn[0] - 1000 * np.outer(gy, gx))[9:21, 9:21].max() < 2e-3 * drawn.max()
+
+
+def test_background_of_a_slope_with_spots():
+    """A level that doubles over the frame is followed; a few bright spots do not raise it."""
+    y, x = np.mgrid[:96, :96]
+    level = 20 + 20 * x / 96
+    frame = level.copy()
+    frame[20:26, 30:36] += 500
+    got = np.asarray(background(jnp.asarray(frame), 24))
+    inner = np.s_[12:-12, 12:-12]
+    assert np.abs(got - level)[inner].max() < 1.5
+
+
+def test_camera_maps_are_cut_like_the_frames():
+    maps = np.arange(12.0).reshape(3, 4) + 1
+    camera = make_camera(gain_adu_per_e=maps, offset_adu=100.0)
+    np.testing.assert_array_equal(camera_part(camera, (1, 2), (1, 3)).gain_adu_per_e, [[10, 11, 12]])
+    with pytest.raises(LocalizationError, match="gain_adu_per_e is a map of 3 x 4 px, too small"):
+        camera_part(camera, (2, 0), (3, 4))
+
+
+def test_the_command_localizes_with_a_psf_file(psf, scene, tmp_path, capsys, monkeypatch):
+    """`colocus localize` with a psf.npz: the list of the reader, and one line for what is missing."""
+    monkeypatch.chdir(tmp_path)
+    save_psf("psf.npz", psf)
+    tifffile.imwrite("movie.tif", scene[0].astype(np.uint16), photometric="minisblack")
+    base = ["localize", "movie.tif", "--model", "psf.npz", "--out", "locs.csv"]
+    photometry = ["--gain", "2", "--offset", "100", "read_noise_e=1.5"]
+    wrong = {
+        "does not tell the camera": ["z_min_um=0.0", "z_max_um=0.8"],
+        "z_min_um, z_max_um": photometry,
+        "unknown key 'threshold'": ["threshold=3"],
+        "gain and offset both": ["--gain", "2", "z_max_um=0.8"],
+        "is for method polish": ["--psf", "psf.npz"],
+        "cannot be read with method polish": ["--method", "polish"],
+        "looks like nanometres": [*photometry, "z_min_um=0.0", "z_max_um=800.0"],
+    }
+    for message, arguments in wrong.items():
+        assert cli.main([*base, *arguments]) == 2
+        assert message in capsys.readouterr().err
+    assert cli.main([*base, *photometry, "z_min_um=0.0", "z_max_um=0.8", "--frames", "0:3"]) == 0
+    assert score(localization.read("locs.csv"), localization.select(scene[1], scene[1].frame < 3)).jaccard > 0.8
+    assert sorted(os.listdir()) == ["locs.csv", "movie.tif", "psf.npz"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"rounds": 0}, "rounds = 0 must be at least 1"),
+        ({"threshold_sigma": 0.0}, "threshold_sigma = 0.0 must be positive"),
+        ({"stamp_px": 3}, "stamp_px = 3 must be at least 7"),
+        ({"model_error": -0.1}, "model_error = -0.1 must be at least 0"),
+    ],
+)
+def test_settings_that_cannot_be_right(change, message):
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(ClassicalConfig(), **change)
+
+
+def test_models_that_have_no_psf(tmp_path):
+    (tmp_path / "weights.npz").write_bytes(b"no zip")
+    with pytest.raises(ConfigError, match="no PSF"):
+        classical_reader(tmp_path / "weights.npz", CAMERA, ClassicalConfig())
+    with pytest.raises(ConfigError, match="gaussian_sigma_um is missing"):
+        make_reader(
+            tmp_path.__class__("gaussian"),
+            LocalizeConfig(gain_adu_per_photon=1.0, offset_adu=0.0),
+        )
+    with pytest.raises(ConfigError, match="lengths in the sample in um"):
+        gaussian_spots(65.0, 0.1)

@@ -1,0 +1,1 @@
+"""The learned generator of scenes: fitted to raw frames, drawn from in training."""

@@ -1,0 +1,104 @@
+"""What a fit of the scene model is: frozen dataclasses of plain numbers, checked before any long work."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from nets.dlp_types import DlpConfig, parity_config
+from nets.errors import NetsError
+from training.config import (
+    CameraConfig,
+    ConfigError,
+    MaskConfig,
+    MicroscopeConfig,
+    PsfConfig,
+    _check,
+    _range,
+)
+from training.generator.fit import FitSettings
+from training.generator.model import Branches
+
+Photometry = Literal["auto", "camera", "movie", "frames"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """One generator: a microscope, its camera, the crops of a movie it is learned from, and how.
+
+    `psf_file` is a whole PSF (psf.npz) in place of `psf` and `mask`; its microscope must be the configured one. Depths
+    from `z_min_um` to `z_max_um`; where they are equal, all emitters lie in that plane.
+
+    `photometry` says where counts become photons: "camera" the configured one; "movie" gain and offset from the noise
+    between successive frames; "frames" from the noise within frames, for frames that were stretched to a range or do
+    not follow each other; "auto" the camera where one is configured, else what the movie allows.
+
+    `crops` squares of `crop_px` are cut, `held_out` of them from frames of their own. `slots` emitters a crop at most;
+    `radius_px` is the distance below which two proposals are one (0: from the PSF's size); templates are blind to what
+    is smoother than `smooth_px`; haze and background are not sharper than `haze_px` and `cell_px`. `learn_psf` lets
+    small aberrations and blur be learned from the brightest emitters: for movies with many that stand alone, on an even
+    background; structure under them is taken for aberrations. `parity` has the published networks.
+    """
+
+    title: str = ""
+    microscope: MicroscopeConfig = MicroscopeConfig()
+    psf: PsfConfig = PsfConfig()
+    mask: MaskConfig = MaskConfig()
+    psf_file: str = ""
+    camera: CameraConfig = CameraConfig()
+    photometry: Photometry = "auto"
+    z_min_um: float = 0.0
+    z_max_um: float = 2.0
+    crop_px: int = 129
+    crops: int = 250
+    held_out: float = 0.1
+    slots: int = 25
+    radius_px: int = 0
+    smooth_px: float = 3.0
+    haze_px: float = 2.5
+    cell_px: int = 6
+    fit: FitSettings = FitSettings()
+    branches: Branches = Branches()
+    learn_psf: bool = False
+    parity: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        _range("z_min_um, z_max_um", self.z_min_um, self.z_max_um)
+        if max(abs(self.z_min_um), abs(self.z_max_um)) > 100:
+            raise ConfigError(f"z_max_um = {self.z_max_um:g} looks like nanometres; give um")
+        _check(self.crop_px >= 24, "crop_px", self.crop_px, "must be at least 24 pixels")
+        _check(self.crops >= 4, "crops", self.crops, "must be at least 4")
+        _check(0 <= self.held_out <= 0.5, "held_out", self.held_out, "must lie in [0, 0.5]")
+        _check(self.radius_px >= 0, "radius_px", self.radius_px, "must be 0 (from the PSF) or more")
+        _check(1 <= self.smooth_px < math.inf, "smooth_px", self.smooth_px, "must be at least 1 pixel")
+        f = self.fit
+        for name in ("steps", "batch", "refine_steps"):
+            _check(getattr(f, name) >= 1, f"fit.{name}", getattr(f, name), "must be at least 1")
+        for name in ("learning_rate", "refine_rate"):
+            _check(getattr(f, name) > 0, f"fit.{name}", getattr(f, name), "must be positive")
+        _check(0 <= f.warmup <= 1, "fit.warmup", f.warmup, "must lie in [0, 1]")
+        for field in dataclasses.fields(f.kl):
+            weight = getattr(f.kl, field.name)
+            _check(0 <= weight < math.inf, f"fit.kl.{field.name}", weight, "must not be negative")
+        try:
+            self.networks()
+        except NetsError as error:
+            raise ConfigError(str(error)) from error
+
+    @property
+    def deep(self) -> bool:
+        """Whether emitters differ in depth."""
+        return self.z_max_um > self.z_min_um
+
+    def networks(self) -> DlpConfig:
+        """The networks' sizes. Raises `ConfigError` or `NetsError`."""
+        if self.parity:
+            side = 129 if self.deep else 65
+            _check(self.crop_px == side, "crop_px", self.crop_px, f"must be {side} with parity = true")
+            return parity_config(side)
+        return DlpConfig(slots=self.slots, haze_px=self.haze_px, cell_px=self.cell_px, frame_px=self.crop_px)
+
+
+def has_camera(config: GeneratorConfig) -> bool:
+    """Whether a camera was configured: any that is not the plain counter of photons."""
+    return config.camera != CameraConfig()

@@ -1,0 +1,218 @@
+"""Crops of a movie in photons, for a scene model to learn from: numpy in, numpy out."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localization import open_movie
+from localization.camera.frame_noise import estimate_frame_noise, is_stretched
+from localization.camera.photometry import estimate_gain_offset
+from localization.types import LocalizationError
+from optics import adu_to_photons, make_camera
+from training.config import CameraConfig, ConfigError
+from training.generator.config import GeneratorConfig, has_camera
+
+_SUCCESSIVE = 8  # frames that the noise between them can be measured in
+_LOOK = 48  # frames that the camera is estimated from
+_SATURATED = 1e-3  # share of pixels at the largest value from which frames are cut off there
+_LEAST_CROPS = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Crops:
+    """Squares of a movie in photons: `fit` (F, P, P) and `held_out` (G, P, P) from other frames, float32.
+
+    `fit_at` (F, 3) and `held_out_at` (G, 3): frame, row and column that each begins at. `camera` is what is left of
+    the camera in photons; `notes` are lines on what was found on the way.
+    """
+
+    fit: NDArray[np.float32]
+    held_out: NDArray[np.float32]
+    fit_at: NDArray[np.int64]
+    held_out_at: NDArray[np.int64]
+    camera: CameraConfig
+    notes: tuple[str, ...]
+
+
+class _Frames(Protocol):
+    shape: tuple[int, int, int]
+
+    def read(self, start: int, stop: int, *, rows: Any = None, columns: Any = None) -> NDArray: ...
+
+
+class _Array:
+    """An array (frames, height, width) read as a movie is."""
+
+    def __init__(self, frames: NDArray):
+        if frames.ndim != 3 or 0 in frames.shape:
+            raise LocalizationError(f"the movie has shape {frames.shape}; pass (frames, height, width)")
+        self._frames = frames
+        self.shape = (frames.shape[0], frames.shape[1], frames.shape[2])
+
+    def read(self, start: int, stop: int, *, rows=None, columns=None) -> NDArray:
+        part = self._frames[start:stop, slice(*(rows or (None,))), slice(*(columns or (None,)))]
+        return np.asarray(part, np.float32)
+
+
+@contextmanager
+def _opened(movie: Path | str | NDArray) -> Iterator[_Frames]:
+    if isinstance(movie, np.ndarray):
+        yield _Array(movie)
+    else:
+        with open_movie(movie) as opened:
+            yield opened
+
+
+def read_crops(config: GeneratorConfig, movie: Path | str | NDArray) -> Crops:
+    """Crops of a movie (a file that `localization.open_movie` reads, or an array (T, H, W)), by the seed.
+
+    Only what is needed is read. Held-out crops come from frames of their own; of a movie too short for that, from a
+    band of columns of their own. Raises `ConfigError` or `LocalizationError` for crops larger than the frame, too few
+    frames, frames that are constant, saturated or hold NaN, and a camera that cannot be found.
+
+    >>> rng = np.random.default_rng(0)
+    >>> movie = 100 + rng.poisson(np.linspace(20, 60, 40), (12, 40, 40))
+    >>> config = GeneratorConfig(crop_px=24, crops=12, camera=CameraConfig(offset_adu=100.0))
+    >>> read_crops(config, movie).fit.shape
+    (11, 24, 24)
+    """
+    with _opened(movie) as frames:
+        fit_at, held_out_at = _places(config, frames.shape)
+        side = config.crop_px
+        counts = _cut(frames, np.concatenate([fit_at, held_out_at]), side)
+        alive, notes = _checked(counts, side)
+        camera, affine, more = _camera(config, frames, np.unique(np.concatenate([fit_at, held_out_at])[:, 0]))
+    at = np.concatenate([fit_at, held_out_at])
+    photons = _to_photons(counts, camera, affine, at[:, 0])
+    is_fit = np.arange(len(at)) < len(fit_at)
+    keep, rest = alive & is_fit, alive & ~is_fit
+    if keep.sum() < _LEAST_CROPS:
+        raise ConfigError(f"{keep.sum()} crops are left of {len(fit_at)}; at least {_LEAST_CROPS} are needed")
+    camera = CameraConfig() if affine is not None else camera
+    return Crops(photons[keep], photons[rest], at[keep], at[rest], camera, (*notes, *more))
+
+
+def _places(config: GeneratorConfig, shape: tuple[int, int, int]) -> tuple[NDArray, NDArray]:
+    """Frame, row and column of the crops to fit and of those held out: (F, 3), (G, 3)."""
+    n_frames, height, width = shape
+    side, rng = config.crop_px, np.random.default_rng(config.seed)
+    if side > min(height, width):
+        raise ConfigError(
+            f"crop_px = {side} does not fit into frames of {height} x {width} px; make it {min(height, width)} or less"
+        )
+    wanted = round(config.held_out * config.crops)
+    held_frames = round(config.held_out * n_frames) or (1 if wanted and n_frames >= 4 else 0)
+    order = rng.permutation(n_frames)
+    if wanted == 0:
+        fit = _spread(rng, order, (height, width), side, config.crops)
+        return _enough(fit, shape, side), np.zeros((0, 3), int)
+    if held_frames:
+        fit = _spread(rng, order[held_frames:], (height, width), side, config.crops - wanted)
+        return _enough(fit, shape, side), _spread(rng, order[:held_frames], (height, width), side, wanted)
+    band = max(side, round(config.held_out * width))
+    if width - band < side:
+        raise ConfigError(
+            f"{n_frames} frame(s) of {height} x {width} px are too few to hold any out with crop_px = {side}; make "
+            f"crop_px {width // 2} or less, give more frames, or set held_out=0"
+        )
+    fit = _spread(rng, order, (height, width - band), side, config.crops - wanted)
+    held_out = _spread(rng, order, (height, band), side, wanted)
+    return _enough(fit, shape, side), held_out + np.array([0, 0, width - band])
+
+
+def _enough(at: NDArray, shape: tuple[int, int, int], side: int) -> NDArray:
+    if len(at) < _LEAST_CROPS:
+        raise ConfigError(
+            f"{shape[0]} frame(s) of {shape[1]} x {shape[2]} px give {len(at)} crops of {side} px to learn from, fewer "
+            f"than {_LEAST_CROPS}; give more frames or make crop_px smaller"
+        )
+    return at
+
+
+def _spread(rng: np.random.Generator, frames: NDArray, shape: tuple[int, int], side: int, count: int) -> NDArray:
+    """Up to `count` crops over frames of `shape`: one at most in each cell of half a crop, anywhere in it."""
+    cells = [1 + int(2 * (n - side) / side) for n in shape]
+    all_cells = np.stack(np.meshgrid(frames, *map(np.arange, cells), indexing="ij"), axis=-1).reshape(-1, 3)
+    chosen = rng.permutation(all_cells)[:count]
+    free = np.array(shape) - side + 1
+    corner = np.floor((chosen[:, 1:] + rng.random((len(chosen), 2))) / cells * free).astype(int)
+    at = np.column_stack([chosen[:, 0], corner])
+    return at[np.argsort(at[:, 0], kind="stable")]
+
+
+def _cut(frames: _Frames, at: NDArray, side: int) -> NDArray[np.float32]:
+    crops = [frames.read(f, f + 1, rows=(r, r + side), columns=(c, c + side))[0] for f, r, c in at.tolist()]
+    return np.stack(crops).astype(np.float32)
+
+
+def _checked(counts: NDArray, side: int) -> tuple[NDArray, list[str]]:
+    """Which crops show anything; refuses a movie that cannot be learned from."""
+    if not np.isfinite(counts).all():
+        raise LocalizationError("the movie holds NaN or Inf; pass what the camera gave")
+    alive = counts.max(axis=(1, 2)) > counts.min(axis=(1, 2))
+    if np.count_nonzero(alive) < max(1, len(alive) / 2):
+        raise LocalizationError(
+            f"{np.count_nonzero(~alive)} of {len(alive)} crops are constant: the movie shows nothing there; "
+            "check the file, or cut its frames to where the sample is"
+        )
+    notes = [f"{np.count_nonzero(~alive)} constant crops were left out."] if not alive.all() else []
+    # of frames stretched to a range each has one such pixel: it is left out
+    highest = np.maximum((counts == counts.max()).sum(axis=(1, 2)) - 1, 0)[alive]
+    share = float(highest.mean() / side**2)
+    if share > _SATURATED:
+        raise LocalizationError(
+            f"{100 * share:.2g} % of the pixels are at the largest value, {counts.max():g}: the frames are saturated; "
+            "record them with less light or gain"
+        )
+    return alive, notes
+
+
+def _camera(
+    config: GeneratorConfig, frames: _Frames, used: NDArray
+) -> tuple[CameraConfig, tuple[NDArray, NDArray] | None, list[str]]:
+    """The movie's camera; or a gain and an offset for each frame, where each was stretched."""
+    kind = config.photometry
+    if kind == "auto" and has_camera(config):
+        kind = "camera"
+    if kind == "camera":
+        return config.camera, None, []
+    some = np.unique(used[np.linspace(0, len(used) - 1, min(_LOOK, len(used))).astype(int)])
+    look = np.concatenate([frames.read(int(f), int(f) + 1) for f in some])
+    stretched = is_stretched(look)
+    if kind == "auto":
+        kind = "movie" if frames.shape[0] >= _SUCCESSIVE and not stretched else "frames"
+    if kind == "movie":
+        first = max(0, (frames.shape[0] - _LOOK) // 2)
+        found = estimate_gain_offset(frames.read(first, min(first + _LOOK, frames.shape[0])))
+        how, error = "between successive frames", found.gain_error
+    elif not stretched:
+        found = estimate_frame_noise(look)
+        how, error = "within frames", found.gain_error
+    else:
+        each = {int(f): estimate_frame_noise(frames.read(int(f), int(f) + 1)) for f in used}
+        gain, offset = np.ones(frames.shape[0]), np.zeros(frames.shape[0])
+        for f, line in each.items():
+            gain[f], offset[f] = line.gain_adu_per_photon, line.offset_adu
+        note = f"Frames were stretched to one range: photons from each frame's own noise ({len(each)} frames)."
+        return CameraConfig(), (gain, offset), [note]
+    gain, offset = found.gain_adu_per_photon, found.offset_adu
+    note = (
+        f"Camera from the noise {how}: {gain:.4g} +- {error:.2g} counts a photon above {offset:.4g}; "
+        "where it is known, give it instead (camera.gain_adu_per_e, camera.offset_adu)."
+    )
+    return CameraConfig(gain_adu_per_e=gain, offset_adu=offset), None, [note]
+
+
+def _to_photons(
+    counts: NDArray, camera: CameraConfig, affine: tuple[NDArray, NDArray] | None, frame: NDArray
+) -> NDArray[np.float32]:
+    if affine is not None:
+        gain, offset = (part[frame][:, None, None] for part in affine)
+        return ((counts - offset) / gain).astype(np.float32)
+    built = make_camera(**dataclasses.asdict(camera))
+    return np.asarray(adu_to_photons(built, counts.astype(np.float64)), np.float32)
