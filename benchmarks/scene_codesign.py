@@ -23,8 +23,8 @@ from scene_arms import is_there, prepared, result_folder, write_row
 
 from optics.masks import params as mask_params
 from optics.pytree import replace
-from training.build import build_family
 from training.config import LearnConfig, RunConfig
+from training.instrument import build_family
 from worlds.scene_decoder import Key, judge, make_parts, train
 from worlds.scene_gather import curves, mean_area
 from worlds.scene_learned import RUNS, add_learning, learned_scenes, learning_of

@@ -33,10 +33,10 @@ from experiments.generator.fit import fit, load_generator
 from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
 from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
-from training.build import run_psf
 from training.config import RunConfig
 from training.generator.files import load_facts, load_fitted
 from training.generator.model import photon_variance, smooth
+from training.instrument import run_psf
 from training.loop import fit as train
 from worlds.reference_files import DATA, ROOT
 

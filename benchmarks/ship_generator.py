@@ -14,7 +14,7 @@ import shutil
 from record import write_result
 
 from training.generator.files import SHIPPED
-from training.loop import write_text
+from training.run_folder import write_text
 from worlds.scene_learned import MOVIE_SEED, Learning, add_learning, generator_path, learned_scenes, learning_of
 from worlds.scene_world import KINDS, make_world
 

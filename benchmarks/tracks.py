@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from localization import Localizations, diffusion, find_tracks, select
 from localization.types import COLUMNS
 from optics import crlb_std_um
-from training.build import build_psf
+from training.instrument import build_psf
 from worlds.live_cell import STATES, LiveCellConfig, simulate
 
 COUNTS = (20, 80, 320)

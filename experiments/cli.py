@@ -224,7 +224,7 @@ def resume_command(argv: Sequence[str]) -> str:
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     print(f"colocus {arguments.command}: loading", file=sys.stderr, flush=True)
     from experiments.compare import run as jobs
-    from experiments.config import load_experiment
+    from experiments.compare.config import load_experiment
 
     if arguments.config is not None and "=" in arguments.config:
         arguments.config, arguments.assignments = None, [arguments.config, *arguments.assignments]
@@ -272,7 +272,8 @@ def _experiment(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def _config(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     del argv
-    from experiments.config import load_experiment, presets, read_toml
+    from experiments.compare.config import load_experiment
+    from experiments.settings import presets, read_toml
 
     if arguments.config is None:
         names = presets()

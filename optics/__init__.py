@@ -24,6 +24,7 @@ from optics.design.search import Design, design_mask, refocus
 from optics.design.target import DesignTarget, Neighbours, make_target, objective_um
 from optics.field import FieldAberration, aberration_at, load_field, make_field_aberration, save_field
 from optics.fits.fit import Fits, fit_emitters
+from optics.fits.stamps import Stamps, cut_stamps, to_frame_um
 from optics.masks import dispersion, fabrication, slm
 from optics.masks import files as mask_io
 from optics.masks import params as mask_params
@@ -38,7 +39,6 @@ from optics.render import render_frame, render_frames, render_scenes, stamp_frac
 from optics.retrieval.beads import BeadStack, make_bead_stack
 from optics.retrieval.retrieve import retrieve_psf
 from optics.retrieval.types import Retrieval, RetrievalSettings
-from optics.stamps import Stamps, cut_stamps, to_frame_um
 from optics.types import (
     Camera,
     Emitters,

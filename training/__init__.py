@@ -1,18 +1,8 @@
 """Scenes, losses, the compiled step and the loop around it: how decoder and mask are learned."""
 
-from training.build import Parts, build, build_camera
+from training.build import Parts, build
 from training.checkpoint import CheckpointError
-from training.config import (
-    CameraConfig,
-    ConfigError,
-    LearnConfig,
-    MaskConfig,
-    MicroscopeConfig,
-    PsfConfig,
-    RunConfig,
-    from_dict,
-    to_dict,
-)
+from training.config import CameraConfig, LearnConfig, MaskConfig, MicroscopeConfig, PsfConfig, RunConfig
 from training.decode import (
     decode_frames,
     decode_images,
@@ -22,9 +12,12 @@ from training.decode import (
     read_output,
 )
 from training.evaluate import emitters_to_localizations, evaluate
-from training.loop import TimeLimit, fit, load_config, load_run
+from training.instrument import build_camera
+from training.loop import fit, load_run
+from training.run_folder import TimeLimit, load_config
 from training.scenes import Frames, Scene, make_scene, sample_scene
 from training.scenes import simulate as stream
+from training.settings import ConfigError, from_dict, to_dict
 from training.step import init_state, make_train_step
 
 __all__ = [

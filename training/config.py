@@ -5,31 +5,12 @@ Every field has a unit in its name and a default; a wrong value is refused here,
 """
 
 import dataclasses
-import difflib
 import math
-import types
-import typing
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-T = TypeVar("T")
+from training.settings import ConfigError, check, check_range
 
 MaskName = Literal["flat", "astigmatism", "saddle_point", "tetrapod", "double_helix", "designed", "file"]
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; the message names the field and the remedy."""
-
-
-def _check(condition: bool, field: str, value: object, remedy: str) -> None:
-    if not condition:
-        raise ConfigError(f"{field} = {value!r} {remedy}")
-
-
-def _range(field: str, low: float, high: float, floor: float = -math.inf) -> None:
-    good = math.isfinite(low) and math.isfinite(high) and floor <= low <= high
-    remedy = "must be a finite range, low first" + ("" if floor == -math.inf else f", from {floor:g} up")
-    _check(good, field, (low, high), remedy)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +47,8 @@ class PsfConfig:
     ring_px: int | None = None
 
     def __post_init__(self):
-        _check(self.stamp_px >= 5, "psf.stamp_px", self.stamp_px, "must be at least 5 pixels")
-        _check(self.pupil_px is None or self.pupil_px >= 8, "psf.pupil_px", self.pupil_px, "must be at least 8")
+        check(self.stamp_px >= 5, "psf.stamp_px", self.stamp_px, "must be at least 5 pixels")
+        check(self.pupil_px is None or self.pupil_px >= 8, "psf.pupil_px", self.pupil_px, "must be at least 8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +75,9 @@ class MaskConfig:
     design: str = ""
 
     def __post_init__(self):
-        _check(self.name != "designed" or self.design != "", "mask.design", self.design, "must name a design")
-        _check(self.name != "file" or self.path != "", "mask.path", self.path, "must name the mask's file")
-        _check(self.range_um > 0, "mask.range_um", self.range_um, "must be positive")
+        check(self.name != "designed" or self.design != "", "mask.design", self.design, "must name a design")
+        check(self.name != "file" or self.path != "", "mask.path", self.path, "must name the mask's file")
+        check(self.range_um > 0, "mask.range_um", self.range_um, "must be positive")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +97,10 @@ class LearnConfig:
     freeze_fraction: float = 0.2
 
     def __post_init__(self):
-        _check(self.n_modes >= 4, "learn.n_modes", self.n_modes, "must be at least 4")
-        _check(self.size_px >= 8, "learn.size_px", self.size_px, "must be at least 8")
-        _check(self.learning_rate_rad > 0, "learn.learning_rate_rad", self.learning_rate_rad, "must be positive")
-        _check(0 <= self.freeze_fraction < 1, "learn.freeze_fraction", self.freeze_fraction, "must lie in [0, 1)")
+        check(self.n_modes >= 4, "learn.n_modes", self.n_modes, "must be at least 4")
+        check(self.size_px >= 8, "learn.size_px", self.size_px, "must be at least 8")
+        check(self.learning_rate_rad > 0, "learn.learning_rate_rad", self.learning_rate_rad, "must be positive")
+        check(0 <= self.freeze_fraction < 1, "learn.freeze_fraction", self.freeze_fraction, "must lie in [0, 1)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,24 +142,24 @@ class SceneConfig:
     generator: str = ""
 
     def __post_init__(self):
-        _check(self.frame_px >= 8, "scene.frame_px", self.frame_px, "must be at least 8 pixels")
-        _check(1 <= self.count_max, "scene.count_max", self.count_max, "must be at least 1")
-        _check(
+        check(self.frame_px >= 8, "scene.frame_px", self.frame_px, "must be at least 8 pixels")
+        check(1 <= self.count_max, "scene.count_max", self.count_max, "must be at least 1")
+        check(
             0 <= self.count_min <= self.count_max,
             "scene.count_min",
             self.count_min,
             f"must lie between 0 and count_max = {self.count_max}",
         )
-        _range("scene.z_min_um, z_max_um", self.z_min_um, self.z_max_um)
+        check_range("scene.z_min_um, z_max_um", self.z_min_um, self.z_max_um)
         if max(abs(self.z_min_um), abs(self.z_max_um)) > 100:
             raise ConfigError(f"scene.z_max_um = {self.z_max_um:g} looks like nanometres; give um")
-        _range("scene.photons_min, photons_max", self.photons_min, self.photons_max, 0.0)
-        _range("scene.background_min, background_max", self.background_min, self.background_max, 0.0)
+        check_range("scene.photons_min, photons_max", self.photons_min, self.photons_max, 0.0)
+        check_range("scene.background_min, background_max", self.background_min, self.background_max, 0.0)
         for name in ("margin_um", "lifetime_frames", "truth_photons_min"):
             value = getattr(self, name)
-            _check(0 <= value < math.inf, f"scene.{name}", value, "must not be negative")
+            check(0 <= value < math.inf, f"scene.{name}", value, "must not be negative")
         fits = self.field_px == 0 or self.field_px >= self.frame_px
-        _check(fits, "scene.field_px", self.field_px, f"must be 0 or at least frame_px = {self.frame_px}")
+        check(fits, "scene.field_px", self.field_px, f"must be 0 or at least frame_px = {self.frame_px}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +201,7 @@ class DecoderConfig:
     width: float = 1.0
 
     def __post_init__(self):
-        _check(self.frames in (1, 3), "decoder.frames", self.frames, "must be 1 or 3")
+        check(self.frames in (1, 3), "decoder.frames", self.frames, "must be 1 or 3")
         if self.kind != "list" and (self.frames != 1 or self.position_channels):
             raise ConfigError(f"decoder.frames and decoder.position_channels belong to kind 'list', not {self.kind!r}")
 
@@ -242,8 +223,8 @@ class OptimiserConfig:
     def __post_init__(self):
         for name in ("steps", "batch", "checkpoint_every", "log_every"):
             value = getattr(self, name)
-            _check(value >= 1, f"optimiser.{name}", value, "must be at least 1")
-        _check(self.learning_rate > 0, "optimiser.learning_rate", self.learning_rate, "must be positive")
+            check(value >= 1, f"optimiser.{name}", value, "must be at least 1")
+        check(self.learning_rate > 0, "optimiser.learning_rate", self.learning_rate, "must be positive")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,58 +260,3 @@ class RunConfig:
                 f"scene.generator = {self.scene.generator!r} draws single frames without a place in a field: set "
                 "decoder.frames = 1, scene.field_px = 0 and scene.lifetime_frames = 0"
             )
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as nested plain mappings, ready for JSON."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(cls: type[T], values: Mapping[str, Any], *, base: T | None = None, where: str = "") -> T:
-    """Build a configuration from a mapping laid over `base` (default: the class's own defaults).
-
-    Raises `ConfigError` for an unknown key (naming the nearest known one) or a value of the wrong type.
-
-    >>> from_dict(SceneConfig, {"count_max": 5}).count_max
-    5
-    """
-    hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore[reportArgumentType]
-    changes: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f"{where}.{key}" if where else key
-        if key not in names:
-            near = difflib.get_close_matches(key, names, 1, 0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-            raise ConfigError(f"unknown key {path!r}; {hint}")
-        changes[key] = _coerce(hints[key], value, path, None if base is None else getattr(base, key))
-    if base is not None:
-        return dataclasses.replace(base, **changes)  # pyright: ignore[reportArgumentType, reportReturnType]
-    return cls(**changes)
-
-
-def _coerce(hint: Any, value: Any, path: str, base: Any) -> Any:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        options = [option for option in typing.get_args(hint) if option is not type(None)]
-        return None if value is None else _coerce(options[0], value, path, base)
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{path} must be a table of settings, not {value!r}")
-        return from_dict(hint, value, base=base, where=path)  # pyright: ignore[reportArgumentType]
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ConfigError(f"{path} = {value!r} must be one of {', '.join(map(repr, typing.get_args(hint)))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path} = {value!r} must be a list")
-        inner = typing.get_args(hint)[0]
-        return tuple(_coerce(inner, item, f"{path}[{i}]", None) for i, item in enumerate(value))
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ConfigError(f"{path} = {value!r} must be a finite number")
-        return float(value)
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{path} = {value!r} must be of type {hint.__name__}")

@@ -8,9 +8,10 @@ import localization
 from localization import Localizations, make_localizations
 from optics.pytree import replace
 from optics.types import Emitters
-from training.build import Parts, build_background
+from training.build import Parts
 from training.config import SceneConfig
 from training.decode import make_decoder, read_output
+from training.instrument import build_background
 from training.scenes import Frames, frame_keys, make_scene, simulate
 from training.state import TrainState
 

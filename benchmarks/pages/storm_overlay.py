@@ -20,7 +20,7 @@ from experiments.report.plot_style import STYLE, new_figure, save_png
 from localization import Localizations, select
 from optics import Psf, psf_image
 from training import load_config
-from training.build import run_psf
+from training.instrument import run_psf
 
 STAMP_PX = 81  # wider than the training's: the fit may see the far light too
 KNOT_PX = 40  # spacing of the background's knots: wider than a Tetrapod, so that it cannot imitate one

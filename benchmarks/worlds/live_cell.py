@@ -15,7 +15,7 @@ from localization import Localizations, make_localizations
 from optics import Emitters, Psf, render_frame, sample_camera
 from optics.background import RandomField, sample_background
 from training import CameraConfig, ConfigError, MaskConfig, MicroscopeConfig, PsfConfig
-from training.build import build_camera, build_psf
+from training.instrument import build_camera, build_psf
 
 STATES = ("brownian", "confined", "directed")
 

@@ -13,14 +13,14 @@ import tifffile
 from peer import PEERS
 
 import localization
-from experiments.config import arm_run, load_experiment
+from experiments.compare.config import arm_run, load_experiment
 from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.readers import load_reader
 from experiments.reading.spots import SpotTable, gaussian_spots, psf_spots
 from localization import Localizations, make_localizations
 from optics import Camera, Psf, make_camera
-from training.build import run_psf
+from training.instrument import run_psf
 from worlds.reference_files import DATA
 from worlds.truth_data import TruthSet
 

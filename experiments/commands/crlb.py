@@ -32,9 +32,9 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
 
     from rich.console import Console
 
-    from experiments.config import load_settings
     from experiments.instrument.crlb import compute, table, write
     from experiments.instrument.crlb_config import CrlbArm, CrlbConfig
+    from experiments.settings import load_settings
     from training import ConfigError, MaskConfig
 
     files = [item for item in arguments.settings if "=" not in item]

@@ -28,9 +28,9 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Search, score, print and write; returns the exit status."""
     del argv
     print("colocus design: loading", file=sys.stderr, flush=True)
-    from experiments.config import load_settings
     from experiments.instrument.design import DesignConfig, design
     from experiments.instrument.design_output import table, write, write_mask
+    from experiments.settings import load_settings
     from training import ConfigError
 
     files = [item for item in arguments.settings if "=" not in item]

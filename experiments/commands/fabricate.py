@@ -27,8 +27,8 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
 
     from rich.console import Console
 
-    from experiments.config import load_settings
     from experiments.instrument.fabricate import FabricateConfig, fabricate, table, write
+    from experiments.settings import load_settings
     from training import ConfigError, MaskConfig
 
     files = [item for item in arguments.settings if "=" not in item]

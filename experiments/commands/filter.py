@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Filter, print and write; returns the exit status."""
     del argv
     print("colocus filter: loading", file=sys.stderr, flush=True)
-    from experiments.config import load_settings
+    from experiments.settings import load_settings
     from localization import Criteria, filter_localizations, read, write
     from training import ConfigError
 

@@ -75,8 +75,8 @@ def _fit(arguments: argparse.Namespace, argv: list[str]) -> int:
 def _sample(arguments: argparse.Namespace, argv: list[str]) -> int:
     del argv
     print("colocus generate: loading", file=sys.stderr, flush=True)
-    from experiments.config import load_settings
     from experiments.generator.sample import SampleConfig, sample
+    from experiments.settings import load_settings
     from training import ConfigError
 
     for name in _FIT_ONLY:

@@ -42,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Localize and print the table's name; returns the exit status."""
     del argv
-    from experiments.config import load_settings
     from experiments.progress import MovieDisplay
     from experiments.reading.classical_config import ClassicalConfig
     from experiments.reading.localize import LocalizeConfig, localize, parse_share, parse_span
+    from experiments.settings import load_settings
 
     given = {name: value for name in _OPTIONS if (value := getattr(arguments, name.replace("-", "_"))) is not None}
     options: dict[str, Any] = {

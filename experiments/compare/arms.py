@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import localization
-from experiments.config import ArmConfig, ExperimentConfig, ScoreConfig, arm_run
+from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig, arm_run
 from localization import FrameScores, Localizations
 from optics import Psf, crlb_std_um, psf_image
 from optics.pytree import replace
 from training import Parts, build, evaluate, fit
 from training.config import SceneConfig
 from training.evaluate import test_frames
-from training.loop import Report, write_text
+from training.run_folder import Report, write_text
 from training.state import TrainState
 
 GATES: dict[str, dict[str, Any]] = {

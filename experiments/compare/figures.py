@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.compare import curves, pictures
+from experiments.compare.config import ExperimentConfig
 from experiments.compare.pictures import hide_axes, scale_bar, show_phase
 from experiments.compare.results import ArmResult, first_of_each
-from experiments.config import ExperimentConfig
 from experiments.report.plot_style import STYLE, arm_styles, new_figure, save_png
 
 

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from experiments.config import ExperimentConfig
+from experiments.compare.config import ExperimentConfig
 from training import ConfigError, from_dict, to_dict
-from training.loop import write_text
+from training.run_folder import write_text
 
 
 def load_experiment_folder(out: Path) -> ExperimentConfig:

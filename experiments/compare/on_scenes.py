@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nets
-from experiments.config import ArmConfig, ExperimentConfig, ScoreConfig, load_experiment, override
+from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig, load_experiment
+from experiments.settings import override
 from training import ConfigError, MaskConfig, PsfConfig, RunConfig, from_dict
 from training.config import DecoderConfig, SceneConfig
 from training.generator.files import generator_folder, load_facts, with_generator

@@ -5,14 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from experiments.compare.config import ExperimentConfig
 from experiments.compare.figures import write_figures
 from experiments.compare.folder import logged_start
 from experiments.compare.results import load_results
 from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells, sign, summarise
 from experiments.compare.toml import to_toml
-from experiments.config import ExperimentConfig
 from experiments.report.page import Figures, page, table
-from training.loop import write_text
+from training.run_folder import write_text
 
 _SCORES = (
     ("jaccard", "Jaccard", 1.0, 3),

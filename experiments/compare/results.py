@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.compare.arms import arm_folder
-from experiments.config import ArmConfig, ExperimentConfig
+from experiments.compare.config import ArmConfig, ExperimentConfig
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,14 @@ import jax
 
 from experiments.compare import folder
 from experiments.compare.arms import arm_folder, cells, run_experiment, score_arm, trained_psf
+from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run
 from experiments.compare.results import load_results
 from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells, summarise
-from experiments.config import ArmConfig, ExperimentConfig, arm_run, override
 from experiments.progress import Display, duration
+from experiments.settings import override
 from optics.masks import files as mask_io
 from training import ConfigError, TimeLimit, build, from_dict, load_config, load_run
-from training.loop import write_text
+from training.run_folder import write_text
 
 
 def pick_arm(config: ExperimentConfig, *, learn: bool, label: str | None) -> ExperimentConfig:

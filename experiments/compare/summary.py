@@ -10,8 +10,8 @@ from scipy.special import stdtrit
 
 import localization
 from experiments.compare.arms import GATES, RESAMPLES, frame_scores
+from experiments.compare.config import ExperimentConfig
 from experiments.compare.results import ArmResult
-from experiments.config import ExperimentConfig
 from localization import FrameScores
 
 HEADLINE_GATE = next(iter(GATES))

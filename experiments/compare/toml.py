@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from experiments.config import ExperimentConfig
+from experiments.compare.config import ExperimentConfig
 from training import to_dict
 
 

@@ -7,15 +7,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from experiments.compare.config import load_experiment
 from experiments.compare.on_scenes import scenes_experiment
 from experiments.compare.toml import to_toml
-from experiments.config import load_experiment, override, presets, read_toml
+from experiments.settings import override, presets, read_toml
 from optics.masks import files as mask_io
 from optics.psf_io import load_psf
 from training import CameraConfig, ConfigError, MaskConfig, MicroscopeConfig, from_dict, to_dict
 from training.generator.config import GeneratorConfig
 from training.generator.run import fit_scenes
-from training.loop import write_text
+from training.run_folder import write_text
 
 Event = dict[str, Any]
 

@@ -13,7 +13,7 @@ from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE,
 from training.generator.config import GeneratorConfig
 from training.generator.files import GeneratorFacts, load_facts, read_arrays
 from training.generator.model import KlWeights
-from training.loop import write_text
+from training.run_folder import write_text
 
 _COLUMNS = (
     ("input", "movie"),

@@ -24,7 +24,7 @@ from training.generator.draw import DrawSettings, GeneratedScenes, generate
 from training.generator.files import load_facts, load_scenes
 from training.generator.model import photon_variance
 from training.generator.run import depth_range
-from training.loop import write_text
+from training.run_folder import write_text
 from training.scenes import Frames, frame_keys
 
 _LEAST_COUNTS = 0.5  # counts a photon: below, rounding to whole counts would add noise

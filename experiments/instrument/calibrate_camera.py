@@ -4,7 +4,7 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.config import load_settings
 from experiments.report.plot_style import new_figure, save_png
 from localization import (
     CameraCalibration,
@@ -25,9 +24,9 @@ from localization import (
     measure_level,
     open_movie,
 )
-from optics import Camera, make_camera
-from training import CameraConfig, ConfigError, build_camera
-from training.loop import write_text
+from optics import make_camera
+from training import CameraConfig, ConfigError
+from training.run_folder import write_text
 
 _MOVIE_PX = 2**25  # samples of a movie that are worth their memory
 _MOVIE_FRAMES = 64  # at least, where the frames are large: then their middle is taken
@@ -334,29 +333,3 @@ def figure(found: MeasuredCamera) -> Any:
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     return drawn
-
-
-def load_camera(path: Path | str, assignments: Sequence[str] = ()) -> Camera:
-    """The camera in a camera.toml (KEY=VALUE laid over it), or the maps of a camera.npz, for the optics.
-
-    Raises `ConfigError` for a file that is neither, `OpticsError` for numbers that cannot be right.
-
-    >>> load_camera("no-such-camera.npz")
-    Traceback (most recent call last):
-    training.config.ConfigError: no-such-camera.npz: no such file; `colocus calibrate-camera` writes one
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file; `colocus calibrate-camera` writes one")
-    if path.suffix.lower() != ".npz":
-        return build_camera(load_settings(CameraConfig, str(path), assignments))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            fields = dict(file)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path}: not the maps of a camera ({error}); measure it again") from error
-    unknown = set(fields) - {field.name for field in dataclasses.fields(CameraConfig)}
-    if unknown or "gain_adu_per_e" not in fields:
-        raise ConfigError(f"{path}: not the maps of a camera (holds {', '.join(sorted(fields))}); name camera.npz")
-    plain = {name: value.item() if value.ndim == 0 else value for name, value in fields.items()}
-    return make_camera(**plain)

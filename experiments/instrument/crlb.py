@@ -18,8 +18,8 @@ from optics import Camera, Psf, SplitPsf, biplane, density_bounds_um, depth_boun
 from optics.psf import pupil_samples, ring_samples
 from optics.psf_io import load_psf
 from training import ConfigError, build_camera, to_dict
-from training.build import build_psf, file_path
-from training.loop import write_text
+from training.instrument import build_psf, file_path
+from training.run_folder import write_text
 
 Event = dict[str, Any]
 AXES = ("x", "y", "z")

@@ -27,7 +27,7 @@ from optics import (
 from optics.design.search import at_full_sampling
 from optics.design.target import target_bounds_um
 from training import CameraConfig, ConfigError, LearnConfig, MaskConfig, MicroscopeConfig, PsfConfig
-from training.build import build_camera, build_family, build_mask, build_psf
+from training.instrument import build_camera, build_family, build_mask, build_psf
 
 Event = dict[str, Any]
 OURS = "designed"

@@ -12,7 +12,7 @@ from experiments.instrument.design import DesignConfig, DesignResult
 from optics.masks import files as mask_io
 from optics.masks.limits import largest_step_um, path_range_um, roughness
 from training import to_dict
-from training.loop import write_text
+from training.run_folder import write_text
 
 _AXES = ("x", "y", "z")
 

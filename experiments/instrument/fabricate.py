@@ -36,8 +36,8 @@ from optics.masks.fabrication import EtchedMask, etch, etched_mask, regrid
 from optics.masks.files import pupil_diameter_px
 from optics.masks.slm import grey_image, make_slm, shown_mask
 from training import ConfigError, MaskConfig, MicroscopeConfig, PsfConfig, to_dict
-from training.build import build_mask, build_microscope
-from training.loop import write_text
+from training.instrument import build_mask, build_microscope
+from training.run_folder import write_text
 
 
 @dataclass(frozen=True)

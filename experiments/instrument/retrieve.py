@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from experiments.config import override, read_toml
 from experiments.instrument.retrieve_files import read_beads, written_whole
+from experiments.settings import override, read_toml
 from optics.masks import files as mask_io
 from optics.masks.sampling import mask_grid
 from optics.psf_io import save_psf
@@ -21,9 +21,9 @@ from optics.retrieval.retrieve import retrieve_psf
 from optics.retrieval.types import Retrieval, RetrievalSettings
 from optics.retrieval.undetermined import mode_names
 from training import ConfigError, MicroscopeConfig, from_dict, to_dict
-from training.build import build_camera, build_microscope
 from training.config import CameraConfig
-from training.loop import write_text
+from training.instrument import build_camera, build_microscope
+from training.run_folder import write_text
 
 
 @dataclasses.dataclass(frozen=True)

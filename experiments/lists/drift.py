@@ -12,7 +12,7 @@ from experiments.report.plot_style import FIXED_COLOURS, STYLE, new_figure, save
 from localization import Drift, Localizations, correct_drift, write
 from localization.drift.correct import DriftMethod
 from training import ConfigError
-from training.loop import write_text
+from training.run_folder import write_text
 
 _NM = 1000.0
 

@@ -25,7 +25,7 @@ from localization import (
     subpixel_uniformity,
 )
 from training import ConfigError
-from training.loop import write_text
+from training.run_folder import write_text
 
 _NM_PER_UM = 1000.0
 # metric of Score, its name in the table, factor to the table's unit, decimals

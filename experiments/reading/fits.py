@@ -12,9 +12,9 @@ from experiments.reading.spots import SpotTable
 from optics import Camera, cut_stamps, fit_emitters
 from optics.camera import mean_adu, variance_adu
 from optics.fits.climb import LEAST_BACKGROUND, LEAST_PHOTONS
+from optics.fits.stamps import Stamps, to_frame_um
 from optics.psf_table import PsfTable, evaluate
 from optics.pytree import replace
-from optics.stamps import Stamps, to_frame_um
 
 _DRAWN = 256  # images at a time: one shape, one compilation
 _FITTED = (32, 256)  # fits at a time: two shapes, two compilations

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from experiments.config import load_settings
 from experiments.reading.chunks import Job, Parts, Share, spans
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.readers import Reader, load_reader
+from experiments.settings import load_settings
 from localization import Localizations, Movie, concatenate, open_movie
 from training import CameraConfig, ConfigError, build_camera
 
@@ -136,8 +136,8 @@ def localize(
 
 def make_reader(model: Path, config: LocalizeConfig) -> Reader:
     """The reader that a configuration asks for. Raises as `localize` does."""
-    from experiments.instrument.calibrate_camera import load_camera
     from experiments.reading.classical_reader import GAUSSIAN, classical_reader, is_psf, plain_camera, polish_reader
+    from experiments.settings import load_camera
 
     alone = is_psf(model) or (str(model) == GAUSSIAN and not model.exists())
     method = config.method or ("classical" if alone else "decoder")

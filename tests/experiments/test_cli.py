@@ -15,8 +15,8 @@ import scipy.io
 
 from experiments import cli
 from experiments.compare import folder
+from experiments.compare.config import ArmConfig, load_experiment
 from experiments.compare.toml import to_toml
-from experiments.config import ArmConfig, load_experiment
 from made.synthetic import write_results
 from training import MaskConfig, TimeLimit
 

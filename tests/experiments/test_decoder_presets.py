@@ -5,7 +5,7 @@ import pytest
 
 import nets
 from experiments import cli
-from experiments.config import load_experiment
+from experiments.compare.config import load_experiment
 from training import init_state
 from training.build import build, build_net
 

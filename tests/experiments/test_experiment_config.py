@@ -2,8 +2,9 @@
 
 import pytest
 
+from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, load_experiment
 from experiments.compare.toml import to_toml
-from experiments.config import ArmConfig, ExperimentConfig, arm_run, load_experiment, presets
+from experiments.settings import presets
 from training import ConfigError, RunConfig, from_dict
 
 

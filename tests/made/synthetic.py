@@ -8,10 +8,10 @@ import numpy as np
 
 import localization
 from experiments.compare.arms import GATES, arm_folder, cells, density_per_um2
-from experiments.config import ExperimentConfig, arm_run
+from experiments.compare.config import ExperimentConfig, arm_run
 from localization import FrameScores, Localizations, make_localizations
 from training import to_dict
-from training.loop import save_config
+from training.run_folder import save_config
 
 SIDE = 64  # pupil samples
 

@@ -12,10 +12,10 @@ from optics import OpticsError, make_mask, make_psf, masks, psf_image
 from optics.psf_io import save_psf
 from optics.pytree import replace
 from training import ConfigError, MicroscopeConfig, build, init_state
-from training.build import build_microscope, build_psf
 from training.checkpoint import Checkpoints
 from training.config import MaskConfig, PsfConfig
-from training.loop import save_config
+from training.instrument import build_microscope, build_psf
+from training.run_folder import save_config
 
 MICROSCOPE = MicroscopeConfig(focus_um=0.5)
 SCOPE = build_microscope(MicroscopeConfig(focus_um=1.7))  # the beads' focus is not the experiment's

@@ -25,9 +25,9 @@ from training import (
     maps_to_localizations,
     stream,
 )
-from training.build import build_microscope
 from training.config import MicroscopeConfig
 from training.decode import mixture_means
+from training.instrument import build_microscope
 from training.losses import image_loss
 from training.scenes import frame_keys
 from training.targets import occupancy_image

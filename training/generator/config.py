@@ -6,17 +6,12 @@ from typing import Literal
 
 from nets.dlp_types import DlpConfig, parity_config
 from nets.errors import NetsError
-from training.config import (
-    CameraConfig,
-    ConfigError,
-    MaskConfig,
-    MicroscopeConfig,
-    PsfConfig,
-    _check,
-    _range,
-)
+from training.config import CameraConfig, MaskConfig, MicroscopeConfig, PsfConfig
 from training.generator.fit import FitSettings
 from training.generator.model import Branches
+from training.settings import ConfigError
+from training.settings import check as _check
+from training.settings import check_range as _range
 
 Photometry = Literal["auto", "camera", "movie", "frames"]
 

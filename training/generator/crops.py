@@ -14,8 +14,9 @@ from localization.camera.frame_noise import estimate_frame_noise, is_stretched
 from localization.camera.photometry import estimate_gain_offset
 from localization.types import LocalizationError
 from optics import adu_to_photons, make_camera
-from training.config import CameraConfig, ConfigError
+from training.config import CameraConfig
 from training.generator.config import GeneratorConfig, has_camera
+from training.settings import ConfigError
 
 _SUCCESSIVE = 8  # frames that the noise between them can be measured in
 _LOOK = 48  # frames that the camera is estimated from

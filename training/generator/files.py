@@ -17,10 +17,11 @@ from nets.dlp import Ranges
 from nets.dlp_types import Normal, Posterior
 from optics import Psf, make_camera
 from optics.psf_io import load_psf
-from training.config import CameraConfig, ConfigError, MicroscopeConfig, RunConfig, from_dict
+from training.config import CameraConfig, MicroscopeConfig, RunConfig
 from training.generator.config import GeneratorConfig
 from training.generator.draw import DrawSettings, GeneratedScenes, Law, make_scenes
 from training.generator.model import Movie, SceneModel, Variables
+from training.settings import ConfigError, from_dict
 
 FORMAT = "colocus-generator-3"
 SHIPPED = Path(__file__).parent / "shipped"

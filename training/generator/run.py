@@ -20,9 +20,8 @@ from optics.fits.matched_filter import choose_depths, make_templates
 from optics.psf_io import load_psf, save_psf
 from optics.psf_table import tabulate_psf
 from optics.pytree import replace
-from training.build import build_psf, file_path
 from training.checkpoint import Checkpoints, latest_step, restore
-from training.config import ConfigError, MicroscopeConfig, from_dict, to_dict
+from training.config import MicroscopeConfig
 from training.generator.config import GeneratorConfig
 from training.generator.crops import Crops, read_crops
 from training.generator.draw import Law
@@ -33,7 +32,9 @@ from training.generator.psf import PsfReport, bright_stamps, learn_residual
 from training.generator.search import believe, search
 from training.generator.statistics import learn_law
 from training.generator.summary import Judged, examples, judge, summary
-from training.loop import Report, TimeLimit, write_text
+from training.instrument import build_psf, file_path
+from training.run_folder import Report, TimeLimit, write_text
+from training.settings import ConfigError, from_dict, to_dict
 
 _FLAT_UM = 0.01  # half the depth of the table for emitters in one plane
 _SURE, _LEAST_SHARE = 6.0, 0.2  # standard deviations of an emitter; share of crops that must show one

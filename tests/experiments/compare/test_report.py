@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.compare.arms import arm_folder
+from experiments.compare.config import ExperimentConfig
 from experiments.compare.report import write_report
 from experiments.compare.summary import HEADLINE_GATE, t_interval
-from experiments.config import ExperimentConfig
 from made.synthetic import write_results
 from training import from_dict
 

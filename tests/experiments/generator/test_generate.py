@@ -45,7 +45,7 @@ def test_every_preset_is_a_generator(name):
 def test_optics_come_from_an_experiment_or_a_file(tmp_path):
     """An experiment gives microscope, mask, camera and depths; a calibration goes under a flat mask; another PSF stays
     as it is; what is said by KEY=VALUE goes before."""
-    from experiments.config import load_experiment
+    from experiments.compare.config import load_experiment
 
     tetrapod = load_experiment("sparse-tetrapod")
     found = load_generator("sparse-tetrapod", None, ["crops=40"])

@@ -9,9 +9,9 @@ import pytest
 import tifffile
 
 from experiments import cli
-from experiments.config import load_settings
-from experiments.instrument.calibrate_camera import CalibrateConfig, load_camera, measure, write
+from experiments.instrument.calibrate_camera import CalibrateConfig, measure, write
 from experiments.reading.localize import LocalizeConfig, photometry
+from experiments.settings import load_camera, load_settings
 from training import CameraConfig, ConfigError, RunConfig, from_dict
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "localization" / "camera"))

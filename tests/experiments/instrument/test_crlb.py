@@ -16,7 +16,7 @@ from optics import crlb_std_um, make_microscope, make_psf, masks
 from optics.masks import files as mask_io
 from optics.psf_io import save_psf
 from training import ConfigError, MaskConfig, from_dict
-from training.build import build_psf
+from training.instrument import build_psf
 
 SMALL = [
     "psf.stamp_px=11", "psf.pupil_px=12", "psf.ring_px=3", "depths=3", "neighbours.scenes=2", "neighbours.count=2",

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.config import load_experiment, load_settings
+from experiments.compare.config import load_experiment
 from experiments.instrument.design import DesignConfig, targets
+from experiments.settings import load_settings
 from optics.masks import files as mask_io
 from optics.masks.shipped import shipped_record
 from training import MaskConfig, MicroscopeConfig, to_dict
-from training.build import build_mask, build_microscope
+from training.instrument import build_mask, build_microscope
 
 TINY = [
     "microscope.na=1.2", "microscope.n_immersion=1.33", "microscope.focus_um=0.5", "psf.stamp_px=11",

@@ -11,7 +11,7 @@ import scipy.io
 import tifffile
 
 from experiments import cli
-from experiments.config import arm_run, load_experiment
+from experiments.compare.config import arm_run, load_experiment
 from experiments.instrument import retrieve
 from experiments.instrument.retrieve import load_config
 from experiments.instrument.retrieve_files import read_beads, read_focus, saturation_adu, written_whole

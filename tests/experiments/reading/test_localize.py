@@ -10,7 +10,7 @@ import tifffile
 
 import localization
 import nets
-from experiments.config import arm_run, load_experiment
+from experiments.compare.config import arm_run, load_experiment
 from experiments.reading.localize import LocalizeConfig, localize, parse_span
 from experiments.reading.readers import load_reader
 from experiments.reading.volume_reader import VolumeConfig, VolumeReader, load_volume_config

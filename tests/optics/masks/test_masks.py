@@ -147,19 +147,6 @@ def test_turning_a_mask_turns_its_image():
     np.testing.assert_allclose(flipped[1:, 1:], image[1:, 1:][::-1, ::-1], atol=1e-6 * image.max())
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_resampling_keeps_the_surface(wrapped):
-    """A smooth surface on 96 cells brought to 64 or 150 is the surface made there (within bilinear error)."""
-    modes = [(2, 2, 0.05), (3, -1, 0.03)]
-    mask = replace(masks.zernike(modes, size=96, design_wavelength_um=WAVELENGTH_UM), wrapped=wrapped)
-    for size in (64, 150):
-        x, y = masks.mask_grid(size)
-        inside = np.hypot(x, y) < 0.95
-        want = sum(rms * zernike_mode(n, m, x, y) for n, m, rms in modes)
-        turns = np.asarray(masks.resample(mask, size).opd_um - want) / WAVELENGTH_UM
-        assert np.abs(turns - wrapped * np.round(turns))[inside].max() < 1e-3
-
-
 def test_zernike_masks_are_zernike_modes_inside_the_pupil():
     """Library surfaces equal the modes they name up to the rim, and stay bounded in the corners."""
     x, y = masks.mask_grid(64)

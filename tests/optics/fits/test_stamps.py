@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optics.stamps import cut_stamps, to_frame_um
+from optics.fits.stamps import cut_stamps, to_frame_um
 from optics.types import OpticsError, make_camera
 
 FRAMES = np.arange(2 * 12 * 15).reshape(2, 12, 15)

@@ -1,15 +1,10 @@
-"""Experiments as files: TOML over typed defaults, with overrides from the command line."""
+"""What a comparison is: arms, scores, seeds."""
 
 import dataclasses
-import tomllib
 from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any, TypeVar
 
+from experiments.settings import override, read_toml
 from training import ConfigError, LearnConfig, MaskConfig, RunConfig, from_dict
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,55 +76,6 @@ class ExperimentConfig:
             raise ConfigError("seeds must name at least one seed")
 
 
-def presets() -> list[str]:
-    """Names of the configurations that come with Colocus."""
-    folder = resources.files("experiments") / "configs"
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
-
-
-def read_toml(name_or_path: str) -> dict[str, Any]:
-    """The mapping in a TOML file, or in the preset of that name; raises `ConfigError`."""
-    path = Path(name_or_path)
-    if name_or_path in presets():
-        text = (resources.files("experiments") / "configs" / f"{name_or_path}.toml").read_text()
-    elif path.is_file():
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read as text: {error}") from error
-    else:
-        raise ConfigError(f"{name_or_path!r} is neither a file nor a preset ({', '.join(presets())})")
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name_or_path} is not valid TOML: {error}") from error
-
-
-def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Lay KEY=VALUE assignments (dotted keys, TOML values) over a mapping; returns a new one."""
-    result = _copy(values)
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"{assignment!r} is not KEY=VALUE, like run.optimiser.steps=500")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()  # a bare word is a string
-        *parents, leaf = key.strip().split(".")
-        table = result
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"{assignment!r}: {parent!r} is not a table of settings")
-        table[leaf] = value
-    return result
-
-
-def _copy(values: Any) -> Any:
-    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
-
-
 def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> ExperimentConfig:
     """Read a preset or a TOML file with overrides. Raises `ConfigError`.
 
@@ -137,20 +83,6 @@ def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> Exper
     3
     """
     return from_dict(ExperimentConfig, override(read_toml(name_or_path), assignments))
-
-
-def load_settings(cls: type[T], path: str | None, assignments: Sequence[str] = ()) -> T:
-    """The settings of a command: those in a TOML file (None: the defaults) with overrides. Raises `ConfigError`.
-
-    >>> from training import MicroscopeConfig
-    >>> load_settings(MicroscopeConfig, None, ["na=1.3"]).na
-    1.3
-    """
-    values = {} if path is None else read_toml(path)
-    try:
-        return from_dict(cls, override(values, assignments))
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}" if path and not assignments else str(error)) from error
 
 
 def arm_run(config: ExperimentConfig, arm: ArmConfig, seed: int) -> RunConfig:

@@ -1,0 +1,81 @@
+"""Settings: mappings and TOML to frozen dataclasses and back; a wrong value is named with its field and a remedy."""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the field and the remedy."""
+
+
+def check(condition: bool, field: str, value: object, remedy: str) -> None:
+    if not condition:
+        raise ConfigError(f"{field} = {value!r} {remedy}")
+
+
+def check_range(field: str, low: float, high: float, floor: float = -math.inf) -> None:
+    good = math.isfinite(low) and math.isfinite(high) and floor <= low <= high
+    remedy = "must be a finite range, low first" + ("" if floor == -math.inf else f", from {floor:g} up")
+    check(good, field, (low, high), remedy)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as nested plain mappings, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], *, base: T | None = None, where: str = "") -> T:
+    """Build a configuration from a mapping laid over `base` (default: the class's own defaults).
+
+    Raises `ConfigError` for an unknown key (naming the nearest known one) or a value of the wrong type.
+
+    >>> from_dict(SceneConfig, {"count_max": 5}).count_max
+    5
+    """
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore[reportArgumentType]
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}.{key}" if where else key
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1, 0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+            raise ConfigError(f"unknown key {path!r}; {hint}")
+        changes[key] = _coerce(hints[key], value, path, None if base is None else getattr(base, key))
+    if base is not None:
+        return dataclasses.replace(base, **changes)  # pyright: ignore[reportArgumentType, reportReturnType]
+    return cls(**changes)
+
+
+def _coerce(hint: Any, value: Any, path: str, base: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        return None if value is None else _coerce(options[0], value, path, base)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} must be a table of settings, not {value!r}")
+        return from_dict(hint, value, base=base, where=path)  # pyright: ignore[reportArgumentType]
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{path} = {value!r} must be one of {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path} = {value!r} must be a list")
+        inner = typing.get_args(hint)[0]
+        return tuple(_coerce(inner, item, f"{path}[{i}]", None) for i, item in enumerate(value))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} = {value!r} must be a finite number")
+        return float(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{path} = {value!r} must be of type {hint.__name__}")
