@@ -21,6 +21,7 @@ def sample_mask(mask: PhaseMask, x: ArrayLike, y: ArrayLike, wavelength_um: Arra
     modulus, and keeps its design phase at every wavelength: `check_wavelength` refuses another one on
     the host. Differentiable in path, transmission, x, y and (unwrapped) wavelength.
 
+    >>> from optics.masks import zernike
     >>> tilted = zernike([(1, 1, 0.1)], size=64)
     >>> phase_rad = jnp.angle(sample_mask(tilted, jnp.array([0.5, 2.0]), jnp.zeros(2), 0.6))
     >>> [round(float(p), 4) for p in phase_rad]
@@ -43,6 +44,7 @@ def sample_path_um(mask: PhaseMask, x: ArrayLike, y: ArrayLike) -> jax.Array:
 
     Bilinear, as in `sample_mask`. Raises `OpticsError` for a wrapped mask, which has no path to interpolate.
 
+    >>> from optics.masks import zernike
     >>> round(float(sample_path_um(zernike([(1, 1, 0.1)], size=64), 0.5, 0.0)), 6)
     0.1
     """
@@ -57,6 +59,7 @@ def check_wavelength(mask: PhaseMask | None, wavelength_um: ArrayLike) -> None:
 
     Raises `OpticsError`; an unwrapped mask, or None, passes at every wavelength.
 
+    >>> from optics.masks import flat
     >>> check_wavelength(flat(), 0.58)
     """
     if mask is None or not mask.wrapped:
@@ -74,6 +77,7 @@ def rotate_180(mask: PhaseMask) -> PhaseMask:
 
     Exact, because the cells lie symmetrically about the axis.
 
+    >>> from optics.masks import zernike
     >>> coma = zernike([(3, 1, 0.1)], size=32)
     >>> bool(jnp.allclose(rotate_180(coma).opd_um, -coma.opd_um, atol=1e-6))
     True

@@ -246,7 +246,6 @@ def test_double_helix_shows_two_lobes_that_turn_evenly_with_depth():
         (lambda: masks.saddle_point(-1.0, scope()), "range_um = -1"),
         (lambda: masks.double_helix(np.nan, scope()), "range_um = nan"),
         (lambda: masks.double_helix(2.0, scope(), zones=1), "zones = 1"),
-        (lambda: masks.resample(masks.flat(size=8), 1), "size = 1"),
         (lambda: masks.zernike([(2, 1, 0.1)]), r"\(2, 1\)"),
     ],
 )
