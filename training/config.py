@@ -6,11 +6,14 @@ Every field has a unit in its name and a default; a wrong value is refused here,
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from training.settings import ConfigError, check, check_range
+from optics.masks import FAMILIES, LIBRARY
+from training.settings import ConfigError, OneOf, check, check_range
 
-MaskName = Literal["flat", "astigmatism", "saddle_point", "tetrapod", "double_helix", "designed", "file"]
+# "designed" comes with Colocus, "file" is the user's; all others are in the library
+MaskName = Annotated[str, OneOf(lambda: (*LIBRARY, "designed", "file"))]
+FamilyName = Annotated[str, OneOf(lambda: FAMILIES)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ class PsfConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MaskConfig:
-    """A phase mask from the library (`name`) or from a file (`name = "file"`, `path` and its optics).
+    """A phase mask: one of `optics.masks.LIBRARY` by `name`, or a file (`name = "file"`, `path` and its optics).
 
     `name = "designed"` is the mask called `design` that comes with Colocus (`optics.shipped_masks`), found by
     `colocus design` for one objective and sample; a file that Colocus wrote needs its `path` alone.
@@ -82,14 +85,14 @@ class MaskConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LearnConfig:
-    """How a mask is learned: its parameters, and how far one step moves them.
+    """How a mask is learned: its family (of `optics.masks.FAMILIES`), and how far one step moves its parameters.
 
     "zernike" learns `n_modes` OSA modes, "pixel" the phase of every cell of a `size_px` grid, "smooth" the
     `n_cosines` x `n_cosines` slowest cosines over the pupil's square. The learning rate is in radians a
     step; during the last `freeze_fraction` of the run the mask rests and the decoder catches up.
     """
 
-    parametrisation: Literal["zernike", "pixel", "smooth"] = "smooth"
+    parametrisation: FamilyName = "smooth"
     n_modes: int = 55
     size_px: int = 64
     n_cosines: int = 24

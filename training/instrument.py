@@ -7,7 +7,6 @@ import re
 from optics import Camera, Microscope, PhaseMask, Psf, make_camera, make_microscope, make_psf, masks
 from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
 from optics.masks import files as mask_io
-from optics.masks import params as mask_params
 from optics.masks.shipped import shipped_mask
 from optics.psf_io import load_psf
 from training.config import (
@@ -19,7 +18,7 @@ from training.config import (
     RunConfig,
     SceneConfig,
 )
-from training.settings import ConfigError
+from training.settings import ConfigError, check_name
 
 
 def build_microscope(m: MicroscopeConfig) -> Microscope:
@@ -69,16 +68,9 @@ def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
         )
     if config.name == "designed":
         return shipped_mask(config.design, microscope)
-    if config.name == "flat":
-        return masks.flat(design_wavelength_um=wavelength)
-    if config.name == "astigmatism":
-        return masks.astigmatism(config.rms_um, design_wavelength_um=wavelength)
-    library = {
-        "saddle_point": masks.saddle_point,
-        "tetrapod": masks.tetrapod,
-        "double_helix": masks.double_helix,
-    }
-    return library[config.name](config.range_um, microscope)
+    check_name("mask.name", config.name, masks.LIBRARY)
+    entry = masks.LIBRARY[config.name]
+    return entry.build(microscope, getattr(config, entry.parameter) if entry.parameter else None)
 
 
 def build_psf(
@@ -163,10 +155,8 @@ def build_background(scene: SceneConfig) -> Background:
     return built
 
 
-def build_family(learn: LearnConfig, wavelength_um: float) -> mask_params.MaskParametrisation:
+def build_family(learn: LearnConfig, wavelength_um: float) -> masks.MaskParametrisation:
     """The family of masks that a co-design searches."""
-    if learn.parametrisation == "zernike":
-        return mask_params.ZernikePhase(n_modes=learn.n_modes, design_wavelength_um=wavelength_um)
-    if learn.parametrisation == "pixel":
-        return mask_params.PixelPhase(size=learn.size_px, design_wavelength_um=wavelength_um)
-    return mask_params.SmoothPhase(n_cosines=learn.n_cosines, design_wavelength_um=wavelength_um)
+    check_name("learn.parametrisation", learn.parametrisation, masks.FAMILIES)
+    family = masks.FAMILIES[learn.parametrisation]
+    return family.make(getattr(learn, family.setting), design_wavelength_um=wavelength_um)

@@ -5,14 +5,37 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 T = TypeVar("T")
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the field and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """Mark a string as a name of a table: `Annotated[str, OneOf(lambda: TABLE)]`.
+
+    The names are read when a configuration is, so that one added to the table at run time is known.
+    """
+
+    names: Callable[[], Iterable[str]]
+
+
+def check_name(field: str, value: object, names: Iterable[str]) -> None:
+    """Raise `ConfigError`, with all names and the nearest, where `value` is none of them.
+
+    >>> check_name("mask.name", "tetrapot", ["flat", "tetrapod"])
+    Traceback (most recent call last):
+    training.settings.ConfigError: mask.name = 'tetrapot' must be one of 'flat', 'tetrapod'; did you mean 'tetrapod'?
+    """
+    names = list(names)
+    near = difflib.get_close_matches(str(value), list(map(str, names)), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    check(value in names, field, value, f"must be one of {', '.join(map(repr, names))}{hint}")
 
 
 def check(condition: bool, field: str, value: object, remedy: str) -> None:
@@ -36,10 +59,11 @@ def from_dict(cls: type[T], values: Mapping[str, Any], *, base: T | None = None,
 
     Raises `ConfigError` for an unknown key (naming the nearest known one) or a value of the wrong type.
 
+    >>> from training.config import SceneConfig
     >>> from_dict(SceneConfig, {"count_max": 5}).count_max
     5
     """
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore[reportArgumentType]
     changes: dict[str, Any] = {}
     for key, value in values.items():
@@ -64,8 +88,11 @@ def _coerce(hint: Any, value: Any, path: str, base: Any) -> Any:
             raise ConfigError(f"{path} must be a table of settings, not {value!r}")
         return from_dict(hint, value, base=base, where=path)  # pyright: ignore[reportArgumentType]
     if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ConfigError(f"{path} = {value!r} must be one of {', '.join(map(repr, typing.get_args(hint)))}")
+        check_name(path, value, typing.get_args(hint))
+        return value
+    if origin is Annotated:
+        plain, choice = typing.get_args(hint)
+        check_name(path, _coerce(plain, value, path, None), choice.names())
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):

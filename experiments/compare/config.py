@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from experiments.settings import override, read_toml
+from optics import masks
 from training import ConfigError, LearnConfig, MaskConfig, RunConfig, from_dict
 
 
@@ -89,3 +91,23 @@ def arm_run(config: ExperimentConfig, arm: ArmConfig, seed: int) -> RunConfig:
     """The training run of one arm and seed."""
     learn = config.learn if arm.learn else None
     return dataclasses.replace(config.run, mask=arm.mask, learn=learn, seed=seed)
+
+
+def describe_arm(config: ExperimentConfig, arm: ArmConfig) -> str:
+    """Say in words which mask an arm has or starts from, and what it learns.
+
+    >>> config = load_experiment("tiny")
+    >>> describe_arm(config, ArmConfig("a", MaskConfig("tetrapod", range_um=3.0)))
+    'tetrapod for 3 um, kept as it is'
+    """
+    mask = arm.mask
+    if mask.name == "file":
+        start = Path(mask.path).name
+    elif mask.name == "designed":
+        start = f"designed mask {mask.design}"
+    else:
+        start = masks.LIBRARY[mask.name].words.format_map(vars(mask))
+    if not arm.learn:
+        return f"{start}, kept as it is"
+    family = masks.FAMILIES[config.learn.parametrisation]
+    return f"learned from {start}, {family.words.format_map(vars(config.learn))}"

@@ -15,7 +15,7 @@ import jax
 
 from experiments.compare import folder
 from experiments.compare.arms import arm_folder, cells, run_experiment, score_arm, trained_psf
-from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run
+from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm
 from experiments.compare.results import load_results
 from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells, summarise
 from experiments.progress import Display, duration
@@ -125,7 +125,7 @@ def _announcement(config: ExperimentConfig, out: Path) -> list[str]:
     for arm in config.arms:
         done = sum((arm_folder(out, arm, seed) / "scores.json").exists() for seed in config.seeds)
         finished = "" if not done else "; finished" if done == len(config.seeds) else f"; {done} seeds finished"
-        lines.append(f"  {arm.label}: {_describe(config, arm)}{finished}")
+        lines.append(f"  {arm.label}: {describe_arm(config, arm)}{finished}")
     if not _finished(config, out):
         lines.append("Compiling; an arm's first step takes a while, the time left is shown after it.")
     return lines
@@ -138,25 +138,6 @@ def _finished(config: ExperimentConfig, out: Path) -> bool:
 
 def _some(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _describe(config: ExperimentConfig, arm: ArmConfig) -> str:
-    mask = arm.mask
-    name = {
-        "file": Path(mask.path).name,
-        "designed": f"designed mask {mask.design}",
-        "astigmatism": f"astigmatism of {mask.rms_um:g} um rms",
-        "flat": "flat",
-    }
-    start = name.get(mask.name, f"{mask.name.replace('_', ' ')} for {mask.range_um:g} um")
-    if not arm.learn:
-        return f"{start}, kept as it is"
-    sizes = {
-        "zernike": f"{config.learn.n_modes} Zernike modes",
-        "pixel": f"{config.learn.size_px} x {config.learn.size_px} pixels",
-        "smooth": f"{config.learn.n_cosines} x {config.learn.n_cosines} cosines",
-    }
-    return f"learned from {start}, {sizes[config.learn.parametrisation]}"
 
 
 def save_learned_mask(config: ExperimentConfig, out: Path) -> None:

@@ -14,7 +14,6 @@ from optics import (
     DesignTarget,
     MaskLimits,
     Neighbours,
-    PhaseMask,
     Psf,
     depth_bounds,
     design_mask,
@@ -27,6 +26,7 @@ from optics import (
 from optics.design.search import at_full_sampling
 from optics.design.target import target_bounds_um
 from training import CameraConfig, ConfigError, LearnConfig, MaskConfig, MicroscopeConfig, PsfConfig
+from training.config import FamilyName
 from training.instrument import build_camera, build_family, build_mask, build_psf
 
 Event = dict[str, Any]
@@ -35,8 +35,6 @@ _DEPTH_STEP_UM = 0.35
 _SCORED_DEPTHS, _SCORED_AMONG = 41, 9
 _ASTIGMATISM_RMS_UM = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3)
 _MASK_PX = 128  # cells of the masks compared with: one size, one compiled program
-# A pixel-wise mask whose every cell is free scatters light in ways that no pupil sampling follows.
-_PIXEL_SMOOTHNESS = 0.01
 
 
 def _check(condition: bool, field: str, value: object, remedy: str) -> None:
@@ -73,7 +71,7 @@ class DesignConfig:
     photons_max: float = 0.0
     scenes: int = 16
     neighbours: int = 10
-    parametrisation: Literal["zernike", "smooth", "pixel"] = "zernike"
+    parametrisation: FamilyName = "zernike"
     n_modes: int = 55
     n_cosines: int = 16
     size_px: int = 64
@@ -183,7 +181,7 @@ def design(config: DesignConfig, report: Callable[[Event], None] = lambda event:
     begin = [(mask.label or mask.name, build_mask(mask, psf.microscope)) for mask in config.start_masks]
     alone, among = targets(config)
     key_alone, key_among = jax.random.split(jax.random.key(config.seed))
-    smoothness = _PIXEL_SMOOTHNESS if config.parametrisation == "pixel" else 0.0
+    smoothness = masks.FAMILIES[config.parametrisation].smoothness
     common: dict[str, Any] = {
         "free_focus": config.free_focus,
         "smoothness": smoothness if config.smoothness is None else config.smoothness,
@@ -243,16 +241,10 @@ def score(config: DesignConfig, found: Design, report: Callable[[Event], None]) 
     base = at_full_sampling(base, config.z_range_um, focus_um=span_um / 2)
     scope = base.microscope
     key = jax.random.key(config.seed + 1)
-    wavelength_um = float(scope.wavelength_um)
-
-    def astigmatism(rms_um: float) -> PhaseMask:
-        return masks.astigmatism(rms_um, design_wavelength_um=wavelength_um, size=_MASK_PX)
-
-    others: list[tuple[str, list[PhaseMask]]] = [
-        ("flat", [masks.flat(design_wavelength_um=wavelength_um, size=_MASK_PX)]),
-        ("astigmatism", [astigmatism(rms_um) for rms_um in _ASTIGMATISM_RMS_UM]),
-        ("tetrapod", [masks.tetrapod(span_um, scope, size=_MASK_PX)]),
-        ("double helix", [masks.double_helix(span_um, scope, size=_MASK_PX)]),
+    compared = {"flat": (None,), "astigmatism": _ASTIGMATISM_RMS_UM, "tetrapod": (span_um,), "double_helix": (span_um,)}
+    others = [
+        (name.replace("_", " "), [masks.LIBRARY[name].build(scope, number, size=_MASK_PX) for number in numbers])
+        for name, numbers in compared.items()
     ]
     total = 1 + len(others)
     report({"event": "scoring", "mask": OURS, "done": 0, "total": total})

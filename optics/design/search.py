@@ -130,8 +130,8 @@ def design_mask(
     True
     """
     limits = MaskLimits() if limits is None else limits
-    check_limits(limits, getattr(family, "wrapped", False))
-    if getattr(family, "wrapped", False) and smoothness:
+    check_limits(limits, family.wrapped)
+    if family.wrapped and smoothness:
         raise OpticsError("smoothness means nothing for a wrapped mask; design an unwrapped one")
     _check_search(starts + len(start_masks), screening, iterations, smoothness, learning_rate_rad, optimiser)
     if optimiser == "auto":

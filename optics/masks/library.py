@@ -1,6 +1,8 @@
-"""Phase masks of published shapes."""
+"""Phase masks of published shapes, and the table of them: `LIBRARY`, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +132,39 @@ def double_helix(
     charge = 2 * np.minimum(np.floor(fall * zones), zones - 1) + 1
     turns = charge * np.arctan2(y, x) / (2 * np.pi)
     return make_mask(wavelength_um * (turns - np.round(turns)), design_wavelength_um=wavelength_um, wrapped=True)
+
+
+@dataclass(frozen=True)
+class LibraryMask:
+    """A mask that a configuration can name: how it is made, and how a sentence calls it.
+
+    `make` takes the number that a configuration calls `parameter` ("range_um" or "rms_um"; "": none), then the
+    `Microscope` where `needs_microscope`, else the keyword `design_wavelength_um`. `words` may hold the number:
+    "astigmatism of {rms_um:g} um rms".
+    """
+
+    make: Callable[..., PhaseMask]
+    words: str
+    parameter: str = ""
+    needs_microscope: bool = False
+
+    def build(self, microscope: Microscope, number: float | None = None, **more: Any) -> PhaseMask:
+        """Make the mask for a microscope; `number` is its parameter's value, `more` goes to `make` (`size`)."""
+        numbers = (number,) if self.parameter else ()
+        if self.needs_microscope:
+            return self.make(*numbers, microscope, **more)
+        return self.make(*numbers, design_wavelength_um=float(microscope.wavelength_um), **more)
+
+
+# Every mask that has a name. Configurations, their errors and their sentences read this table: a function and a line
+# here make a new one, at run time too (`LIBRARY["mine"] = LibraryMask(...)` in a notebook).
+LIBRARY: dict[str, LibraryMask] = {
+    "flat": LibraryMask(flat, "flat"),
+    "astigmatism": LibraryMask(astigmatism, "astigmatism of {rms_um:g} um rms", "rms_um"),
+    "saddle_point": LibraryMask(saddle_point, "saddle point for {range_um:g} um", "range_um", needs_microscope=True),
+    "tetrapod": LibraryMask(tetrapod, "tetrapod for {range_um:g} um", "range_um", needs_microscope=True),
+    "double_helix": LibraryMask(double_helix, "double helix for {range_um:g} um", "range_um", needs_microscope=True),
+}
 
 
 def _check_range(range_um: float) -> None:

@@ -1,10 +1,13 @@
-"""What a learned mask is made of: parametrisations params -> PhaseMask, and their start from a mask.
+"""Families of masks that can be learned or designed: an array of parameters -> PhaseMask, and back.
 
 Parameters are radians at the design wavelength (a cell's phase, or the rms of a mode), so that one learning
-rate fits every kind. They are plain arrays, for optax; everything else is in the frozen config.
+rate fits every kind. They are plain arrays, for optax; everything else is in the frozen config. `FAMILIES` is the
+table of them, by name.
 """
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +27,31 @@ FIT_PX = 96
 
 
 class MaskParametrisation(Protocol):
-    """A family of masks: an array of parameters -> PhaseMask, and the parameters nearest to a mask."""
+    """A family of masks: an array of parameters -> PhaseMask, and the parameters nearest to a mask.
 
-    def params_shape(self) -> tuple[int, ...]: ...
+    A frozen pytree whose sizes are static. The path must be LINEAR in the parameters, `opd_um` of `s * params` is `s`
+    times that of `params`: a design shrinks its parameters to bring a mask within the limits of its fabrication.
+    """
 
-    def to_mask(self, params: jax.Array) -> PhaseMask: ...
+    @property
+    def wrapped(self) -> bool:
+        """Whether its masks are known modulo a wave only; limits of steps and smoothness mean nothing for them."""
+        ...
 
-    def project(self, mask: PhaseMask) -> jax.Array: ...
+    def params_shape(self) -> tuple[int, ...]:
+        """Return the shape of the parameters."""
+        ...
+
+    def to_mask(self, params: jax.Array) -> PhaseMask:
+        """Build the mask of parameters in radians at the design wavelength; linear, differentiable, 0 is flat."""
+        ...
+
+    def project(self, mask: PhaseMask) -> jax.Array:
+        """Return the parameters whose mask is nearest to `mask` over the pupil. A host function.
+
+        Raises `OpticsError` where `mask` is wrapped at another wavelength, or has no smooth path and needs one.
+        """
+        ...
 
 
 def to_mask(config: MaskParametrisation, params: ArrayLike) -> PhaseMask:
@@ -126,6 +147,7 @@ class ZernikePhase:
     [(0, 0), (1, 1), (1, -1), (2, 0)]
     """
 
+    wrapped: ClassVar[bool] = False
     n_modes: int = static()
     order: Literal["osa", "noll"] = static(default="osa")
     size: int = static(default=128)
@@ -172,6 +194,7 @@ class SmoothPhase:
     0.3
     """
 
+    wrapped: ClassVar[bool] = False
     n_cosines: int = static()
     size: int = static(default=128)
     design_wavelength_um: jax.Array | float = LABEL_WAVELENGTH_UM
@@ -193,6 +216,29 @@ class SmoothPhase:
         phase_rad, known = _phase_in_pupil(mask, x, y, self.design_wavelength_um)
         # outside the pupil the corners leave some sums of cosines free: those below a thousandth are left out
         return _least_squares(basis, phase_rad, known, rcond=1e-3).reshape(self.params_shape())
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family that a configuration can name: `make(number, design_wavelength_um=...)`, and how a sentence calls it.
+
+    `setting` is what a configuration calls the number that says how fine the family is ("n_modes", "n_cosines" or
+    "size_px"); `words` may hold it. `smoothness` is what a design asks of it where nothing else is asked for: a mask
+    whose every cell is free scatters light in ways that no pupil sampling follows.
+    """
+
+    make: Callable[..., MaskParametrisation]
+    setting: str
+    words: str
+    smoothness: float = 0.0
+
+
+# Every family that has a name: a class and a line here make a new one, at run time too.
+FAMILIES: dict[str, Family] = {
+    "zernike": Family(ZernikePhase, "n_modes", "{n_modes} Zernike modes"),
+    "pixel": Family(PixelPhase, "size_px", "{size_px} x {size_px} pixels", smoothness=0.01),
+    "smooth": Family(SmoothPhase, "n_cosines", "{n_cosines} x {n_cosines} cosines"),
+}
 
 
 def _mask(
