@@ -7,7 +7,7 @@ table of them, by name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -147,11 +147,14 @@ class ZernikePhase:
     [(0, 0), (1, 1), (1, -1), (2, 0)]
     """
 
-    wrapped: ClassVar[bool] = False
     n_modes: int = static()
     order: Literal["osa", "noll"] = static(default="osa")
     size: int = static(default=128)
     design_wavelength_um: jax.Array | float = LABEL_WAVELENGTH_UM
+
+    @property
+    def wrapped(self) -> bool:
+        return False
 
     def modes(self) -> list[tuple[int, int]]:
         if self.order == "osa":
@@ -194,11 +197,14 @@ class SmoothPhase:
     0.3
     """
 
-    wrapped: ClassVar[bool] = False
     n_cosines: int = static()
     size: int = static(default=128)
     design_wavelength_um: jax.Array | float = LABEL_WAVELENGTH_UM
     half_width: jax.Array | float = 1.0
+
+    @property
+    def wrapped(self) -> bool:
+        return False
 
     def params_shape(self) -> tuple[int, ...]:
         return (self.n_cosines, self.n_cosines)
