@@ -13,8 +13,8 @@ import shutil
 
 from record import write_result
 
+from optics.whole_file import write_text
 from training.generator.files import SHIPPED
-from training.run_folder import write_text
 from worlds.scene_learned import MOVIE_SEED, Learning, add_learning, generator_path, learned_scenes, learning_of
 from worlds.scene_world import KINDS, make_world
 

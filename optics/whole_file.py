@@ -1,8 +1,11 @@
 """Files that appear whole or not at all: written under a temporary name, renamed at the very end."""
 
+import errno
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -10,21 +13,84 @@ from pathlib import Path
 def whole_file(path: Path | str) -> Iterator[Path]:
     """Give the name of a temporary file beside `path`; rename it to `path` when the block ends without an error.
 
-    Makes the folder where it is missing. Where the block raises, what it wrote is removed and an older file
-    at `path` stays as it was. The temporary name holds the process id, so that two processes do not meet, and keeps
-    the suffix, by which some writers choose their format. Raises `OSError` as the system does.
+    Makes the folder where it is missing. Where the block raises, what it wrote is removed, new folders too, and an
+    older file at `path` stays as it was. The temporary name is drawn, so that two writers do not meet, and ends in
+    the name of the file, by whose suffix some writers choose their format. What is written may be a folder (zarr).
+    Raises `OSError` as the system does, with the name of the file.
 
     >>> import tempfile
     >>> with whole_file(Path(tempfile.mkdtemp()) / "a.txt") as part:
     ...     _ = part.write_text("whole")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    part = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
+    with _made_folder(path.parent):
+        try:
+            yield part
+            if part.is_file():
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())  # a full disk must show before the older file is replaced
+            os.replace(part, path)
+        except OSError as error:
+            if error.filename == str(part):
+                error.filename, error.filename2 = str(path), None
+            raise
+        finally:
+            if part.is_dir():
+                shutil.rmtree(part)
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_files(folder: Path | str, last: str = "") -> Iterator[Path]:
+    """Give an empty folder to write into; move its files to `folder` when the block ends without an error.
+
+    Files of the same name in `folder` are replaced, the file called `last` after the others. Where the block raises,
+    `folder` stays as it was.
+    """
+    folder = Path(folder)
+    with _made_folder(folder):
+        part = folder / f".{secrets.token_hex(4)}.part"
+        try:
+            part.mkdir()
+            yield part
+            written = sorted(file for file in part.rglob("*") if file.is_file())
+            for file in sorted(written, key=lambda file: file.name == last):
+                place = folder / file.relative_to(part)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file whole or not at all. Raises `OSError`."""
+    with whole_file(path) as part:
+        part.write_text(text)
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file whole or not at all. Raises `OSError`."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Find the temporary files that killed writers left in `folder` and below."""
+    return (path for path in folder.rglob("*") if ".part." in path.name or path.name.endswith(".part"))
+
+
+@contextmanager
+def _made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder; where the block raises, remove the folders that were made and are still empty."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())  # a full disk must show before the older file is replaced
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+        raise

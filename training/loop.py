@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from training.build import build
 from training.checkpoint import Checkpoints, latest_step, restore
 from training.config import RunConfig
-from training.run_folder import Report, TimeLimit, append_event, load_config, prepare_folder, save_config, silent
+from training.run_folder import Report, RunFolder, TimeLimit, load_config, silent
 from training.state import TrainState
 from training.step import init_state, make_train_step
 
@@ -34,14 +34,14 @@ def fit(
     checkpoint and raises `TimeLimit`. Raises `ConfigError` for a folder that holds another run,
     or any run without `resume`.
     """
-    folder = Path(folder)
-    prepare_folder(run, folder, resume=resume)
+    claimed = RunFolder.claim(folder, run, resume=resume)
+    folder = claimed.path
     parts = build(run)
     state = init_state(parts)
     done = latest_step(folder) if resume else None
     if done is not None:
         state = restore(folder, state, done)
-    save_config(folder, run)
+    claimed.begin()
     if run.learn is not None and done is None:
         _save_mask(folder, 0, np.asarray(parts.psf.mask.opd_um))  # pyright: ignore[reportOptionalMemberAccess]
     step = make_train_step(parts, mesh)
@@ -56,7 +56,7 @@ def fit(
         values = {name: float(value) for name, value in metrics.items()}
         event = {"event": "step", "step": number, "steps": total, **values}
         event["seconds"] = time.perf_counter() - started
-        append_event(folder, event)
+        claimed.log(event)
         report(event)
         if not np.isfinite(values["loss"]):
             raise FloatingPointError(f"the loss is not finite at step {number}; lower optimiser.learning_rate")

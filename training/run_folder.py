@@ -2,77 +2,127 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from optics.whole_file import leftovers, write_text
 from training.config import RunConfig
-from training.settings import ConfigError, from_dict, to_dict
+from training.settings import ConfigError, differences, from_dict, to_dict
 
 Event = dict[str, Any]
 Report = Callable[[Event], None]
+
+T = TypeVar("T")
+CONFIG, LOG = "config.json", "log.jsonl"
 
 
 class TimeLimit(Exception):
     """A run that stopped at its time limit, after a checkpoint; resume it."""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none: to a temporary name beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def save_config(folder: Path, run: RunConfig) -> None:
-    """Write the resolved configuration of a run to `folder/config.json`."""
-    write_text(folder / "config.json", json.dumps(to_dict(run), indent=2) + "\n")
-
-
-def load_config(folder: Path) -> RunConfig:
-    """Read the configuration of the run in `folder`; raises `ConfigError` where there is none."""
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ConfigError(f"{folder} is not a run: it has no config.json; name a run's folder") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not JSON ({error}); restore it, or train again") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} does not hold a configuration")
-    return from_dict(RunConfig, values)
-
-
 def silent(event: Event) -> None:
     del event
 
 
-def prepare_folder(run: RunConfig, folder: Path, *, resume: bool) -> None:
-    """Make a run's folder, refusing one that belongs to another run (`ConfigError`)."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file; name a folder for the run")
-    if (folder / "config.json").exists():
-        if not resume:
-            raise ConfigError(f"{folder} already holds a run; add --resume to go on with it, or name another folder")
-        before = load_config(folder)
-        if before != run:
-            changed = ", ".join(differences(to_dict(before), to_dict(run)))
-            raise ConfigError(f"{folder} holds a run with other settings ({changed}); name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+def check_folder(path: Path, *, unused: bool = False) -> None:
+    """Refuse a file in place of a folder and, if it must be `unused`, one that holds a run (`ConfigError`)."""
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file; name a folder")
+    if unused and (path / CONFIG).exists():
+        raise ConfigError(f"{path} already holds a run ({CONFIG}); name another folder")
 
 
-def differences(a: dict[str, Any], b: dict[str, Any], where: str = "") -> Iterator[str]:
-    for key in a:
-        if isinstance(a[key], dict) and isinstance(b.get(key), dict):
-            yield from differences(a[key], b[key], f"{where}{key}.")
-        elif a[key] != b.get(key):
-            yield f"{where}{key}"
+def read_config(folder: Path, cls: type[T], what: str = "a run") -> T:
+    """Read the settings of class `cls` from the config.json of `folder`; raises `ConfigError` where there are none."""
+    path = folder / CONFIG
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder} is not {what}: it has no {CONFIG}; name a run's folder") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not JSON ({error}); restore it, or name another folder") from error
+    if not isinstance(values, dict) or not values.keys() & {field.name for field in fields(cls)}:  # pyright: ignore[reportArgumentType]
+        raise ConfigError(f"{path} is not the configuration of {what}; name another folder")
+    return from_dict(cls, values)
 
 
-def append_event(folder: Path, event: Event) -> None:
-    with (folder / "log.jsonl").open("a") as log:
-        log.write(json.dumps(event) + "\n")
+def load_config(folder: Path) -> RunConfig:
+    """Read the configuration of the run in `folder`; raises `ConfigError` where there is none."""
+    return read_config(folder, RunConfig)
+
+
+def changed_settings(before: Any, after: Any) -> Iterator[str]:
+    """Name the settings in which two configurations of one class differ."""
+    return (name for name, _, _ in differences(to_dict(before), to_dict(after)))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run that can stop and go on: `config`, a dataclass, says whose it is, log.jsonl what happened."""
+
+    path: Path
+    config: Any
+
+    @classmethod
+    def claim(
+        cls,
+        path: Path | str,
+        config: Any,
+        *,
+        resume: bool,
+        changes: Callable[[Any, Any], Iterable[str]] = changed_settings,
+        what: str = "a run",
+    ) -> "RunFolder":
+        """Make sure that a folder may be used for a run; write nothing yet.
+
+        `changes` names the settings in which an earlier run's configuration and `config` differ. Raises `ConfigError`
+        for a file, something else than `what`, other settings, or the same run without `resume`.
+        """
+        path = Path(path)
+        check_folder(path)
+        if (path / CONFIG).exists():
+            try:
+                changed = ", ".join(changes(read_config(path, type(config), what), config))
+            except ConfigError as error:
+                raise ConfigError(f"{path} already holds a run: {error}") from error
+            if changed:
+                raise ConfigError(f"{path} holds {what} with other settings ({changed}); name another folder")
+            if not resume:
+                raise ConfigError(
+                    f"{path} already holds this run; add --resume to go on with it, or name another folder"
+                )
+        return cls(path, config)
+
+    def begin(self) -> None:
+        """Make the folder and write its config.json."""
+        write_text(self.path / CONFIG, json.dumps(to_dict(self.config), indent=2) + "\n")
+
+    def log(self, event: Event) -> None:
+        """Add a line to log.jsonl."""
+        with (self.path / LOG).open("a") as log:
+            log.write(json.dumps(event) + "\n")
+
+    def tidy(self) -> None:
+        """Remove what a failed write left: temporary files, half checkpoints, a log's half last line.
+
+        For a folder that nobody else writes to.
+        """
+        for part in list(leftovers(self.path)):
+            part.unlink(missing_ok=True)
+        for half in self.path.rglob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(half, ignore_errors=True)
+        for log in self.path.rglob(LOG):
+            whole = log.read_bytes().rfind(b"\n") + 1
+            if whole != log.stat().st_size:
+                os.truncate(log, whole)
+
+
+def logged(folder: Path) -> Iterator[dict[str, Any]]:
+    """Read the events of a folder's log.jsonl, without a last line that a kill cut off."""
+    path = folder / LOG
+    for line in path.read_text().splitlines() if path.exists() else []:
+        if line.endswith("}"):
+            yield json.loads(line)

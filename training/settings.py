@@ -5,7 +5,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -106,3 +106,17 @@ def _coerce(hint: Any, value: Any, path: str, base: Any) -> Any:
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"{path} = {value!r} must be of type {hint.__name__}")
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Compare two nested mappings: the dotted name of each value that differs, and both values (None: not there).
+
+    >>> list(differences({"fit": {"steps": 5, "rate": 1.0}}, {"fit": {"steps": 7, "rate": 1.0}}))
+    [('fit.steps', 5, 7)]
+    """
+    for key in [*a, *(key for key in b if key not in a)]:
+        one, other = a.get(key), b.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from differences(one, other, f"{where}{key}.")
+        elif one != other:
+            yield f"{where}{key}", one, other

@@ -28,10 +28,9 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.instrument.calibrate_camera import CalibrateConfig, measure, table, write
-    from training import ConfigError
+    from training.run_folder import check_folder
 
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise ConfigError(f"{arguments.out} is a file; name a folder")
+    check_folder(arguments.out)
     config = CalibrateConfig(
         movie=arguments.movie,
         dark=arguments.dark,

@@ -36,12 +36,12 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from experiments.instrument.crlb_config import CrlbArm, CrlbConfig
     from experiments.settings import load_settings
     from training import ConfigError, MaskConfig
+    from training.run_folder import check_folder
 
     files = [item for item in arguments.settings if "=" not in item]
     if len(files) > 1:
         raise ConfigError(f"one settings file at a time, not {', '.join(files)}; masks go behind --mask")
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise ConfigError(f"{arguments.out} is a file; name a folder")
+    check_folder(arguments.out)
     assignments = [item for item in arguments.settings if "=" in item]
     config = load_settings(CrlbConfig, files[0] if files else None, assignments)
     # a calibrated PSF has a microscope of its own: the default masks, in another, would be a comparison of two

@@ -32,15 +32,13 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from experiments.instrument.design_output import table, write, write_mask
     from experiments.settings import load_settings
     from training import ConfigError
+    from training.run_folder import check_folder
 
     files = [item for item in arguments.settings if "=" not in item]
     if len(files) > 1:
         raise ConfigError(f"one settings file at a time, not {', '.join(files)}")
     out = arguments.out
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; name a folder")
-    if (out / "config.json").exists():
-        raise ConfigError(f"{out} already holds a run (config.json); name another folder")
+    check_folder(out, unused=True)
     assignments = [item for item in arguments.settings if "=" in item]
     config = load_settings(DesignConfig, files[0] if files else None, assignments)
     with _Display() as display:

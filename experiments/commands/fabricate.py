@@ -30,12 +30,12 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from experiments.instrument.fabricate import FabricateConfig, fabricate, table, write
     from experiments.settings import load_settings
     from training import ConfigError, MaskConfig
+    from training.run_folder import check_folder
 
     files = [item for item in arguments.settings if "=" not in item]
     if len(files) > 1:
         raise ConfigError(f"one settings file at a time, not {', '.join(files)}; a mask goes behind --mask")
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise ConfigError(f"{arguments.out} is a file; name a folder")
+    check_folder(arguments.out)
     assignments = [item for item in arguments.settings if "=" in item]
     config = load_settings(FabricateConfig, files[0] if files else None, assignments)
     if arguments.mask is not None:

@@ -33,10 +33,9 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from experiments.commands.numbers import numbers
     from experiments.lists.resolution import ResolutionConfig, measure, table, write
     from localization import read
-    from training import ConfigError
+    from training.run_folder import check_folder
 
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise ConfigError(f"{arguments.out} is a file; name a folder")
+    check_folder(arguments.out)
     line = None if arguments.profile is None else arguments.profile.replace(":", ",")
     config = ResolutionConfig(
         pixel_nm=arguments.pixel,

@@ -31,9 +31,9 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     from experiments.instrument.retrieve import load_config, retrieve, table
-    from experiments.instrument.retrieve_files import check_out
+    from training.run_folder import check_folder
 
-    check_out(arguments.out)
+    check_folder(arguments.out, unused=True)
     files = [Path(item) for item in arguments.beads if "=" not in item]
     config = load_config(
         arguments.microscope, [item for item in arguments.beads if "=" in item], camera=arguments.camera

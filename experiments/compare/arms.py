@@ -16,10 +16,11 @@ from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig,
 from localization import FrameScores, Localizations
 from optics import Psf, crlb_std_um, psf_image
 from optics.pytree import replace
+from optics.whole_file import write_text
 from training import Parts, build, evaluate, fit
 from training.config import SceneConfig
 from training.evaluate import test_frames
-from training.run_folder import Report, write_text
+from training.run_folder import Report, logged
 from training.state import TrainState
 
 GATES: dict[str, dict[str, Any]] = {
@@ -103,10 +104,8 @@ def run_arm(
 def _logged_seconds(folder: Path) -> float:
     """Training time over all pieces of a run: each piece's clock starts at 0."""
     total, last = 0.0, 0.0
-    for line in (folder / "log.jsonl").read_text().splitlines():
-        if not line.endswith("}"):
-            continue  # cut off by a kill
-        seconds = json.loads(line).get("seconds", 0.0)
+    for event in logged(folder):
+        seconds = event.get("seconds", 0.0)
         if seconds < last:
             total += last
         last = seconds

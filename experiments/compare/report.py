@@ -12,7 +12,7 @@ from experiments.compare.results import load_results
 from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells, sign, summarise
 from experiments.compare.toml import to_toml
 from experiments.report.page import Figures, page, table
-from training.run_folder import write_text
+from optics.whole_file import write_text
 
 _SCORES = (
     ("jaccard", "Jaccard", 1.0, 3),

@@ -13,16 +13,16 @@ from typing import Any
 
 import jax
 
-from experiments.compare import folder
 from experiments.compare.arms import arm_folder, cells, run_experiment, score_arm, trained_psf
 from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm
+from experiments.compare.folder import claim, load_experiment_folder
 from experiments.compare.results import load_results
 from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells, summarise
 from experiments.progress import Display, duration
 from experiments.settings import override
 from optics.masks import files as mask_io
+from optics.whole_file import write_text
 from training import ConfigError, TimeLimit, build, from_dict, load_config, load_run
-from training.run_folder import write_text
 
 
 def pick_arm(config: ExperimentConfig, *, learn: bool, label: str | None) -> ExperimentConfig:
@@ -56,34 +56,34 @@ def run(
     `after` runs when all arms are finished, before the report.
     """
     deadline_s = None if minutes is None else time.monotonic() + 60 * minutes
-    folder.inspect(config, out, resume=resume)
+    folder = claim(config, out, resume=resume)
     if not _finished(config, out):
         check(config)
-    folder.claim(config, out)
+    folder.begin()
     plan = [(arm.label, seed) for seed in config.seeds for arm in config.arms]
     started = time.monotonic()
 
     def show(event):
-        folder.log_event(out, event)
+        folder.log(event)
         display.show(event)
 
     try:
         with Display(plan, config.run.optimiser.steps) as display:
             for line in _announcement(config, out):
                 display.say(line)
-            folder.log_event(out, {"event": "start", "command": command, **surroundings()})
+            folder.log({"event": "start", "command": command, **surroundings()})
             run_experiment(config, out, resume=resume, report=show, deadline_s=deadline_s)
             after(config, out)
             display.say(f"Trained and scored in {duration(time.monotonic() - started)}; writing the report")
             summary = _report(config, out)
-        folder.log_event(out, {"event": "done"})
+        folder.log({"event": "done"})
         return summary
     except TimeLimit as stop:
-        folder.log_event(out, {"event": "time limit", "reason": str(stop)})
+        folder.log({"event": "time limit", "reason": str(stop)})
         _report(config, out)
         return None
     except BaseException:
-        folder.tidy(out)
+        folder.tidy()
         raise
 
 
@@ -187,11 +187,11 @@ def _locate(path: Path) -> tuple[ExperimentConfig, Path]:
     if not path.is_dir():
         raise ConfigError(f"{path} is not a folder; name the folder of a run")
     if "arms" in _keys(path / "config.json"):
-        return folder.load_experiment_folder(path), path
+        return load_experiment_folder(path), path
     trained = load_config(path)
     root = path.absolute().parents[1]
     if "arms" in _keys(root / "config.json"):
-        config = folder.load_experiment_folder(root)
+        config = load_experiment_folder(root)
         for arm in config.arms:
             for seed in config.seeds:
                 if arm_folder(root, arm, seed) == path.absolute():

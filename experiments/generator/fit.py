@@ -13,10 +13,10 @@ from experiments.compare.toml import to_toml
 from experiments.settings import override, presets, read_toml
 from optics.masks import files as mask_io
 from optics.psf_io import load_psf
+from optics.whole_file import write_text
 from training import CameraConfig, ConfigError, MaskConfig, MicroscopeConfig, from_dict, to_dict
 from training.generator.config import GeneratorConfig
 from training.generator.run import fit_scenes
-from training.run_folder import write_text
 
 Event = dict[str, Any]
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from experiments.report.page import Figures, page, table
 from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
+from optics.whole_file import write_text
 from training.generator.config import GeneratorConfig
 from training.generator.files import GeneratorFacts, load_facts, read_arrays
 from training.generator.model import KlWeights
-from training.run_folder import write_text
 
 _COLUMNS = (
     ("input", "movie"),

@@ -13,18 +13,18 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from experiments.instrument.retrieve_files import check_out, written_whole
 from localization import Localizations, TableWriter, make_localizations
 from optics import Camera, make_camera
 from optics.bounds.fisher import bound_std, information
 from optics.camera import photons_to_adu
 from optics.psf_table import PsfTable, evaluate, tabulate_psf
+from optics.whole_file import whole_files, write_text
 from training import CameraConfig, ConfigError, to_dict
 from training.generator.draw import DrawSettings, GeneratedScenes, generate
 from training.generator.files import load_facts, load_scenes
 from training.generator.model import photon_variance
 from training.generator.run import depth_range
-from training.run_folder import write_text
+from training.run_folder import check_folder
 from training.scenes import Frames, frame_keys
 
 _LEAST_COUNTS = 0.5  # counts a photon: below, rounding to whole counts would add noise
@@ -80,7 +80,7 @@ def sample(
     Cramer-Rao bound of an emitter alone there with this camera. The same seed gives the same files. Raises
     `ConfigError` for a folder that holds a run already, or no generator.
     """
-    check_out(out)
+    check_folder(out, unused=True)
     facts = load_facts(generator)
     draw = DrawSettings(config.density, config.brightness, config.places, config.jitter_um, config.depths)
     scenes = load_scenes(generator, config.frame_px or facts.config.crop_px, draw)
@@ -99,7 +99,7 @@ def sample(
             yield from np.clip(np.round(counts), 0, 65535).astype(np.uint16)
             report({"event": "frames", "done": min(first + config.batch, total), "total": total})
 
-    with written_whole(out) as part:
+    with whole_files(out, last="config.json") as part:
         with TableWriter(part / "localizations.csv", format="thunderstorm") as writer:
             tifffile.imwrite(
                 part / "frames.tif", batches(writer), shape=(total, side, side), dtype=np.uint16,

@@ -25,8 +25,8 @@ from localization import (
     open_movie,
 )
 from optics import make_camera
+from optics.whole_file import write_text
 from training import CameraConfig, ConfigError
-from training.run_folder import write_text
 
 _MOVIE_PX = 2**25  # samples of a movie that are worth their memory
 _MOVIE_FRAMES = 64  # at least, where the frames are large: then their middle is taken

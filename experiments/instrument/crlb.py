@@ -17,9 +17,9 @@ from experiments.instrument.crlb_config import CrlbArm, CrlbConfig
 from optics import Camera, Psf, SplitPsf, biplane, density_bounds_um, depth_bounds, polarisation_split, replace
 from optics.psf import pupil_samples, ring_samples
 from optics.psf_io import load_psf
+from optics.whole_file import write_text
 from training import ConfigError, build_camera, to_dict
 from training.instrument import build_psf, file_path
-from training.run_folder import write_text
 
 Event = dict[str, Any]
 AXES = ("x", "y", "z")

@@ -11,8 +11,8 @@ import numpy as np
 from experiments.instrument.design import DesignConfig, DesignResult
 from optics.masks import files as mask_io
 from optics.masks.limits import largest_step_um, path_range_um, roughness
+from optics.whole_file import write_text
 from training import to_dict
-from training.run_folder import write_text
 
 _AXES = ("x", "y", "z")
 

@@ -35,9 +35,9 @@ from optics.masks.dispersion import Dispersion, fused_silica, index_table
 from optics.masks.fabrication import EtchedMask, etch, etched_mask, regrid
 from optics.masks.files import pupil_diameter_px
 from optics.masks.slm import grey_image, make_slm, shown_mask
+from optics.whole_file import write_text
 from training import ConfigError, MaskConfig, MicroscopeConfig, PsfConfig, to_dict
 from training.instrument import build_mask, build_microscope
-from training.run_folder import write_text
 
 
 @dataclass(frozen=True)

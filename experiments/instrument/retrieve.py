@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from experiments.instrument.retrieve_files import read_beads, written_whole
+from experiments.instrument.retrieve_files import read_beads
 from experiments.settings import override, read_toml
 from optics.masks import files as mask_io
 from optics.masks.sampling import mask_grid
@@ -20,10 +20,10 @@ from optics.retrieval.beads import BeadStack
 from optics.retrieval.retrieve import retrieve_psf
 from optics.retrieval.types import Retrieval, RetrievalSettings
 from optics.retrieval.undetermined import mode_names
+from optics.whole_file import whole_files, write_text
 from training import ConfigError, MicroscopeConfig, from_dict, to_dict
 from training.config import CameraConfig
 from training.instrument import build_camera, build_microscope
-from training.run_folder import write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def retrieve(
     scope = build_microscope(config.microscope)
     camera = None if config.camera is None else build_camera(config.camera)
     stacks, names, notes = read_beads(paths, focus, scope, camera, crop_px=crop_px, beads_max=beads_max)
-    with written_whole(out) as part:
+    with whole_files(out, last="config.json") as part:
         retrieval = retrieve_psf(stacks, config.retrieval, report=report)
         result = RetrieveResult(retrieval, names, notes, out)
         metrics = numbers(result)

@@ -1,12 +1,8 @@
-"""What a retrieval reads: bead stacks, focus positions; and the folder it may write to."""
+"""What a retrieval reads: bead stacks and focus positions."""
 
 import csv
 import math
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,40 +16,6 @@ from training import ConfigError
 LARGEST_CROP_PX = 160  # a larger picture is taken for a field of beads
 _PLATEAU_PIXELS = 5  # so many pixels at the highest value of a stack, a converter's limit, are saturated
 _CONVERTERS = (255, 1023, 4095, 16383, 65535)
-
-
-def check_out(out: Path) -> None:
-    """Raise `ConfigError` where `out` cannot take new results: a file, or a folder that holds a run."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; name a folder")
-    if (out / "config.json").exists():
-        raise ConfigError(f"{out} already holds a run (config.json); name another folder")
-
-
-@contextmanager
-def written_whole(out: Path) -> Iterator[Path]:
-    """A folder to write results into, which are moved to `out` when the block ends; if it fails, nothing is.
-
-    Files of the same name in `out` are replaced. What a failure leaves is `out` as it was before.
-    """
-    existing = next(folder for folder in (out, *out.parents) if folder.exists())
-    made = [folder for folder in (out, *out.parents) if existing in folder.parents]
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / f".{os.getpid()}.part"
-    try:
-        part.mkdir()
-        yield part
-        written = sorted(file for file in part.rglob("*") if file.is_file())
-        # config.json, by which a folder in use is known, last
-        for file in sorted(written, key=lambda file: file.name == "config.json"):
-            place = out / file.relative_to(part)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
 
 
 def read_focus(text: str | None, n_slices: int, name: str) -> NDArray[np.float64]:

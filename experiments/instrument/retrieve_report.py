@@ -16,7 +16,7 @@ from optics.masks.sampling import mask_grid
 from optics.retrieval.beads import BeadStack
 from optics.retrieval.types import BeadFit, Retrieval
 from optics.retrieval.undetermined import mode_names
-from training.run_folder import write_text
+from optics.whole_file import write_text
 
 if TYPE_CHECKING:
     from experiments.instrument.retrieve import RetrieveConfig, RetrieveResult

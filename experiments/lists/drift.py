@@ -11,8 +11,8 @@ import numpy as np
 from experiments.report.plot_style import FIXED_COLOURS, STYLE, new_figure, save_png
 from localization import Drift, Localizations, correct_drift, write
 from localization.drift.correct import DriftMethod
+from optics.whole_file import write_text
 from training import ConfigError
-from training.run_folder import write_text
 
 _NM = 1000.0
 

@@ -24,8 +24,8 @@ from localization import (
     score_frames,
     subpixel_uniformity,
 )
+from optics.whole_file import write_text
 from training import ConfigError
-from training.run_folder import write_text
 
 _NM_PER_UM = 1000.0
 # metric of Score, its name in the table, factor to the table's unit, decimals

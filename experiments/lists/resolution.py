@@ -21,7 +21,7 @@ from localization import (
 )
 from localization.pictures.line_profile import ProfileModel
 from localization.pictures.resolution import FRC_THRESHOLD, Split
-from training.run_folder import write_text
+from optics.whole_file import write_text
 
 _NM_PER_UM = 1000.0
 

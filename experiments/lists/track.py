@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from experiments.report.plot_style import FIXED_COLOURS, STYLE, new_figure, save_png
 from localization import Diffusion, LocalizationError, Localizations, diffusion, find_tracks, select, to_frame
+from optics.whole_file import write_text
 from training import ConfigError
-from training.run_folder import write_text
 
 
 @dataclass(frozen=True)

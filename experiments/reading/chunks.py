@@ -23,6 +23,7 @@ from localization import Localizations, TableWriter
 from localization.io.table import format_of_name
 from localization.types import COLUMNS
 from training import ConfigError
+from training.settings import differences
 
 JOB = "job.json"
 _SHOWN = 5  # missing chunks that a message names
@@ -215,16 +216,7 @@ def _umask() -> int:
 
 
 def _difference(held: Job, asked: Job) -> str:
-    """The first setting in which two jobs differ, in words."""
-    one, other = _flat(held.identity), _flat(json.loads(json.dumps(asked.identity)))
-    for name in [*one, *other]:
-        if one.get(name) != other.get(name):
-            return f"its {name} = {one.get(name)}, here {other.get(name)}"
+    """Name the first setting in which two jobs differ."""
+    for name, one, other in differences(held.identity, json.loads(json.dumps(asked.identity))):
+        return f"its {name} = {one}, here {other}"
     return "of other frames"
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat

@@ -14,10 +14,11 @@ import pytest
 import scipy.io
 
 from experiments import cli
-from experiments.compare import folder
 from experiments.compare.config import ArmConfig, load_experiment
+from experiments.compare.folder import claim
 from experiments.compare.toml import to_toml
 from made.synthetic import write_results
+from optics.whole_file import leftovers
 from training import MaskConfig, TimeLimit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,9 +206,9 @@ def test_evaluate_prints_the_stored_scores(tmp_path, capsys):
 def test_adding_an_arm_to_an_experiment_is_allowed(tmp_path):
     config = load_experiment("tiny")
     out = tmp_path / "run"
-    folder.claim(config, out)
+    claim(config, out, resume=False).begin()
     more = dataclasses.replace(config, arms=(*config.arms, ArmConfig("flat", MaskConfig())), seeds=(0, 1))
-    folder.inspect(more, out, resume=True)
+    claim(more, out, resume=True)
 
 
 def test_the_time_limit_and_ctrl_c_say_how_to_go_on(tmp_path, capsys, monkeypatch):
@@ -278,7 +279,7 @@ def small_disk(tmp_path):
 
 def whole(out) -> None:
     """Nothing in a run's folder is a temporary or cut off."""
-    assert not [path for path in out.rglob("*") if path.suffix == ".part" or "orbax-checkpoint-tmp" in path.name]
+    assert not [*leftovers(out), *out.rglob("*orbax-checkpoint-tmp*")]
     for path in [*out.rglob("*.json"), *out.rglob("*.jsonl")]:
         for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
             json.loads(line)

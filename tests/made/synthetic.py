@@ -11,7 +11,7 @@ from experiments.compare.arms import GATES, arm_folder, cells, density_per_um2
 from experiments.compare.config import ExperimentConfig, arm_run
 from localization import FrameScores, Localizations, make_localizations
 from training import to_dict
-from training.run_folder import save_config
+from training.run_folder import RunFolder
 
 SIDE = 64  # pupil samples
 
@@ -93,7 +93,7 @@ def _write_arm(config, out, arm, seed, number, quality) -> None:
     rng = np.random.default_rng([seed, number])
     folder = arm_folder(out, arm, seed)
     folder.mkdir(parents=True)
-    save_config(folder, arm_run(config, arm, seed))
+    RunFolder(folder, arm_run(config, arm, seed)).begin()
     run = config.run
     side = run.scene.frame_px * run.microscope.pixel_um
     area = (run.scene.margin_um, side - run.scene.margin_um)

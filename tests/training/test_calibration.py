@@ -15,7 +15,7 @@ from training import ConfigError, MicroscopeConfig, build, init_state
 from training.checkpoint import Checkpoints
 from training.config import MaskConfig, PsfConfig
 from training.instrument import build_microscope, build_psf
-from training.run_folder import save_config
+from training.run_folder import RunFolder
 
 MICROSCOPE = MicroscopeConfig(focus_um=0.5)
 SCOPE = build_microscope(MicroscopeConfig(focus_um=1.7))  # the beads' focus is not the experiment's
@@ -142,7 +142,7 @@ def test_a_trained_run_is_read_without_its_calibration(retrieved, tmp_path):
     path = tmp_path / "psf.npz"
     shutil.copy(retrieved[0], path)
     run = tiny_run(psf={**TINY["psf"], "calibration": str(path)})
-    save_config(tmp_path / "run", run)
+    RunFolder(tmp_path / "run", run).begin()
     state = init_state(build(run))
     out = state.variables["params"]["out"]  # an eager decoder: untrained, it would find nothing
     out["bias"] = out["bias"].at[0].set(1.0)

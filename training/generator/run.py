@@ -20,6 +20,7 @@ from optics.fits.matched_filter import choose_depths, make_templates
 from optics.psf_io import load_psf, save_psf
 from optics.psf_table import tabulate_psf
 from optics.pytree import replace
+from optics.whole_file import write_text
 from training.checkpoint import Checkpoints, latest_step, restore
 from training.config import MicroscopeConfig
 from training.generator.config import GeneratorConfig
@@ -33,13 +34,21 @@ from training.generator.search import believe, search
 from training.generator.statistics import learn_law
 from training.generator.summary import Judged, examples, judge, summary
 from training.instrument import build_psf, file_path
-from training.run_folder import Report, TimeLimit, write_text
-from training.settings import ConfigError, from_dict, to_dict
+from training.run_folder import Report, RunFolder, TimeLimit
+from training.settings import ConfigError, to_dict
 
 _FLAT_UM = 0.01  # half the depth of the table for emitters in one plane
 _SURE, _LEAST_SHARE = 6.0, 0.2  # standard deviations of an emitter; share of crops that must show one
 _DARKEST = 0.5  # photons a pixel: the least level that others are measured by
 _FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG, _TOLD_TAG, _SEARCH_TAG, _LAW_TAG = 11, 12, 13, 14, 15, 16
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What a generator's config.json holds."""
+
+    generator: GeneratorConfig
+    movie: dict
 
 
 def generator_psf(config: GeneratorConfig) -> Psf:
@@ -127,8 +136,8 @@ def fit_scenes(
     Raises `ConfigError`, `LocalizationError` or `OpticsError`, before the fit, for a movie without emitters and all
     that `read_crops` refuses.
     """
-    folder = Path(folder)
-    _claim(config, movie, folder, resume=resume)
+    claimed = RunFolder.claim(folder, _Job(config, _identity(movie)), resume=resume, what="a generator")
+    folder = claimed.path
     if resume and (folder / "metrics.json").exists():
         return json.loads((folder / "metrics.json").read_text())
     started = time.perf_counter()
@@ -147,8 +156,8 @@ def fit_scenes(
     tell("stage", stage="looking for emitters")
     seen = see_all(model, frames)
     check_emitters(np.asarray(seen.proposals.significance))
-    _write_config(config, movie, folder)
-    state = _descend(config, model, frames, seen, folder, resume, tell, deadline_s)
+    claimed.begin()
+    state = _descend(config, model, frames, seen, claimed, resume, tell, deadline_s)
 
     def key(tag: int) -> jax.Array:
         return jax.random.fold_in(jax.random.key(config.seed), tag)
@@ -225,7 +234,7 @@ def _descend(
     model: SceneModel,
     frames: jax.Array,
     seen: Seen,
-    folder: Path,
+    folder: RunFolder,
     resume: bool,
     tell,
     deadline_s: float | None,
@@ -233,13 +242,13 @@ def _descend(
     """The networks' steps, from the newest checkpoint where there is one."""
     settings = config.fit
     state = init_fit(jax.random.key(config.seed), model, seen, settings)
-    done = latest_step(folder) if resume else None
+    done = latest_step(folder.path) if resume else None
     if done is not None:
-        state = restore(folder, state, done)
+        state = restore(folder.path, state, done)
     first, total = int(state.step), settings.steps
     if first == total:
         return state
-    step, checkpoints = make_fit_step(settings, config.seed), Checkpoints(folder)
+    step, checkpoints = make_fit_step(settings, config.seed), Checkpoints(folder.path)
     save_every, log_every = max(1, min(250, total // 4)), max(1, total // 100)
     try:
         for number in range(first + 1, total + 1):
@@ -248,14 +257,13 @@ def _descend(
             if number % log_every == 0 or number in (first + 1, total):
                 values = {name: float(value) for name, value in metrics.items()}
                 tell("step", step=number, steps=total, **values)
-                with (folder / "log.jsonl").open("a") as log:
-                    log.write(json.dumps({"event": "step", "step": number, **values}) + "\n")
+                folder.log({"event": "step", "step": number, **values})
                 if not np.isfinite(values["loss"]):
                     raise FloatingPointError(f"the loss is not finite at step {number}; lower fit.learning_rate")
             if number % save_every == 0 or number == total or late:
                 checkpoints.save(number, state)
             if late:
-                raise TimeLimit(f"stopped at step {number} of {total}; resume {folder}")
+                raise TimeLimit(f"stopped at step {number} of {total}; resume {folder.path}")
     finally:
         checkpoints.close()
     return state
@@ -306,27 +314,3 @@ def _identity(movie: Path | str | NDArray) -> dict[str, Any]:
     path = Path(movie).resolve()
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     return {"path": str(path), "bytes": sum(file.stat().st_size for file in files)}
-
-
-def _claim(config: GeneratorConfig, movie: Path | str | NDArray, folder: Path, *, resume: bool) -> None:
-    """Refuse a folder that belongs to something else (`ConfigError`)."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file; name a folder for the generator")
-    path = folder / "config.json"
-    if not path.exists():
-        return
-    if not resume:
-        raise ConfigError(f"{folder} already holds a run; add --resume to go on with it, or name another folder")
-    try:
-        before = json.loads(path.read_text())
-        same = from_dict(GeneratorConfig, before["generator"]) == config and before["movie"] == _identity(movie)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is not the configuration of a generator ({error}); name another folder") from error
-    if not same:
-        raise ConfigError(f"{folder} holds a generator with other settings, or of another movie; name another folder")
-
-
-def _write_config(config: GeneratorConfig, movie: Path | str | NDArray, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    values = {"generator": to_dict(config), "movie": _identity(movie)}
-    write_text(folder / "config.json", json.dumps(values, indent=1) + "\n")

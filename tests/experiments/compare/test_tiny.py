@@ -9,6 +9,7 @@ import pytest
 
 from experiments import cli
 from optics.masks import files as mask_io
+from optics.whole_file import leftovers
 from training import load_run
 
 
@@ -32,7 +33,7 @@ def test_a_comparison_writes_its_folder(run):
     assert [event["event"] for event in events if event["event"] in ("start", "scored", "done")] == [
         "start", "scored", "done", "start", "scored", "done",
     ]  # fmt: skip
-    assert not list(run.rglob("*.part"))
+    assert not list(leftovers(run))
 
 
 def test_the_learned_mask_is_written_for_others(run):

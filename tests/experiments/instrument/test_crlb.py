@@ -15,6 +15,7 @@ from experiments.instrument.crlb_config import CrlbConfig
 from optics import crlb_std_um, make_microscope, make_psf, masks
 from optics.masks import files as mask_io
 from optics.psf_io import save_psf
+from optics.whole_file import leftovers
 from training import ConfigError, MaskConfig, from_dict
 from training.instrument import build_psf
 
@@ -69,7 +70,7 @@ def test_table_files_and_figure(tmp_path, capsys):
     density = list(csv.DictReader((out / "neighbours.csv").read_text().splitlines()))
     assert [row["density_per_um2"] for row in density] == ["0.0", "5.0"] * 2
     assert (out / "crlb.png").read_bytes().endswith(b"IEND\xaeB`\x82")
-    assert not list(out.glob("*.part"))
+    assert not list(leftovers(out))
 
 
 def test_a_calibrated_psf_brings_its_own_microscope(tmp_path, capsys, monkeypatch):

@@ -14,12 +14,13 @@ from experiments import cli
 from experiments.compare.config import arm_run, load_experiment
 from experiments.instrument import retrieve
 from experiments.instrument.retrieve import load_config
-from experiments.instrument.retrieve_files import read_beads, read_focus, saturation_adu, written_whole
+from experiments.instrument.retrieve_files import read_beads, read_focus, saturation_adu
 from optics import OpticsError, make_microscope, psf_image
 from optics.masks import files as mask_io
 from optics.psf_io import load_psf, read_psf
 from optics.pytree import replace
 from optics.retrieval.retrieve import retrieve_psf
+from optics.whole_file import whole_files
 from training import ConfigError, build
 
 SCOPE = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
@@ -202,7 +203,7 @@ def test_results_of_a_function_call_replace_older_ones(tmp_path):
     """What is not written anew stays; folders that are in the way are made."""
     out = tmp_path / "deep" / "out"
     for content in ("old", "new"):
-        with written_whole(out) as part:
+        with whole_files(out) as part:
             (part / "figures").mkdir()
             (part / "figures" / "a.png").write_text(content)
     (out / "mine").write_text("")
