@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from record import write_result
 
+from measure.record import write_result
 from optics.grids import DiskNodes, lattice_nodes, mask_centres
 from optics.psf import make_psf, psf_image
 from optics.types import make_microscope
-from worlds.reference_files import ROOT, image_in_window, read_witness, reference_folder, relative_l2
+from worlds import ROOT
+from worlds.reference_files import image_in_window, read_witness, reference_folder, relative_l2
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from record import write_result
 
 from localization import calibrate_camera, estimate_gain_offset, measure_level
+from measure.record import write_result
 from optics import Emitters, make_camera, make_microscope, make_psf, render_frames, sample_camera
 from optics.background import SuperGaussian, sample_background
 from optics.camera import quantise

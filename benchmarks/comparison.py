@@ -8,7 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
-from record import write_result
+from measure.record import write_result
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from peer import in_turn, stopwatch
-from record import write_result
 
+from measure.peer import in_turn, stopwatch
+from measure.record import write_result
 from nets.conv import _kernel_gradient_strips, _kernel_gradient_xla
 
 # batch, side in pixels, channels in, channels out, dilation

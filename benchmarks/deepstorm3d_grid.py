@@ -10,8 +10,8 @@ COLOCUS_DATA (default ../shared/data).
 import jax
 import jax.numpy as jnp
 import numpy as np
-from record import write_result
 
+from measure.record import write_result
 from optics import fourier
 from optics.grids import lattice_nodes, pixel_centres_um
 from optics.masks.sampling import rotate_180
@@ -19,7 +19,8 @@ from optics.psf import make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.types import make_mask, make_microscope
-from worlds.reference_files import DATA, relative_l2
+from worlds import DATA
+from worlds.reference_files import relative_l2
 
 # demo: mask, its pixels and pitch (um), focal length of the 4f relay (um), wavelength and focus (um)
 DEMOS = {

@@ -11,16 +11,15 @@ case there is nothing to find: independent random points, which must be refused.
 
 import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from record import write_result
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from localization import LocalizationError, Localizations, correct_drift, make_localizations
+from measure.peer import PEERS
+from measure.record import write_result
 
 PIXEL_NM = 130.0
 FRAMES_OF = {"rcc": 30, "aim": 100}  # segments of the movie, ours and theirs alike
@@ -104,7 +103,7 @@ def theirs(locs: Localizations, drift: np.ndarray, python: str) -> dict[str, np.
             pixel_nm=PIXEL_NM,
         )
         segments = [str(-(-frames // FRAMES_OF[method])) for method in ("rcc", "aim")]
-        script = Path(__file__).parent / "peers" / "picasso_drift.py"
+        script = PEERS / "picasso_drift.py"
         subprocess.run([python, str(script), str(table), str(out), *segments], check=True, capture_output=True)
         return dict(np.load(out))
 

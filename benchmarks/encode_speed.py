@@ -17,9 +17,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from peer import Peer, in_turn, stopwatch
-from record import write_result
 
+from measure.peer import Peer, in_turn, stopwatch
+from measure.record import write_result
 from optics import masks
 from optics.psf import make_psf
 from optics.pytree import replace

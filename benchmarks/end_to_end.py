@@ -9,7 +9,6 @@ read, infer, extract and write; programs are compiled and weights loaded before.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -21,16 +20,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tifffile
-from peer import Peer, in_turn
-from record import write_result
 
 import nets
 from experiments.reading.list_reader import ListReader
 from experiments.reading.localize import LocalizeConfig, localize_with
 from experiments.reading.readers import Reader, load_reader
+from measure.peer import Peer, in_turn
+from measure.record import write_result
 from training import RunConfig, build
-
-DATA = Path(os.environ.get("COLOCUS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from worlds import DATA
 
 
 def main() -> None:

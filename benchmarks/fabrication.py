@@ -11,9 +11,9 @@ import dataclasses
 import time
 
 import numpy as np
-from record import write_result
 
 from experiments.instrument.fabricate import FabricateConfig, fabricate, table
+from measure.record import write_result
 from optics import make_mask
 from optics.masks.dispersion import fused_silica
 from optics.masks.fabrication import etch, etched_mask

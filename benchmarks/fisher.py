@@ -5,16 +5,14 @@
 In float64, but for the times, which are those of float32. About two minutes.
 """
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from peer import in_turn, stopwatch
-from record import write_result
 
+from measure.peer import in_turn, stopwatch
+from measure.record import write_result
 from optics import (
     Camera,
     Psf,
@@ -29,10 +27,7 @@ from optics import (
     psf_image,
     replace,
 )
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-
-from made.rays import direct_sum
+from worlds.reference_files import direct_sum
 
 jax.config.update("jax_enable_x64", True)
 

@@ -9,7 +9,6 @@ made here are used.
 
 import argparse
 import collections
-import os
 import resource
 import subprocess
 import sys
@@ -18,10 +17,8 @@ import time
 import warnings
 from pathlib import Path
 
-from record import write_result
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+from measure.record import write_result
+from worlds import DATA
 
 BATCH, START_S, HANG_S, MEMORY_BYTES = 1000, 120, 20, 6 << 30
 REAL = (
@@ -71,13 +68,12 @@ def fuzz(minutes: float) -> dict:
     """Damage and read until the time is over; counts per file, and everything that went wrong."""
     from made.mangled import make_files
 
-    data = Path(os.environ.get("COLOCUS_DATA", ROOT.parent / "shared" / "data"))
     until = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {**make_files(folder)}
         for pattern in REAL:
-            files |= {f"{path.parent.name}/{path.name}": path for path in sorted(data.glob(pattern))}
+            files |= {f"{path.parent.name}/{path.name}": path for path in sorted(DATA.glob(pattern))}
         table = {kind: {"read": 0, "refused": 0, "seed": 0} for kind in files}
         failures = []
         while time.monotonic() < until:

@@ -15,20 +15,17 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
-from record import write_result
 
-from pages.gallery_plates import PLATES, Plate
-from worlds.reference_files import DATA, ROOT
-
-sys.path.insert(0, str(ROOT))
 from experiments import cli
 from localization import Localizations, read
+from measure.record import write_result
+from pages.gallery_plates import PLATES, Plate
+from worlds import DATA, ROOT
 
 OUT = ROOT / "runs" / "gallery"
 FIGURES = ROOT / "docs" / "figures"
@@ -39,7 +36,7 @@ Every recording at hand, localized, drawn and looked at. The commands beside eac
 project's folder, with `COLOCUS_DATA` the folder of the data sets and `G=runs/gallery`. Pictures are shown where the
 licence of the data allows it. All by `python benchmarks/gallery.py --write`; scores against truth are in
 [truth_sets.md](truth_sets.md). Gains and offsets that are typed come from a set's own description, or from the noise
-of its frames (`noise_line` in `benchmarks/truth_data.py`), which is good to 10 to 30 %: photons and sigmas share that
+of its frames (`noise_line` in `benchmarks/worlds/truth_data.py`), which is good to 10 to 30 %: photons and sigmas share that
 error.
 """
 

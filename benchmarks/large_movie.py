@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from record import write_result
+
+from measure.record import write_result
 
 SIDE = 512
 BYTES = 2 * SIDE * SIDE
@@ -96,7 +97,6 @@ def measure(movie: Path, kind: str, first: int, stop: int) -> dict[str, Any]:
 
 def work(movie: Path, kind: str, first: int, stop: int) -> dict[str, Any]:
     """Localize frames first to stop - 1, and say how fast and with how much memory."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from experiments.reading.localize import LocalizeConfig, localize_with
 
     reader = null_reader() if kind == "null" else list_reader()

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from peer import Peer, in_turn, stopwatch
-from record import write_result
 
 import nets
+from measure.peer import Peer, in_turn, stopwatch
+from measure.record import write_result
 from nets import ListNetConfig
 
 HALF = ListNetConfig()

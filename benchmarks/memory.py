@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 
-from record import write_result
+from measure.record import write_result
 
 FRAMES, EMITTERS, FRAME_PX = 16, 35, 121
 SETTINGS = {"small": (49, 52, 5), "stamp": (81, 68, 5), "whole frame": (121, 112, 12)}

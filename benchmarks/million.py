@@ -18,8 +18,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from peer import Peer, in_turn, stopwatch
-from record import write_result
 from scipy.special import ndtr
 
 from localization import (
@@ -30,6 +28,8 @@ from localization import (
     precision_recall_curve,
     to_image,
 )
+from measure.peer import Peer, in_turn, stopwatch
+from measure.record import write_result
 
 N, FRAMES = 1_000_000, 10_000
 WIDE_UM, CROWDED_UM = 64.0, 10.0

@@ -16,9 +16,9 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from record import write_result
 from scipy import stats
 
+from measure.record import write_result
 from optics.bounds.fisher import crlb_std
 from optics.fits.fit import fit_emitters
 from optics.psf_table import tabulate_psf

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from peer import Peer, in_turn, stopwatch
-from record import write_result
 
+from measure.peer import Peer, in_turn, stopwatch
+from measure.record import write_result
 from optics.fits.fit import fit_emitters
 from optics.psf_table import tabulate_psf
 from worlds.mle_cases import CASES, Case, exact_images, random_stamps

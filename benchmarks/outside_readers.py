@@ -8,19 +8,15 @@ spots drawn here at known places: what our reader makes of its table must be tho
 
 import argparse
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from record import write_result
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from localization import make_localizations, read_file, to_frame, write  # noqa: E402
+from localization import make_localizations, read_file, to_frame, write
+from measure.record import write_result
+from worlds import DATA
 
 PIXEL_UM = 0.11
 ROWS = 2000
@@ -186,7 +182,7 @@ def against_picasso(python: str) -> tuple[dict, str]:
 def against_locan(python: str) -> tuple[dict, str]:
     """Tables both ways, and the real files that both read."""
     locs = make_table()
-    data = Path(os.environ.get("COLOCUS_DATA", ROOT.parent / "shared" / "data")) / "locan-dstorm"
+    data = DATA / "locan-dstorm"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder / "ours.csv", locs)

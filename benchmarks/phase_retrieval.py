@@ -20,11 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import FOLDER, commit, write_result
-from retrieval_lens import lens_retrieval
-from retrieval_simulated import phase_error_rad, simulated_stack
-from retrieval_speed import speed
 
+from measure.record import RESULTS, commit, write_result
 from optics.masks import files as mask_io
 from optics.masks.sampling import mask_grid, sample_mask
 from optics.retrieval.beads import correlation, make_bead_stack
@@ -32,12 +29,15 @@ from optics.retrieval.retrieve import retrieve_psf
 from optics.retrieval.types import BeadFit, Retrieval, RetrievalSettings
 from optics.retrieval.undetermined import agreement, defocus_phase, pupil_weight
 from pages.retrieval_page import SHOWN, draw, write_page
+from worlds import DATA, ROOT
 from worlds.bead_stacks import SOURCES, BeadSource
-from worlds.reference_files import DATA, ROOT
 from worlds.retrieval_held_out import predicted
+from worlds.retrieval_lens import lens_retrieval
+from worlds.retrieval_simulated import phase_error_rad, simulated_stack
+from worlds.retrieval_speed import speed
 
 SCRATCH = ROOT / "runs" / "phase_retrieval"
-RESULT = FOLDER / "results" / "phase_retrieval.json"
+RESULT = RESULTS / "phase_retrieval.json"
 MEAN_BELOW, WORST_BELOW = 0.008, 0.02  # what is asked for, below the ceiling
 HELD_OUT = ("autods3d-tetrapod", "vipr-tp-beads", "autods3d-laminb1-dh")
 

@@ -13,9 +13,9 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-from peer import Peer, in_turn, stopwatch
-from record import write_result
 
+from measure.peer import Peer, in_turn, stopwatch
+from measure.record import write_result
 from optics.psf import make_psf, psf_image
 from worlds.reference_files import image_in_window, read_witness, reference_folder, relative_l2
 

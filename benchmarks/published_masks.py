@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from record import write_result
 
+from measure.record import write_result
 from optics import (
     Psf,
     depth_bounds,
@@ -37,7 +37,7 @@ from optics.design.search import at_full_sampling
 from optics.masks import files as mask_io
 from optics.masks.params import ZernikePhase
 from pages.design_page import write_page
-from worlds.reference_files import DATA, ROOT
+from worlds import DATA, ROOT
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

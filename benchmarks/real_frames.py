@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tifffile
-from record import write_result
 
 import localization
 from experiments.reading.localize import LocalizeConfig, localize
 from experiments.reading.readers import load_reader
 from experiments.reading.volume_reader import PUBLISHED
 from localization import Localizations, estimate_gain_offset, make_localizations, select
+from measure.record import write_result
 
 PIXEL_UM = 0.11
 HALF_FRAME_UM = 121 * PIXEL_UM / 2  # the recorded simulations count from the centre of their 121 px frames

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from record import RESULTS, commit, write_result
 
+from measure.record import RESULTS, commit, write_result
 from worlds.scene_decoder import Key, judge, make_parts, train
 from worlds.scene_gather import gather
 from worlds.scene_learned import RUNS, Learning, add_learning, learning_of

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import commit, write_result
 from scene_arms import is_there, prepared, result_folder, write_row
 
+from measure.record import commit, write_result
 from optics.masks import params as mask_params
 from optics.pytree import replace
 from training.config import LearnConfig, RunConfig

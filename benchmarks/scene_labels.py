@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from record import commit, write_result
 from scene_arms import prepared, result_folder, write_row
 
 from localization import Localizations, make_localizations, score
+from measure.record import commit, write_result
 from optics import Camera, Emitters, Psf, cut_stamps, fit_emitters, make_camera, psf_image, render_frame, to_frame_um
 from optics.fits.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
 from optics.psf_table import tabulate_psf

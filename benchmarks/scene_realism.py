@@ -25,12 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from numpy.typing import NDArray
-from record import commit, write_result
 from scene_arms import prepared, result_folder, write_row
 from scene_recordings import RECORDINGS
 from scene_recordings import RUNS as FITTED
 
 from localization import Interval
+from measure.record import commit, write_result
 from optics.pytree import replace
 from training.generator.crops import read_crops
 from training.generator.draw import GeneratedScenes
@@ -38,7 +38,7 @@ from training.generator.files import load_fitted, load_scenes
 from training.generator.fit import FitSettings, FitState, refine, see_all
 from training.generator.model import expected_parts, photon_variance
 from training.generator.run import make_model
-from worlds.reference_files import DATA
+from worlds import DATA
 from worlds.scene_learned import RUNS, add_learning, generator_config, learned_scenes, learning_of, model_of
 from worlds.scene_sources import Draw, generated, run_config, simulated
 from worlds.scene_world import KINDS, World, draw_many, in_photons

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from record import FOLDER, write_result
 from scene_arms import write_row
 from scipy.spatial import cKDTree
 
@@ -32,15 +31,16 @@ from experiments.compare.on_scenes import scenes_experiment
 from experiments.generator.fit import fit, load_generator
 from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
+from measure.record import write_result
 from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
 from training.config import RunConfig
 from training.generator.files import load_facts, load_fitted
 from training.generator.model import photon_variance, smooth
 from training.instrument import run_psf
 from training.loop import fit as train
-from worlds.reference_files import DATA, ROOT
+from worlds import DATA, ROOT
 
-RUNS = FOLDER.resolve().parent / "runs" / "scene_recordings"
+RUNS = ROOT / "runs" / "scene_recordings"
 RATES, TARGET, LEAST_SCORE, LEVEL_PX, RESAMPLES = (0.001, 0.003, 0.01, 0.03), 0.01, 0.05, 6.0, 1000
 DEFAULT_SCORE, NEAR_UM = 0.5, 0.15  # a list decoder's threshold where none is asked for
 Rectangle = tuple[slice, slice]

@@ -18,8 +18,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from record import write_result
 
+from measure.record import write_result
 from optics import make_camera
 from optics.background import UniformLevel
 from optics.pytree import replace

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from record import write_result
 
-from worlds.reference_files import ROOT
+from measure.record import write_result
+from worlds import ROOT
 
 FRAMES, SIDE, EMITTERS, PHOTONS, SIGMA_PX, LEVEL = 40, 64, 8, 1500.0, 1.2, 120.0
 

@@ -20,7 +20,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from record import write_result
 
 import localization
 from experiments.compare.arms import _bounds  # pyright: ignore[reportPrivateUsage]
@@ -28,12 +27,13 @@ from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.polish import PolishReader
 from experiments.reading.readers import load_reader, run_folder
 from experiments.reading.spots import psf_spots
+from measure.record import write_result
 from training import build, emitters_to_localizations, load_config, maps_to_localizations
 from training.checkpoint import restore
 from training.decode import decode_images
 from training.evaluate import test_frames
 from training.step import init_state
-from worlds.reference_files import ROOT
+from worlds import ROOT
 
 RUNS = ("sparse-astigmatic", "sparse-tetrapod")
 TARGET = {"sparse-astigmatic": 1.15, "sparse-tetrapod": 1.35}

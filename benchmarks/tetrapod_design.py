@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from record import write_result
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from measure.record import write_result
 from optics import (
     Psf,
     depth_bounds,
@@ -36,7 +36,7 @@ from optics.design.search import at_full_sampling
 from optics.masks import files as mask_io
 from optics.masks.params import ZernikePhase, unwrap
 from pages.design_page import write_page
-from worlds.reference_files import DATA, ROOT
+from worlds import DATA, ROOT
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

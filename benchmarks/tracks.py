@@ -10,20 +10,16 @@ that stops some of their steps lowers it by a few per cent, in the true tracks a
 each other.
 """
 
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
-from record import write_result
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from localization import Localizations, diffusion, find_tracks, select
 from localization.types import COLUMNS
+from measure.record import write_result
 from optics import crlb_std_um
 from training.instrument import build_psf
 from worlds.live_cell import STATES, LiveCellConfig, simulate

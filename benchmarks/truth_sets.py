@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import RESULTS, write_result
 
 import localization
 from localization import Localizations
+from measure.record import RESULTS, write_result
 from pages import truth_page
-from worlds.reference_files import DATA, ROOT
+from worlds import DATA, ROOT
 from worlds.truth_data import TruthSet
 from worlds.truth_runs import CASES, Row
 

@@ -7,20 +7,18 @@ COLOCUS_DATA (default ../shared/data).
 """
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from peer import Peer, in_turn, stopwatch
-from record import write_result
 
 import nets
+from measure.peer import Peer, in_turn, stopwatch
+from measure.record import write_result
 from nets.volumetric import LocalizationNet
-
-DATA = Path(os.environ.get("COLOCUS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from worlds import DATA
 
 
 def main() -> None:

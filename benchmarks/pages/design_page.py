@@ -9,12 +9,12 @@ import json
 from typing import Any
 
 import numpy as np
-from record import RESULTS
 
-from worlds.reference_files import ROOT
+from measure.record import RESULTS
+from worlds import ROOT
 
 PAGE = ROOT / "docs" / "mask_design.md"
-DESIGNS = ROOT / "optics" / "designs"
+DESIGNS = ROOT / "optics" / "masks" / "designs"
 
 
 def _axes(mean_nm: dict[str, float | None]) -> str:

@@ -10,13 +10,13 @@ import json
 
 import matplotlib
 import numpy as np
-from record import RESULTS
 from scene_recordings import RUNS
 
 from experiments.generator.report import draw_panels
 from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
+from measure.record import RESULTS
 from training.generator.files import generator_folder, load_facts, read_arrays
-from worlds.reference_files import ROOT
+from worlds import ROOT
 
 PAGE, FIGURES = ROOT / "docs" / "generator.md", ROOT / "docs" / "figures"
 LICENSED = ("telomeres", "tubulin")  # MIT

@@ -10,8 +10,8 @@ import numpy as np
 
 from experiments.report.plot_style import STYLE, new_figure, save_png
 from optics.masks.sampling import mask_grid
+from worlds import ROOT
 from worlds.bead_stacks import SOURCES
-from worlds.reference_files import ROOT
 
 PAGE = ROOT / "docs" / "retrieval.md"
 FIGURE = ROOT / "docs" / "figures" / "retrieval.png"

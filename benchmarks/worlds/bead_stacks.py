@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from optics import Microscope, make_microscope
 from optics.retrieval.beads import BeadStack, crop_bead, make_bead_stack
-from worlds.reference_files import DATA
+from worlds import DATA
 
 # no licence, or none that allows figures: numbers only
 NO_LICENCE = "no licence: numbers only"

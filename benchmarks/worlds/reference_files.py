@@ -1,24 +1,12 @@
-"""Where the reference PSFs lie, and the tests' reader of them: one reader for tests and benchmarks."""
+"""Where the reference PSFs lie, their reader and the slow truths of the tests: one of each for tests and benchmarks."""
 
-import os
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("COLOCUS_DATA", ROOT.parent / "shared" / "data"))
-sys.path.append(str(ROOT / "tests"))
+from made.rays import direct_sum
+from made.witness import Witness, image_in_window, read_witness, relative_l2
+from worlds import DATA
 
-from made.witness import FILES, Witness, image_in_window, read_witness, relative_l2  # noqa: E402
-
-__all__ = [
-    "DATA",
-    "FILES",
-    "Witness",
-    "image_in_window",
-    "read_witness",
-    "reference_folder",
-    "relative_l2",
-]
+__all__ = ["Witness", "direct_sum", "image_in_window", "read_witness", "reference_folder", "relative_l2"]
 
 
 def reference_folder() -> Path:

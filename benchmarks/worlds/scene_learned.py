@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from record import FOLDER
 
 from optics import Psf
 from training.config import CameraConfig, MaskConfig, MicroscopeConfig, PsfConfig
@@ -19,9 +18,10 @@ from training.generator.files import load_scenes
 from training.generator.fit import FitSettings
 from training.generator.model import Branches, KlWeights, SceneModel
 from training.generator.run import fit_scenes, generator_psf, make_model
+from worlds import ROOT
 from worlds.scene_world import BLUR_UM, EFFICIENCY, GAIN, NA, OFFSET, SHEET_READ_E, WAVELENGTH_UM, World, movie
 
-RUNS = FOLDER.resolve().parent / "runs"
+RUNS = ROOT / "runs"
 MOVIE_SEED = 11
 _ALL_KL = tuple(field.name for field in dataclasses.fields(KlWeights))
 

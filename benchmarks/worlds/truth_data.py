@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from localization import Localizations, make_localizations
-from worlds.reference_files import DATA
+from worlds import DATA
 
 GATES_3D: dict[str, dict[str, Any]] = {"250/500 nm": {"lateral_um": 0.25, "axial_um": 0.5}}
 GATES_2D: dict[str, dict[str, Any]] = {"250 nm": {"lateral_um": 0.25, "axial_um": None}}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from peer import PEERS
 
 import localization
 from experiments.compare.config import arm_run, load_experiment
@@ -19,9 +18,10 @@ from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.readers import load_reader
 from experiments.reading.spots import SpotTable, gaussian_spots, psf_spots
 from localization import Localizations, make_localizations
+from measure.peer import PEERS
 from optics import Camera, Psf, make_camera
 from training.instrument import run_psf
-from worlds.reference_files import DATA
+from worlds import DATA
 from worlds.truth_data import TruthSet
 
 NETWORKS = {2: "demo2_tetrapod_loss", 3: "demo3_tetrapod_loss", 5: "demo5_learned_loss"}

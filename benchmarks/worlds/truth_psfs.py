@@ -16,7 +16,7 @@ from optics.pytree import replace
 from optics.retrieval.beads import crop_bead, make_bead_stack
 from optics.retrieval.retrieve import retrieve_psf
 from optics.retrieval.types import RetrievalSettings
-from worlds.reference_files import DATA
+from worlds import DATA
 from worlds.truth_data import TruthSet, epfl_calibration
 
 # One index everywhere: then an emitter's depth and a movement of the focus are the same thing, as in these sets.

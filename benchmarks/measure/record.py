@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 RESULTS = FOLDER / "results"
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 

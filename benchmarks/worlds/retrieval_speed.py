@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from retrieval_simulated import simulated_stack
 from scipy.optimize import minimize
 
 from optics.retrieval.beads import sharpest_focus_um
@@ -27,6 +26,7 @@ from optics.retrieval.retrieve import (
     template_psf,
 )
 from optics.retrieval.types import RetrievalSettings
+from worlds.retrieval_simulated import simulated_stack
 
 SHARE = 0.99
 STEPS = 150

@@ -1,6 +1,6 @@
-"""The designed masks that come with Colocus: optics/designs/NAME.npz and, beside it, NAME.json.
+"""The designed masks that come with Colocus: optics/masks/designs/NAME.npz and, beside it, NAME.json.
 
-    python benchmarks/shipped_masks.py [NAME ...]
+    python benchmarks/shipping/masks.py [NAME ...]
 
 Finds those that are missing, or, anew, those that are named.
 
@@ -12,15 +12,16 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from record import write_result
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/, where measure and worlds are
 from experiments.instrument.design import DesignConfig, design
 from experiments.instrument.design_output import summary, table
+from measure.record import write_result
 from optics.masks import files as mask_io
 from pages.design_page import write_page
 from training import MaskConfig, MicroscopeConfig, PsfConfig, to_dict
+from worlds import ROOT
 
-FOLDER = Path(__file__).resolve().parents[1] / "optics" / "masks" / "designs"
+FOLDER = ROOT / "optics" / "masks" / "designs"
 _ALONE = DesignConfig(
     microscope=MicroscopeConfig(na=1.45, n_immersion=1.518, n_sample=1.33, wavelength_um=0.58, focus_um=2.0),
     psf=PsfConfig(stamp_px=57, pixel="integrated"),

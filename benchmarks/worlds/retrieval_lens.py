@@ -28,7 +28,7 @@ from optics.retrieval.retrieve import retrieve_psf
 from optics.retrieval.types import Retrieval, RetrievalSettings
 from optics.retrieval.undetermined import agreement, defocus_phase, pupil_weight, wrapped
 from optics.types import PhaseMask, Psf
-from worlds.reference_files import DATA
+from worlds import DATA
 
 SCALE = 0.5
 NA, WAVELENGTH_UM, INDEX_STEP = 0.3, SCALE * 0.561, 0.4595

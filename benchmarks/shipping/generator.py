@@ -1,6 +1,6 @@
 """The generator that comes with Colocus: copied from a fit of `scene_world`'s experiment, with where it is from.
 
-    python benchmarks/ship_generator.py [--kind 3d] [--name demo]
+    python benchmarks/shipping/generator.py [--kind 3d] [--name demo]
 
 The movie is our own simulation (MIT, as all of Colocus): `scene_world.movie`, which the other scripts use too. Where no
 fit of it lies under runs/scene_generators yet, it is made first.
@@ -10,9 +10,11 @@ import argparse
 import dataclasses
 import json
 import shutil
+import sys
+from pathlib import Path
 
-from record import write_result
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/, where measure and worlds are
+from measure.record import write_result
 from optics.whole_file import write_text
 from training.generator.files import SHIPPED
 from worlds.scene_learned import MOVIE_SEED, Learning, add_learning, generator_path, learned_scenes, learning_of
@@ -37,7 +39,8 @@ def main() -> None:
     facts["config"]["title"] = f"{arguments.name}: a simulated cell, Tetrapod mask"
     write_text(place / "generator.json", json.dumps(facts, indent=1) + "\n")
     numbers = {
-        "movie": f"simulated: benchmarks/scene_world.py, movie({MOVIE_SEED}, make_world({arguments.kind!r}), frames)",
+        "movie": "simulated: benchmarks/worlds/scene_world.py, "
+        f"movie({MOVIE_SEED}, make_world({arguments.kind!r}), frames)",
         "licence": "MIT, as Colocus",
         "learning": dataclasses.asdict(learning),
         "metrics": {k: told[k] for k in ("chi2_per_pixel", "emitters_per_crop", "noise", "psf", "seconds", "warnings")},
