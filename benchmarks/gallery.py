@@ -23,9 +23,11 @@ import numpy as np
 
 from experiments import cli
 from localization import Localizations, read
-from measure.record import write_result
+from measure.record import Rows, write_result
 from pages.gallery_plates import PLATES, Plate
 from worlds import DATA, ROOT
+
+PLACE = 320  # of its rows in benchmarks/README.md
 
 OUT = ROOT / "runs" / "gallery"
 FIGURES = ROOT / "docs" / "figures"
@@ -36,8 +38,8 @@ Every recording at hand, localized, drawn and looked at. The commands beside eac
 project's folder, with `COLOCUS_DATA` the folder of the data sets and `G=runs/gallery`. Pictures are shown where the
 licence of the data allows it. All by `python benchmarks/gallery.py --write`; scores against truth are in
 [truth_sets.md](truth_sets.md). Gains and offsets that are typed come from a set's own description, or from the noise
-of its frames (`noise_line` in `benchmarks/worlds/truth_data.py`), which is good to 10 to 30 %: photons and sigmas share that
-error.
+of its frames (`noise_line` in `benchmarks/worlds/truth_data.py`), which is good to 10 to 30 %: photons and sigmas share
+that error.
 """
 
 TAIL = """\
@@ -154,6 +156,15 @@ def broken(command: str) -> str:
             lines.append("   ")
         lines[-1] += (" " if lines[-1] else "") + part
     return " \\\n".join(lines)
+
+
+def rows(numbers: dict) -> Rows:
+    count = sum(recording["localizations"] for recording in numbers.values())
+    yield (
+        f"{len(numbers)} recordings localized and drawn (docs/gallery.md shows each)",
+        "reported",
+        f"{count} localizations",
+    )
 
 
 def main() -> None:

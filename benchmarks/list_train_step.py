@@ -17,8 +17,10 @@ import optax
 
 import nets
 from measure.peer import Peer, in_turn, stopwatch
-from measure.record import write_result
+from measure.record import Rows, write_result
 from nets import ListNetConfig
+
+PLACE = 110  # of its rows in benchmarks/README.md
 
 HALF = ListNetConfig()
 VARIANTS = {
@@ -50,6 +52,17 @@ def our_clocks(config: ListNetConfig, x: jax.Array) -> dict:
         "forward": stopwatch(lambda: jax.block_until_ready(forward(params, x))),
         "step": stopwatch(lambda: jax.block_until_ready(whole(params, state, x))),
     }
+
+
+def rows(numbers: dict) -> Rows:
+    for name, value in numbers.items():
+        if isinstance(value, dict) and "times_faster_than_torch_nchw" in value:
+            yield (
+                f"training step of the list decoder, batch 8, {name} ({1e3 * value['times']['step']['median_s']:.0f} "
+                "ms), against PyTorch (its default layout; channels last)",
+                ">= 1x",
+                f"{value['times_faster_than_torch_nchw']:.2f}x; {value['times_faster_than_torch_channels_last']:.2f}x",
+            )
 
 
 def main() -> None:

@@ -18,11 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from measure.record import write_result
+from measure.record import Rows, write_result
 from optics.bounds.fisher import crlb_std
 from optics.fits.fit import fit_emitters
 from optics.psf_table import tabulate_psf
 from worlds.mle_cases import CASES, expected_stamps, random_stamps
+
+PLACE = 130  # of its rows in benchmarks/README.md
 
 LEVELS = {  # photons, background per pixel
     "astigmatism": ((2000.0, 10.0), (10000.0, 20.0)),
@@ -100,6 +102,19 @@ def one_level(psf, table, depths, n, photons, background, rng):
         "offset_uniformity_p": [float(stats.kstest(within[:, axis], "uniform").pvalue) for axis in range(2)],
         "points": points,
     }
+
+
+def rows(numbers: dict) -> Rows:
+    low, high = numbers["limits"]["pooled"]
+    for name, psf in numbers["psfs"].items():
+        for level in psf["levels"]:
+            pooled = level["pooled"]
+            yield (
+                f"fits of single emitters, {name}, {level['photons']:g} photons on {level['background']:g}: RMSE over "
+                f"the bound x / y / z, worst point ({level['depths_unimodal']} of {level['depths']} depths unimodal)",
+                f"{low}-{high}, each {numbers['limits']['each'][0]}-{numbers['limits']['each'][1]}",
+                f"{pooled['x']:.3f} / {pooled['y']:.3f} / {pooled['z']:.3f}, {level['worst_points'][1]:.3f}",
+            )
 
 
 def main() -> None:

@@ -24,7 +24,9 @@ from experiments.reading.localize import LocalizeConfig, localize
 from experiments.reading.readers import load_reader
 from experiments.reading.volume_reader import PUBLISHED
 from localization import Localizations, estimate_gain_offset, make_localizations, select
-from measure.record import write_result
+from measure.record import Rows, write_result
+
+PLACE = 120  # of its rows in benchmarks/README.md
 
 PIXEL_UM = 0.11
 HALF_FRAME_UM = 121 * PIXEL_UM / 2  # the recorded simulations count from the centre of their 121 px frames
@@ -165,6 +167,16 @@ def photometry(data: Path) -> dict[str, Any]:
         result["subtracted map"] = {"mean_adu": minimum.mean(), "least": minimum.min(), "most": minimum.max()}
         result["offset of the subtracted movie, from the raw one"] = result["raw"]["offset_adu"] - minimum.mean()
     return result
+
+
+def rows(numbers: dict) -> Rows:
+    for name in ("demo2", "demo3", "demo5"):
+        ours, stored = numbers["simulated"][name]["ours, 55 nm put on"], numbers["simulated"][name]["stored"]
+        yield (
+            f"published weights on ds3d-sim-reference {name}: Jaccard, ours and stored",
+            "equal",
+            (f"{ours['jaccard']:.4f}; {stored['jaccard']:.4f}"),
+        )
 
 
 def main() -> int:

@@ -12,20 +12,22 @@ generator closes is (c - a) / (d - a) in average precision, means over cells and
 
 import argparse
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from measure.record import RESULTS, commit, write_result
-from worlds.scene_decoder import Key, judge, make_parts, train
+from measure.record import Rows, commit, write_result
+from worlds.scene_decoder import judge, make_parts, train
 from worlds.scene_gather import gather
 from worlds.scene_learned import RUNS, Learning, add_learning, learning_of
-from worlds.scene_sources import ARMS, run_config, source, tune
-from worlds.scene_world import CELLS, KINDS, make_world
+from worlds.scene_rows import is_there, prepared, result_folder, write_row
+from worlds.scene_sources import ARMS, run_config, source
+from worlds.scene_world import CELLS, KINDS
+
+PLACE = 250  # of its rows in benchmarks/README.md
+RECORDS = ("scene_arms", "scene_ablations")
 
 ABLATIONS = {
     "no haze": {"haze": False},
@@ -37,6 +39,36 @@ ABLATIONS = {
     "divergences x 0.1": {"kl": 0.1},
     "divergences x 10": {"kl": 10.0},
 }
+
+
+def rows(numbers: dict) -> Rows:
+    for kind, own in numbers["kinds"].items():
+        hard = {arm: row["average_precision"]["hard"] for arm, row in own["arms"].items()}
+        if set(hard) <= {"generated", *ABLATIONS}:
+            whole = hard.pop("generated")
+            yield (
+                f"decoder on generated scenes, {kind.upper()}, hard cells: average precision; with a part left out",
+                "reported",
+                f"{whole:.3f}; " + ", ".join(f"{label} {value:.3f}" for label, value in hard.items()),
+            )
+        if not own["gap"] or not own["gap"]["hard"].get("seeds"):
+            continue
+        hard, easy = own["gap"]["hard"], own["gap"]["easy"]
+        seeds = f"{len(hard['seeds'])} seed{'s' if len(hard['seeds']) > 1 else ''}"
+        if hard["closed"] is not None:
+            low, high = hard["closed_interval"] or (float("nan"), float("nan"))
+            yield (
+                f"decoder on generated scenes, {kind.upper()}, hard cells: share of the gap in average precision from "
+                f"naive simulation to the experiment itself ({hard['oracle_less_naive'][0]:.3f}), {seeds}",
+                ">= 60 %",
+                f"{100 * hard['closed']:.0f} % ({100 * low:.0f} to {100 * high:.0f})",
+            )
+        gain = easy["generated_less_naive"]
+        yield (
+            f"the same less naive simulation, {kind.upper()}, easy cells",
+            ">= -0.01",
+            f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})",
+        )
 
 
 def main() -> None:
@@ -81,17 +113,6 @@ def wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Learning, 
             yield arm, arm, plain, seed
 
 
-_worlds: dict[str, tuple] = {}
-
-
-def prepared(name: str, movie_frames: int) -> tuple:
-    """The world, its key for caches, and what a simulation of it is tuned to: once in a process."""
-    if name not in _worlds:
-        world = make_world(name)
-        _worlds[name] = (world, Key(world), tune(world, movie_frames))
-    return _worlds[name]
-
-
 def row_path(out: Path, name: str, label: str, seed: int) -> Path:
     return out / f"{name}-{label.replace(' ', '_')}-seed{seed}.json"
 
@@ -129,32 +150,6 @@ def one_row(arguments: argparse.Namespace, name: str, label: str, arm: str, lear
     hard = np.mean([c["average_precision"][0] for c in cells if c["hard"]])
     easy = np.mean([c["average_precision"][0] for c in cells if not c["hard"]])
     print(f"{path.name}: average precision {hard:.3f} hard, {easy:.3f} easy, {row['seconds']:.0f} s", flush=True)
-
-
-def is_there(path: Path, asked: dict) -> bool:
-    """Whether a row is finished; refuses one of other settings (`SystemExit`)."""
-    if not path.exists():
-        return False
-    row = json.loads(path.read_text())
-    if other := [name for name, value in asked.items() if row[name] != value]:
-        raise SystemExit(
-            f"{path} was made with {other[0]} = {row[other[0]]}, not {asked[other[0]]}; give another --out"
-        )
-    print(f"{path.name}: there")
-    return True
-
-
-def result_folder(out: Path) -> Path:
-    """The claims' own folder for rows in the usual place, else beside the rows: small runs claim nothing."""
-    return RESULTS if out.parent == RUNS else out
-
-
-def write_row(path: Path, row: dict) -> None:
-    """The whole row or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".json.part")
-    partial.write_text(json.dumps(row) + "\n")
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

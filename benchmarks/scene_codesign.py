@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scene_arms import is_there, prepared, result_folder, write_row
 
-from measure.record import commit, write_result
+from measure.record import Rows, commit, write_result
 from optics.masks import params as mask_params
 from optics.pytree import replace
 from training.config import LearnConfig, RunConfig
@@ -28,8 +27,11 @@ from training.instrument import build_family
 from worlds.scene_decoder import Key, judge, make_parts, train
 from worlds.scene_gather import curves, mean_area
 from worlds.scene_learned import RUNS, add_learning, learned_scenes, learning_of
+from worlds.scene_rows import is_there, prepared, result_folder, write_row
 from worlds.scene_sources import generated, oracle, run_config, simulated
 from worlds.scene_world import CELLS, with_mask
+
+PLACE = 300  # of its rows in benchmarks/README.md
 
 ARMS = ("plain", "tuned", "learned", "oracle", "fixed")
 KIND, RESAMPLES = "3d", 300
@@ -140,6 +142,17 @@ def difference(ones: list[dict], others: list[dict], cells) -> list[float]:
     ]
     low, high = np.quantile(draws, [0.025, 0.975])
     return [round(float(v), 4) for v in (once(every, None), low, high)]
+
+
+def rows(numbers: dict) -> Rows:
+    for d in numbers["differences"]:
+        if d["less"] in ("plain", "tuned"):
+            low, high = d["average_precision"][1:]
+            yield (
+                f"mask and decoder learned on learned scenes less {d['less']} ones, {d['half']} cells",
+                "> 0",
+                f"{d['average_precision'][0]:+.3f} ({low:+.3f} to {high:+.3f})",
+            )
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scene_arms import write_row
 from scipy.spatial import cKDTree
 
 import localization
@@ -31,7 +30,7 @@ from experiments.compare.on_scenes import scenes_experiment
 from experiments.generator.fit import fit, load_generator
 from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
-from measure.record import write_result
+from measure.record import Rows, write_result
 from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
 from training.config import RunConfig
 from training.generator.files import load_facts, load_fitted
@@ -39,61 +38,13 @@ from training.generator.model import photon_variance, smooth
 from training.instrument import run_psf
 from training.loop import fit as train
 from worlds import DATA, ROOT
+from worlds.recordings import RECORDINGS, RUNS, Recording, Rectangle
+from worlds.scene_rows import write_row
 
-RUNS = ROOT / "runs" / "scene_recordings"
+PLACE = 310  # of its rows in benchmarks/README.md
+
 RATES, TARGET, LEAST_SCORE, LEVEL_PX, RESAMPLES = (0.001, 0.003, 0.01, 0.03), 0.01, 0.05, 6.0, 1000
 DEFAULT_SCORE, NEAR_UM = 0.5, 0.15  # a list decoder's threshold where none is asked for
-Rectangle = tuple[slice, slice]
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """One recording: `movie` in the data folder, its optics, and where it has no emitters (rows, columns)."""
-
-    movie: str
-    psf: str
-    settings: tuple[str, ...]
-    preset: str = "generator"
-    camera: str | None = None
-    empty: tuple[Rectangle, ...] = ()
-    truth: str | None = None
-    frc_pixel_um: float | None = None
-
-
-RECORDINGS = {
-    "tetrapod": Recording(
-        "autods3d-tetrapod/frames_00000-00032_00050-00076.tif",
-        "runs/gallery/tp-beads/psf.npz",
-        ("z_min_um=0", "z_max_um=4", "slots=40", "crops=100", "fit.steps=800"),
-        camera="runs/gallery/tp-camera/camera.toml",
-        empty=(np.s_[195:240, 95:165], np.s_[130:165, 240:280]),
-        frc_pixel_um=0.04,
-    ),
-    "lamin": Recording(
-        "autods3d-laminb1-dh/frames_00000-00062.tif",
-        "runs/gallery/dh-beads/psf.npz",
-        ("z_min_um=0", "z_max_um=1.7", "slots=64", "crop_px=80", "crops=100", "fit.steps=800"),
-        camera="runs/gallery/dh-camera/camera.toml",
-        empty=(np.s_[30:150, 0:25], np.s_[20:150, 135:159]),
-        frc_pixel_um=0.03,
-    ),
-    "telomeres": Recording(
-        "ds3d-learned-telomeres/telomeres1.tif",
-        "ds3d-learned",
-        # telomeres are larger than the PSF: what is left of them is not to be taken for haze, nor for more emitters
-        ("z_min_um=2", "z_max_um=6", "slots=40", "crop_px=80", "photometry=frames", "fit.steps=1000")
-        + ("haze_px=5", "cell_px=12", "fit.second_look=false"),
-        empty=(np.s_[0:250, 0:18], np.s_[0:80, 140:197]),
-    ),
-    "tubulin": Recording(
-        "deepstorm-sim-tubulin/frames_001-240.tif",
-        "tubulin-2d",
-        ("slots=120", "crop_px=40", "crops=100", "fit.steps=600"),
-        preset="generator-2d",
-        truth="deepstorm-sim-tubulin/positions_001-240.csv.gz",
-        frc_pixel_um=0.01,
-    ),
-}  # fmt: skip
 ARMS = ("naive", "generated")
 
 
@@ -305,6 +256,28 @@ def show(name: str, row: dict) -> None:
         told = {k: v for k, v in own.items() if k != "per_frame"}
         print(name, arm, json.dumps(told), flush=True)
     print(name, "generated over naive", row.get("generated_over_naive"), flush=True)
+
+
+def rows(numbers: dict) -> Rows:
+    for name, row in numbers.items():
+        if row.get("generated_over_naive"):
+            ratio, low, high = row["generated_over_naive"]
+            near = [
+                100 * at["share_within_150_nm"]
+                for arm in ("generated", "naive")
+                for at in row["arms"][arm]["at_rates"]
+                if at["false_per_um2"] == 0.01
+            ]
+            yield (
+                f"{name}: detections at 0.01 false ones per um2, decoder on its scenes over one on plain simulation; "
+                "share of them within 150 nm of another, both",
+                "reported",
+                f"{ratio:.2f} ({low:.2f} to {high:.2f}); {near[0]:.0f} %, {near[1]:.0f} %",
+            )
+        scores = {arm: own["truth"]["average_precision"][0] for arm, own in row["arms"].items() if own.get("truth")}
+        if scores:
+            told = "; ".join(f"{arm} {value:.3f}" for arm, value in scores.items())
+            yield f"{name}: average precision within 100 nm", "reported", told
 
 
 def main() -> None:

@@ -19,10 +19,12 @@ import numpy as np
 
 from localization import Localizations, diffusion, find_tracks, select
 from localization.types import COLUMNS
-from measure.record import write_result
+from measure.record import Rows, write_result
 from optics import crlb_std_um
 from training.instrument import build_psf
 from worlds.live_cell import STATES, LiveCellConfig, simulate
+
+PLACE = 220  # of its rows in benchmarks/README.md
 
 COUNTS = (20, 80, 320)
 MAX_STEP_UM, GAP_FRAMES = 0.35, 3
@@ -91,6 +93,18 @@ def case(config: LiveCellConfig, bounds: np.ndarray) -> dict:
         "d_with_true_tracks_um2_s": {"pooled": oracle.pooled_um2_s, "low": oracle.low_um2_s, "high": oracle.high_um2_s},
         "noise_found_nm": [round(float(1e3 * n), 1) for n in measured.noise_um],
     }
+
+
+def rows(numbers: dict) -> Rows:
+    for case in numbers["cases"]:
+        d = case["d_um2_s"]
+        yield (
+            f"tracks of {case['particles']} particles ({case['per_um2_and_frame']:.2f} per um2 and frame): links, "
+            f"purity, D (true {case['d_true_um2_s']})",
+            "reported",
+            f"{case['links_right_share']:.3f}, {case['track_purity']:.3f}, "
+            f"{d['pooled']:.3f} ({d['low']:.3f}-{d['high']:.3f})",
+        )
 
 
 def main() -> None:

@@ -16,9 +16,24 @@ import numpy as np
 
 import nets
 from measure.peer import Peer, in_turn, stopwatch
-from measure.record import write_result
+from measure.record import Rows, write_result
 from nets.volumetric import LocalizationNet
 from worlds import DATA
+
+PLACE = 100  # of its rows in benchmarks/README.md
+
+
+def rows(numbers: dict) -> Rows:
+    if "times_faster_than_torch_nchw" not in numbers:
+        yield "volumetric net, published weights, one 121 x 121 frame, against PyTorch", ">= 2x", "no peer"
+        return
+    yield (
+        f"volumetric net, published weights, one 121 x 121 frame ({numbers['times']['ours']['median_s']:.2f} s), "
+        "against PyTorch (its default layout; channels last)",
+        ">= 2x",
+        f"{numbers['times_faster_than_torch_nchw']:.2f}x; {numbers['times_faster_than_torch_channels_last']:.2f}x",
+    )
+    yield "its output against PyTorch's, of full scale", "<= 1e-3", f"{numbers['largest_difference_of_full_scale']:.0e}"
 
 
 def main() -> None:

@@ -7,11 +7,16 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parents[1]
 RESULTS = FOLDER / "results"
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+WIDTH = 120  # characters in a line of a record
+Rows = Iterator[tuple[str, str, str]]  # claim, target, measured: lines of benchmarks/README.md, written by a script
 
 
 def write_result(name: str, numbers: dict, *, versions: dict | None = None, folder: Path = RESULTS) -> Path:
@@ -33,12 +38,28 @@ def write_result(name: str, numbers: dict, *, versions: dict | None = None, fold
         },
         "hardware": hardware(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    from optics.whole_file import whole_file  # here, as jax in `hardware`
+
     path = folder / f"{name}.json"
-    partial = path.with_suffix(".json.part")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
+    with whole_file(path) as part:
+        part.write_text(written(record) + "\n")
     return path
+
+
+def written(value: Any, indent: int = 0) -> str:
+    """JSON that is read and compared by people: on one line what fits there, else a line for each part."""
+    short = json.dumps(value)
+    if not isinstance(value, (dict, list, tuple)) or indent + len(short) <= WIDTH:
+        return short
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    if isinstance(value, dict):
+        parts = [f"{json.dumps({name: 0})[1:-4]}: {written(part, indent + 1)}," for name, part in value.items()]
+    elif all(isinstance(part, (int, float)) for part in value):
+        parts = [line for line in textwrap.wrap(short[1:-1] + ",", WIDTH - indent, break_on_hyphens=False)]
+    else:
+        parts = [f"{written(part, indent + 1)}," for part in value]
+    margin = "\n" + " " * indent
+    return opening + "".join(f"{margin} {part}" for part in parts)[:-1] + margin + closing
 
 
 def command() -> str:

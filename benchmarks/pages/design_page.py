@@ -1,8 +1,6 @@
 """The tables of docs/mask_design.md, from results/*.json and the records of the shipped designs.
 
-    python benchmarks/design_page.py
-
-The benchmarks of mask design call it when they are done.
+The benchmarks of mask design write it when they are done.
 """
 
 import json
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from measure.record import RESULTS
+from pages import between, recorded
 from worlds import ROOT
 
 PAGE = ROOT / "docs" / "mask_design.md"
@@ -79,26 +77,16 @@ def shipped(records: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def write_page() -> None:
+def text() -> str:
     """Put every table whose numbers are there between its markers."""
-    text = PAGE.read_text()
-    for name, table in (("tetrapod", tetrapod), ("published", published)):
-        path = RESULTS / f"{'tetrapod_design' if name == 'tetrapod' else 'published_masks'}.json"
-        if path.exists():
-            text = _between(text, name, table(json.loads(path.read_text())["numbers"]))
+    page = PAGE.read_text()
+    for name, table, result in (("tetrapod", tetrapod, "tetrapod_design"), ("published", published, "published_masks")):
+        numbers = recorded(result)
+        if numbers is not None:
+            page = _put(page, name, table(numbers))
     records = {path.stem: json.loads(path.read_text())["numbers"] for path in sorted(DESIGNS.glob("*.json"))}
-    if records:
-        text = _between(text, "shipped", shipped(records))
-    partial = PAGE.with_suffix(".md.part")
-    partial.write_text(text)
-    partial.replace(PAGE)
+    return _put(page, "shipped", shipped(records)) if records else page
 
 
-def _between(text: str, name: str, lines: list[str]) -> str:
-    before, rest = text.split(f"<!-- {name} -->")
-    _, after = rest.split(f"<!-- /{name} -->")
-    return before + "\n".join([f"<!-- {name} -->", "", *lines, "", f"<!-- /{name} -->"]) + after
-
-
-if __name__ == "__main__":
-    write_page()
+def _put(page: str, name: str, lines: list[str]) -> str:
+    return between(page, f"<!-- {name} -->", f"<!-- /{name} -->", "\n".join(lines))

@@ -1,33 +1,24 @@
 """docs/generator.md's tables and figures from the numbers of the scene benchmarks.
 
-    python benchmarks/generator_page.py
-
 Reads results/scene_*.json; what has not been measured is said to be so. Panels are drawn of the generator that comes
 with Colocus and of recordings whose licence allows it.
 """
 
-import json
-
 import matplotlib
 import numpy as np
-from scene_recordings import RUNS
 
 from experiments.generator.report import draw_panels
 from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
-from measure.record import RESULTS
+from pages import between, recorded
 from training.generator.files import generator_folder, load_facts, read_arrays
 from worlds import ROOT
+from worlds.recordings import RUNS
 
 PAGE, FIGURES = ROOT / "docs" / "generator.md", ROOT / "docs" / "figures"
 LICENSED = ("telomeres", "tubulin")  # MIT
 ARMS = {"naive": "naive simulation", "tuned": "tuned by hand", "generated": "generated", "oracle": "the experiment"}
 COLOURS = {"naive": FIXED_COLOURS[0], "tuned": FIXED_COLOURS[1], "generated": LEARNED_COLOURS[0], "oracle": "#000000"}
 NOT_YET = "Not measured yet."
-
-
-def numbers(name: str) -> dict | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text())["numbers"] if path.exists() else None
 
 
 def lines(head: str, rows: list[str]) -> str:
@@ -43,7 +34,7 @@ def span(values: list[float] | None, digits: int = 3) -> str:
 
 
 def arms() -> str:
-    found = numbers("scene_arms")
+    found = recorded("scene_arms")
     if found is None:
         return NOT_YET
     rows = []
@@ -61,7 +52,7 @@ def arms() -> str:
 
 
 def ablations() -> str:
-    found = numbers("scene_ablations")
+    found = recorded("scene_ablations")
     if found is None:
         return NOT_YET
     rows = [
@@ -74,7 +65,7 @@ def ablations() -> str:
 
 
 def realism() -> str:
-    found = numbers("scene_realism")
+    found = recorded("scene_realism")
     if found is None:
         return NOT_YET
     rows = []
@@ -89,7 +80,7 @@ def realism() -> str:
 
 
 def labels() -> str:
-    found = numbers("scene_labels")
+    found = recorded("scene_labels")
     if found is None:
         return NOT_YET
     rows = []
@@ -114,7 +105,7 @@ def labels() -> str:
 
 
 def codesign() -> str:
-    found = numbers("scene_codesign")
+    found = recorded("scene_codesign")
     if found is None:
         return NOT_YET
     rows = [
@@ -129,10 +120,10 @@ def codesign() -> str:
 
 
 def speed() -> str:
-    found = numbers("scene_speed")
+    found = recorded("scene_speed")
     if found is None:
         return NOT_YET
-    fit, draw, start = found["fit"], found["draw"], numbers("scene_start")
+    fit, draw, start = found["fit"], found["draw"], recorded("scene_start")
     smallest = ""
     if start is not None:
         cold, warm = (start[name]["seconds"] for name in ("nothing_compiled", "compiled_before"))
@@ -149,7 +140,7 @@ def speed() -> str:
 
 
 def recordings() -> str:
-    found = numbers("scene_recordings")
+    found = recorded("scene_recordings")
     if found is None:
         return NOT_YET
     rows = []
@@ -177,7 +168,7 @@ def told_of(own: dict | None) -> str:
 
 def draw_arms() -> None:
     """Average precision of each arm in each cell, light along x, one panel for each strength of the background."""
-    found = numbers("scene_arms")
+    found = recorded("scene_arms")
     if found is None:
         return
     kinds = found["kinds"]
@@ -216,21 +207,16 @@ def draw_examples() -> None:
             draw_panels(read_arrays(folder / "examples.npz"), pixel_um, FIGURES / f"generator_{name}.png")
 
 
-def main() -> None:
-    text = PAGE.read_text()
-    parts = {f.__name__: f() for f in (arms, ablations, realism, labels, codesign, speed, recordings)}
-    for name, table in parts.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise SystemExit(f"{PAGE.name} has no place for {name}: {begin} ... {end}")
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
-    PAGE.write_text(text)
+def text() -> str:
+    """Put every table between its markers."""
+    page = PAGE.read_text()
+    for table in (arms, ablations, realism, labels, codesign, speed, recordings):
+        page = between(page, f"<!-- {table.__name__}: begin -->", f"<!-- {table.__name__}: end -->", table())
+    return page
+
+
+def draw() -> None:
+    """Draw the figures anew."""
     with matplotlib.rc_context(STYLE):
         draw_arms()
         draw_examples()
-    print(PAGE.relative_to(ROOT))
-
-
-if __name__ == "__main__":
-    main()

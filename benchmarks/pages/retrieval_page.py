@@ -10,10 +10,12 @@ import numpy as np
 
 from experiments.report.plot_style import STYLE, new_figure, save_png
 from optics.masks.sampling import mask_grid
+from pages import between, recorded
 from worlds import ROOT
 from worlds.bead_stacks import SOURCES
 
 PAGE = ROOT / "docs" / "retrieval.md"
+SCRATCH = ROOT / "runs" / "phase_retrieval"
 FIGURE = ROOT / "docs" / "figures" / "retrieval.png"
 BEGIN, END = "<!-- stacks: begin -->", "<!-- stacks: end -->"
 SHOWN = {
@@ -63,17 +65,19 @@ def _shares(row: dict[str, Any]) -> str:
     )
 
 
-def write_page(numbers: dict[str, Any]) -> None:
-    """Put the table between the markers of docs/retrieval.md."""
-    text = PAGE.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    partial = PAGE.with_suffix(".md.part")
-    partial.write_text(f"{before}{BEGIN}\n\n{table(numbers)}\n\n{END}{after}")
-    partial.replace(PAGE)
+def text() -> str:
+    """Put the table between the markers of the page."""
+    return between(PAGE.read_text(), BEGIN, END, table(recorded("phase_retrieval") or {}))
 
 
-def draw(arrays: dict[str, Any]) -> None:
+def draw() -> None:
+    """Draw the figure of the stacks that the benchmark keeps the arrays of, where all of them are there."""
+    kept = {name: SCRATCH / f"{name}.npz" for name in SHOWN}
+    if all(path.exists() for path in kept.values()):
+        draw_stacks({name: np.load(path) for name, path in kept.items()})
+
+
+def draw_stacks(arrays: dict[str, Any]) -> None:
     """Measured and modelled slices through focus, the residual, and phase and amplitude of the pupil."""
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = new_figure(11.0, 3.7 * len(arrays))

@@ -1,7 +1,12 @@
 """docs/truth_sets.md from benchmarks/results/truth_sets.json: a table a set and gate."""
 
-from pathlib import Path
+import json
 from typing import Any
+
+from measure.record import RESULTS
+from worlds import ROOT
+
+PAGE = ROOT / "docs" / "truth_sets.md"
 
 HEAD = """# Sets with exact truth
 
@@ -17,16 +22,14 @@ Made by `{command}` on {date} ({commit}); numbers in `benchmarks/results/truth_s
 NOTHING = "–"
 
 
-def write(record: dict[str, Any], path: Path) -> None:
-    """Write the page of a result."""
+def text() -> str:
+    """Write out the page of the last result."""
+    record = json.loads((RESULTS / "truth_sets.json").read_text())
     parts = [HEAD.format(**record)]
     for case in record["numbers"]["cases"].values():
         for name in dict.fromkeys(row["set"] for row in case["rows"]):
             parts.append(_section(name, [row for row in case["rows"] if row["set"] == name]))
-    partial = path.with_suffix(".md.part")
-    partial.write_text("\n".join(parts))
-    partial.replace(path)
-    print(path)
+    return "\n".join(parts)
 
 
 def _section(name: str, rows: list[dict[str, Any]]) -> str:

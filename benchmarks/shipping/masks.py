@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/, where measure and worlds are
+import pages
 from experiments.instrument.design import DesignConfig, design
 from experiments.instrument.design_output import summary, table
 from measure.record import write_result
 from optics.masks import files as mask_io
-from pages.design_page import write_page
+from pages import design_page
 from training import MaskConfig, MicroscopeConfig, PsfConfig, to_dict
 from worlds import ROOT
 
@@ -68,7 +69,7 @@ def main() -> None:
             for long in ("z_um", "bounds_nm"):
                 del mask[long]
         write_result(name, record, folder=FOLDER)
-        write_page()
+        pages.write(design_page)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,12 @@
 """One case of the benchmark's claim: gain within 5 % and offset within 2 counts from a movie of blinking emitters."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from measure.record import FOLDER
+from pages.readme_page import load
 
 
-def test_a_blinking_movie_tells_gain_and_offset(monkeypatch):
+def test_a_blinking_movie_tells_gain_and_offset():
     """Rendered by the optics, 120 frames of 80 x 80 px: 1.2 counts per electron, offset 100, read noise 1.2 e."""
-    spec = importlib.util.spec_from_file_location("camera_benchmark", BENCHMARKS / "camera.py")
-    assert spec is not None and spec.loader is not None
-    camera = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "camera_benchmark", camera)
-    spec.loader.exec_module(camera)
+    camera = load(FOLDER / "camera.py")
     light = camera.blinking_light(0, frames=120, side=80)
     errors = camera.movie_errors(0, light, camera.Truth(1.2, 100.0, 1.2))
     assert abs(errors["gain_error_share"]) < camera.GAIN_SHARE
