@@ -8,6 +8,7 @@ the aperture). Writes docs/figures/accuracy.png. Part 2: the default samples ove
 depths, against a much finer quadrature. The reference comes from COLOCUS_DATA (default ../shared/data).
 """
 
+import argparse
 import itertools
 import time
 
@@ -159,6 +160,7 @@ def rows(numbers: dict) -> Rows:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     curves = {name: {rule: curve(name, rule) for rule in SAMPLES} for name in FILES}
     defaults = {}
     for name in FILES:

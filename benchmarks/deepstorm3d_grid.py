@@ -7,6 +7,8 @@ camera's. Imitated, both give its images; without them the images differ. The st
 COLOCUS_DATA (default ../shared/data).
 """
 
+import argparse
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,6 +100,7 @@ def rows(numbers: dict) -> Rows:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     numbers = {f"demo{demo}": compare(demo) for demo in DEMOS}
     for key, value in numbers.items():
         print(f"{key}: {value}")

@@ -5,6 +5,7 @@
 In float64, but for the times, which are those of float32. About two minutes.
 """
 
+import argparse
 from functools import partial
 
 import jax
@@ -215,6 +216,7 @@ def rows(numbers: dict) -> Rows:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     numbers = {"dipoles": dipoles(), "fisher_matrix_against_differences": matrices(), "neighbours": neighbours()}
     for name, part in numbers.items():
         print(name, part)

@@ -11,9 +11,9 @@ interrupted run goes on. Writes results/published_masks.json, the table of docs/
 docs/figures/published_masks.png with the pictures of those files whose licence allows it (MIT).
 """
 
+import argparse
 import dataclasses
 import json
-import sys
 import time
 
 import jax
@@ -37,6 +37,7 @@ from optics import (
 from optics.design.search import at_full_sampling
 from optics.masks import files as mask_io
 from optics.masks.params import ZernikePhase
+from optics.whole_file import write_text
 from pages import design_page
 from worlds import DATA, ROOT
 
@@ -277,17 +278,15 @@ def rows(numbers: dict) -> Rows:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *FILES], metavar="NAME", help=", ".join(FILES))
+    arguments = parser.parse_args()
     if not (DATA / "ds3d-masks").is_dir():
         raise SystemExit(f"no mask files at {DATA}; set COLOCUS_DATA")
-    PARTS.mkdir(parents=True, exist_ok=True)
-    asked = sys.argv[1:] or list(FILES)
-    for name in asked:
+    for name in arguments.names or FILES:
         if kept(name, FILES[name]) is None:
             record = measure(name, FILES[name])
-            part = PARTS / f"{name.replace(' ', '_')}.json"
-            partial = part.with_suffix(".part")
-            partial.write_text(json.dumps(record))
-            partial.replace(part)
+            write_text(PARTS / f"{name.replace(' ', '_')}.json", json.dumps(record))
         record = kept(name, FILES[name])
         assert record is not None
         print(f"{name}: published {record['published']}", flush=True)

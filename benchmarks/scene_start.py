@@ -7,6 +7,7 @@ a process of its own as a user starts it: first with nothing compiled, then twic
 JAX_COMPILATION_CACHE_DIR. Seconds on the clock and of processor; of the second and third, the median.
 """
 
+import argparse
 import os
 import resource
 import subprocess
@@ -70,6 +71,7 @@ def rows(numbers: dict) -> Rows:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_movie(folder / "frames.tif")

@@ -11,6 +11,7 @@ it, the published Tetrapod mask scaled to this range; each at its best focus. L-
 Writes results/tetrapod_design.json, docs/figures/tetrapod_design.png and the table of docs/mask_design.md.
 """
 
+import argparse
 import time
 
 import jax
@@ -323,6 +324,7 @@ def rows(numbers: dict) -> Rows:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     psf = optics()
     target = make_target(RANGE_UM, photons=PHOTONS, background=BACKGROUND, n_depths=11)
     found, events = search(psf, target, "auto")

@@ -10,6 +10,7 @@ that stops some of their steps lowers it by a few per cent, in the true tracks a
 each other.
 """
 
+import argparse
 import time
 from dataclasses import replace
 
@@ -108,6 +109,7 @@ def rows(numbers: dict) -> Rows:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     base = LiveCellConfig(frames=300)
     bounds = bounds_um(base)
     cases = []

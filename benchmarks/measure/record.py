@@ -38,11 +38,10 @@ def write_result(name: str, numbers: dict, *, versions: dict | None = None, fold
         },
         "hardware": hardware(),
     }
-    from optics.whole_file import whole_file  # here, as jax in `hardware`
+    from optics.whole_file import write_text  # here, as jax in `hardware`
 
     path = folder / f"{name}.json"
-    with whole_file(path) as part:
-        part.write_text(written(record) + "\n")
+    write_text(path, written(record) + "\n")
     return path
 
 

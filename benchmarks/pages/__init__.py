@@ -26,9 +26,8 @@ def between(text: str, begin: str, end: str, inside: str) -> str:
 
 def write(page: ModuleType) -> None:
     """Write the file of one page, whole or not at all."""
-    from optics.whole_file import whole_file  # here, so that a script may set JAX's environment after importing this
+    from optics.whole_file import write_text  # here, so that a script may set JAX's environment after importing this
 
     path: Path = page.PAGE
-    with whole_file(path) as part:
-        part.write_text(page.text())
+    write_text(path, page.text())
     print(path)

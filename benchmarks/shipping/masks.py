@@ -8,6 +8,7 @@ Each is what `colocus design` finds with the settings below, with the record of 
 the library, versions. The microscope and the light are those of the preset `designed`, which compares them in use.
 """
 
+import argparse
 import dataclasses
 import sys
 from pathlib import Path
@@ -50,9 +51,12 @@ DESIGNS = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *DESIGNS], metavar="NAME", help=", ".join(DESIGNS))
+    arguments = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     missing = [name for name in DESIGNS if not (FOLDER / f"{name}.json").exists()]
-    for name in sys.argv[1:] or missing:
+    for name in arguments.names or missing:
         config = DESIGNS[name]
         told: dict[str, int] = {}
 

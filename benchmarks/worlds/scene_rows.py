@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from measure.record import RESULTS
-from optics.whole_file import whole_file
+from optics.whole_file import write_text
 from worlds.scene_decoder import Key
 from worlds.scene_learned import RUNS
 from worlds.scene_sources import tune
@@ -41,5 +41,4 @@ def result_folder(out: Path) -> Path:
 
 def write_row(path: Path, row: dict) -> None:
     """The whole row or none."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(row) + "\n")
+    write_text(path, json.dumps(row) + "\n")

@@ -52,6 +52,15 @@ def test_every_benchmark_runs_as_a_script_and_stands_alone(benchmarks):
         assert not imported & set(benchmarks), path.name
 
 
+def test_every_benchmark_says_what_it_measures(benchmarks, monkeypatch, capsys):
+    """`--help` ends before anything is measured."""
+    for name, script in benchmarks.items():
+        monkeypatch.setattr("sys.argv", [f"{name}.py", "--help"])
+        with pytest.raises(SystemExit) as ended:
+            script.main()
+        assert ended.value.code == 0 and capsys.readouterr().out.startswith(f"usage: {name}.py"), name
+
+
 def test_a_benchmark_is_one_file(tmp_path):
     """A script put into a folder has its rows on the page: before it was run, and after."""
     (tmp_path / "sum_speed.py").write_text(
