@@ -12,17 +12,6 @@ from training.blinking import on_times
 from training.config import SceneConfig
 from training.scenes import frame_keys, sample_frames, sample_scene
 
-
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised():
-    """Programs that run for milliseconds: leave the compiler's optimiser out, as the tests of the optics do."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 N = 20_000
 times = jax.jit(on_times, static_argnums=(1, 3))
 

@@ -31,16 +31,6 @@ PUPIL = make_mask(
 image = jax.jit(psf_image)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised():
-    """Programs that run for milliseconds: leave the compiler's optimiser out, as the tests of the optics do."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture(scope="module")
 def retrieved(tmp_path_factory):
     """A file as `colocus retrieve` writes it, and the Psf in it."""

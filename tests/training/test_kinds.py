@@ -32,17 +32,6 @@ from training.losses import image_loss
 from training.scenes import frame_keys
 from training.targets import occupancy_image
 
-
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised():
-    """Programs that run for milliseconds: leave the compiler's optimiser out, as the tests of the optics do."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 SCALAR = {**TINY["psf"], "kind": "scalar"}
 STEPS = {**TINY["optimiser"], "steps": 2, "checkpoint_every": 2}
 IMAGE = {"kind": "image", "upsampling": 4, "width": 0.1}

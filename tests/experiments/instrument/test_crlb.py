@@ -3,7 +3,6 @@
 import csv
 import json
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,15 +23,6 @@ SMALL = [
     "neighbours.depths=1", "neighbours.densities_per_um2=[0.0, 5.0]",
     'arms=[{label="own", mask={name="astigmatism"}}]',
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised():
-    """Programs that compile for seconds and run for milliseconds: leave the compiler's optimiser out."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def run(tmp_path, capsys, *extra):

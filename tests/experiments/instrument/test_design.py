@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -19,16 +18,6 @@ TINY = [
     "microscope.na=1.2", "microscope.n_immersion=1.33", "microscope.focus_um=0.5", "psf.stamp_px=11",
     "psf.pixel=centre", "z_max_um=1.0", "depths=3", "n_modes=10", "starts=1", "screening=2", "iterations=3",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised():
-    """Programs that run for milliseconds: leave the compiler's optimiser out, as the tests of the optics do."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

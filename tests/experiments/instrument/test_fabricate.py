@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 import scipy.io
@@ -37,16 +36,6 @@ QUICK = (
     "robustness.depth_percent=[]", "robustness.wavelength_nm=[20]", "robustness.uneven_waves=[0.05]",
     "robustness.draws=2",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised():
-    """Small programs that compile for seconds and run for milliseconds: leave the compiler's optimiser out."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def plate(levels=8, wrap=True):

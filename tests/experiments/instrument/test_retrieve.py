@@ -29,16 +29,6 @@ QUICK = ("retrieval.kind=scalar", "retrieval.steps=[8,8,4]", "retrieval.mask_px=
 FOCUS_UM = np.linspace(-0.8, 0.8, 9)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised():
-    """Programs that run for milliseconds: leave the compiler's optimiser out, as the tests of the optics do."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 def beads(*places, shape=(15, 15), level=100.0, light=2500.0, seed=0):
     """Counts (9, H, W) of spots that widen away from focus, with noise."""
     y, x = np.indices(shape)

@@ -91,7 +91,7 @@ def said(found, part):
 
 
 @pytest.fixture(scope="module")
-def found(unoptimised):
+def found():
     return retrieve_psf(make_bead_stack(bead(photons=FADING), FOCUS_UM, OIL), QUICK)
 
 
