@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from pages import house
+
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ("optics", "nets", "training", "localization")
 FOLDERS = (*LIBRARIES, "experiments", "app", "tests", "benchmarks", "docs")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 LONGEST = 400
+MOST_FILES = 20
+OURS = (*house.PACKAGES, "made", "worlds", "pages")
 # names that say nothing about what is inside
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
@@ -28,6 +32,47 @@ def test_no_source_file_is_longer_than_400_lines():
     """A longer file is split by topic."""
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
     assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
+
+
+def test_no_room_holds_more_than_20_files():
+    """A fuller folder answers more than one question."""
+    full = {room: len(files) + 1 for room, files in house.rooms().items() if len(files) + 1 > MOST_FILES}
+    assert full == {}
+
+
+def test_no_circle_of_imports():
+    """No file imports, directly or through others, a file that imports it; imports inside functions count."""
+    assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert house.circles(house.import_graph()) == []
+
+
+def test_no_private_name_crosses_a_file():
+    """A name with an underscore belongs to its file: neither imported from it nor reached through the module."""
+    crossing = []
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        modules = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in house.PACKAGES
+            for alias in node.names
+            if f"{node.module}.{alias.name}" in house.modules()
+        }
+        for node in ast.walk(tree):
+            names = []
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                names = [node.attr]
+            private = [name for name in names if name.startswith("_") and not name.endswith("__")]
+            crossing += [f"{path.relative_to(ROOT)}:{node.lineno} {name}" for name in private]
+    assert crossing == []
+
+
+def test_contributing_shows_todays_rooms():
+    """The table of rooms is the docstrings' (`python benchmarks/pages/house.py` writes it)."""
+    assert (ROOT / "CONTRIBUTING.md").read_text() == house.page()
+    assert all(house.about(room) for room in house.rooms())
 
 
 def test_no_file_or_folder_has_a_name_that_says_nothing():
