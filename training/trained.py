@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 import nets
-from optics import Camera, Psf, masks
+from optics import Camera, Psf
 from optics.masks import params as mask_params
 from optics.pytree import replace
 from training.build import Parts, build, trained_net
@@ -68,7 +68,4 @@ def learned_psf(parts: Parts, state: TrainState) -> Psf:
 
 def _mask_params(run: RunConfig) -> Any:
     """Parameters of the shape of the run's: those of a flat mask, which needs no file."""
-    if run.learn is None:
-        return None
-    wavelength = run.microscope.wavelength_um
-    return mask_params.init_params(build_family(run.learn, wavelength), masks.flat(design_wavelength_um=wavelength))
+    return run.learn and mask_params.init_params(build_family(run.learn, run.microscope.wavelength_um))

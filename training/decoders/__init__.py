@@ -3,8 +3,6 @@
 Whatever trains or reads looks a kind up here; nothing else knows how many there are.
 """
 
-import difflib
-
 from training.decoders.decoder import Decoder as Decoder
 from training.decoders.decoder import ReadOut as ReadOut
 from training.decoders.decoder import Tiling as Tiling
@@ -12,7 +10,7 @@ from training.decoders.image import IMAGE
 from training.decoders.list import LIST
 from training.decoders.list import maps_to_localizations as maps_to_localizations
 from training.decoders.volume import VOLUME
-from training.settings import ConfigError
+from training.settings import check_name
 
 KINDS: dict[str, Decoder] = {"list": LIST, "volume": VOLUME, "image": IMAGE}
 
@@ -24,8 +22,5 @@ def find_kind(kind: str) -> Decoder:
     Traceback (most recent call last):
     training.settings.ConfigError: decoder.kind = 'lists' must be one of 'list', 'volume', 'image'; did you mean 'list'?
     """
-    if kind not in KINDS:
-        near = difflib.get_close_matches(str(kind), KINDS, 1, 0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"decoder.kind = {kind!r} must be one of {', '.join(map(repr, KINDS))}{hint}")
+    check_name("decoder.kind", kind, KINDS)
     return KINDS[kind]

@@ -3,12 +3,14 @@
 import dataclasses
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tifffile
 
 import localization
+import nets
 from experiments import cli
 from localization import make_localizations
 from made.tiny import TINY, tiny_run
@@ -33,22 +35,17 @@ class OneLayerConfig(NetConfig):
 class OneLayer(nn.Module):
     @nn.compact
     def __call__(self, x, train):
-        return nn.Conv(1, (5, 5), kernel_init=nn.initializers.ones, param_dtype=x.dtype)(x / 50)[..., 0]
+        weights = self.param("weights", nn.initializers.ones, (5, 5, 1, 1), x.dtype)
+        return nets.conv2d(x / 50, weights)[..., 0]
 
 
 def loss(run, pixel_um, output, frames):
     side = run.scene.frame_px
     z_range = (run.scene.z_min_um, run.scene.z_max_um)
     shape = (side, side, 1)
-    truth = jnp.stack([occupancy_volume(replace_frame(frames, k), shape, pixel_um, z_range)[..., 0] for k in range(4)])
-    value = jnp.mean((output - truth) ** 2)
+    truth = jax.vmap(lambda emitters: occupancy_volume(emitters, shape, pixel_um, z_range))(frames.emitters)
+    value = jnp.mean((output - truth[..., 0]) ** 2)
     return value, {"squares": value}
-
-
-def replace_frame(frames, k):
-    """The emitters of frame k."""
-    e = frames.emitters
-    return dataclasses.replace(e, xyz_um=e.xyz_um[k], photons=e.photons[k], valid=e.valid[k])
 
 
 def read_out(run, pixel_um, threshold, share_borders):
