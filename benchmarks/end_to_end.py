@@ -22,9 +22,8 @@ import numpy as np
 import tifffile
 
 import nets
-from experiments.reading.list_reader import ListReader
 from experiments.reading.localize import LocalizeConfig, localize_with
-from experiments.reading.readers import Reader, load_reader
+from experiments.reading.readers import Reader, list_reader, load_reader
 from measure.peer import Peer, in_turn
 from measure.record import Rows, write_result
 from training import RunConfig, build
@@ -125,11 +124,11 @@ def original(peer: Peer, folder: Path, rows: dict[str, int]) -> Callable[[], flo
     return measure
 
 
-def untrained() -> ListReader:
+def untrained() -> Reader:
     """A list decoder of the default size, its weights as they are drawn."""
     net = build(RunConfig()).net
     variables = nets.init(jax.random.key(0), net, jnp.zeros((1, 16, 16, 1)))
-    return ListReader(net, variables, 64)
+    return list_reader(net, variables, 64)
 
 
 if __name__ == "__main__":

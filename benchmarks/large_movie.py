@@ -147,13 +147,13 @@ def list_reader() -> Any:
     import jax.numpy as jnp
 
     import nets
-    from experiments.reading.list_reader import ListReader
+    from experiments.reading.readers import list_reader as of_net
 
     net = nets.ListNetConfig(channels=16, head_channels=16, dilations=(1, 1, 2, 2))
     variables = nets.init(jax.random.key(0), net, jnp.zeros((1, 16, 16, 1)))
     out = variables["params"]["out"]
     out["kernel"] = out["kernel"].at[..., 0].multiply(12.0)
-    return ListReader(net, variables, 64)
+    return of_net(net, variables, 64)
 
 
 def null_reader() -> Any:
@@ -163,7 +163,7 @@ def null_reader() -> Any:
     from localization import make_localizations
 
     class Null:
-        min_frame_px, description, pixel_um, group, context, identity = 1, "nothing", 0.1, 16, 0, {}
+        min_frame_px, description, pixel_um, group, batch, context, identity = 1, "nothing", 0.1, 16, 1, 0, {}
 
         def take_tally(self) -> Counter[str]:
             return Counter()

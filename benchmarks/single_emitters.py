@@ -31,7 +31,7 @@ from measure.record import Rows, write_result
 from training import build, emitters_to_localizations, load_config, maps_to_localizations
 from training.checkpoint import restore
 from training.decode import decode_images
-from training.evaluate import test_frames
+from training.evaluate import scored_frames
 from training.step import init_state
 from worlds import ROOT
 
@@ -48,7 +48,7 @@ def one_level(parts, state, folder: Path, photons: float, background: float, n: 
         parts.run.scene, count_min=1, count_max=1, photons="uniform", photons_min=photons, photons_max=photons,
         background="constant", background_min=background, background_max=background,
     )  # fmt: skip
-    frames = test_frames(parts, state, scene, 2_000_003, n, batch=BATCH)
+    frames = scored_frames(parts, state, scene, 2_000_003, n, batch=BATCH)
     truth = emitters_to_localizations(frames.emitters)
     pixel_um = parts.run.microscope.pixel_um
     found: dict[str, list] = {"pixel": [], "mixture": []}

@@ -13,7 +13,7 @@ LEAK = 0.2  # negative slope of DeepSTORM3D's LeakyReLU
 
 
 def leaky_relu(x: jax.Array) -> jax.Array:
-    """max(x, 0.2 x), element by element."""
+    """Return max(x, 0.2 x), element by element."""
     return jnp.maximum(x, LEAK * x)
 
 
@@ -45,7 +45,7 @@ class Conv(nn.Module):
 
 
 def batch_norm(train: bool, name: str) -> nn.BatchNorm:
-    """Batch statistics in training, running ones otherwise, with the published networks' settings.
+    """Normalise by batch statistics in training, by running ones otherwise, with the published networks' settings.
 
     eps 1e-5 and momentum 0.9, which PyTorch writes as 0.1.
     """

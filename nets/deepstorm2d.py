@@ -7,12 +7,13 @@ networks (npj Imaging 2025, doi:10.1038/s44303-025-00123-w): a tenth of the work
 
 import dataclasses
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nets.api import NetConfig
 from nets.blocks import Conv, batch_norm
 from nets.errors import NetsError
 
@@ -23,16 +24,18 @@ POOLED = 8  # fine pixels a side of what "published" makes one pixel of
 
 
 @dataclasses.dataclass(frozen=True)
-class DeepStormConfig:
+class DeepStormConfig(NetConfig):
     """Which of the two networks, and how many fine pixels a camera pixel becomes on each side.
 
     `width` scales the channels of all layers (1: as published). Frames reach the network through
     `nets.network_input`, which brings them to its scale: each stretched to [0, 1] for "published" (its mean and
     variance over the data are then a batch norm's), each to mean 0 and variance 1 for "light".
 
-    >>> receptive_field_px(DeepStormConfig("light")), receptive_field_px(DeepStormConfig("published"))
+    >>> DeepStormConfig("light").receptive_field_px, DeepStormConfig("published").receptive_field_px
     (19, 7)
     """
+
+    SPIKE: ClassVar[float] = 50.0  # what one emitter sums to in the trained network's output
 
     variant: Literal["published", "light"] = "light"
     upsampling: int = 8
@@ -47,45 +50,48 @@ class DeepStormConfig:
             raise NetsError(f"width: {self.width} must be above 0 and at most 4; 1 is the published one")
 
     def channels(self, count: int) -> int:
-        """Channels of a layer that has `count` as published."""
+        """Return the channels of a layer that has `count` as published."""
         return max(1, round(count * self.width))
 
+    def module(self) -> nn.Module:
+        return DeepStorm(self)
 
-def receptive_field_px(config: DeepStormConfig) -> int:
-    """Width in camera pixels of the square that decides about the fine pixels of one camera pixel."""
-    if config.variant == "light":
-        low, high = 0, config.upsampling - 1
-        for _ in range(int(math.log2(config.upsampling))):
-            low, high = low - 2, high + 2  # 5 x 5
-            low, high = math.floor((low + 0.5) / 2 - 0.5), math.ceil((high + 0.5) / 2 - 0.5)  # bilinear
-        return high - low + 1 + 2 * len(LIGHT_CHANNELS)
-    # fine pixels low to high of one block that is pooled together, from the output inwards
-    low, high = 0, max(POOLED, config.upsampling) - 1
-    for _ in range(3):
-        low, high = (low - 1) // 2, (high + 1) // 2  # 3 x 3, then nearest enlargement
-    for _ in range(3):
-        low, high = 2 * (low - 1), 2 * (high + 1) + 1  # 3 x 3, then pooling
-    low, high = low - 1, high + 1
-    return high // config.upsampling - low // config.upsampling + 1
+    @property
+    def receptive_field_px(self) -> int:
+        """Return the width in camera pixels of the square that decides about the fine pixels of one camera pixel."""
+        if self.variant == "light":
+            low, high = 0, self.upsampling - 1
+            for _ in range(int(math.log2(self.upsampling))):
+                low, high = low - 2, high + 2  # 5 x 5
+                low, high = math.floor((low + 0.5) / 2 - 0.5), math.ceil((high + 0.5) / 2 - 0.5)  # bilinear
+            return high - low + 1 + 2 * len(LIGHT_CHANNELS)
+        # fine pixels low to high of one block that is pooled together, from the output inwards
+        low, high = 0, max(POOLED, self.upsampling) - 1
+        for _ in range(3):
+            low, high = (low - 1) // 2, (high + 1) // 2  # 3 x 3, then nearest enlargement
+        for _ in range(3):
+            low, high = 2 * (low - 1), 2 * (high + 1) + 1  # 3 x 3, then pooling
+        low, high = low - 1, high + 1
+        return high // self.upsampling - low // self.upsampling + 1
 
+    @property
+    def frame_multiple(self) -> int:
+        """Return by how many camera pixels a window may be moved without changing what is pooled together."""
+        return max(1, POOLED // self.upsampling) if self.variant == "published" else 1
 
-def frame_multiple(config: DeepStormConfig) -> int:
-    """Camera pixels by which a window may be moved without changing what is pooled together."""
-    return max(1, POOLED // config.upsampling) if config.variant == "published" else 1
+    def finish(self, output: jax.Array) -> jax.Array:
+        """Return the density in emitters per fine pixel, cut at 0."""
+        return jnp.maximum(output, 0.0) * (1 / self.SPIKE)
 
-
-def normalise_frames(config: DeepStormConfig, frames: jax.Array) -> jax.Array:
-    """Frames (..., H, W) at the network's scale, each by itself; a flat frame becomes 0.
-
-    To be done to whole frames, before they are cut into pieces.
-    """
-    axes = (-2, -1)
-    if config.variant == "published":
-        low, high = frames.min(axes, keepdims=True), frames.max(axes, keepdims=True)
-        span = high - low
-        return (frames - low) / jnp.where(span > 0, span, 1.0)
-    spread = frames.std(axes, keepdims=True)
-    return (frames - frames.mean(axes, keepdims=True)) / jnp.where(spread > 0, spread, 1.0)
+    def normalise(self, frames: jax.Array) -> jax.Array:
+        """Bring whole frames (..., H, W) to the network's scale, each by itself; a flat frame becomes 0."""
+        axes = (-2, -1)
+        if self.variant == "published":
+            low, high = frames.min(axes, keepdims=True), frames.max(axes, keepdims=True)
+            span = high - low
+            return (frames - low) / jnp.where(span > 0, span, 1.0)
+        spread = frames.std(axes, keepdims=True)
+        return (frames - frames.mean(axes, keepdims=True)) / jnp.where(spread > 0, spread, 1.0)
 
 
 def _enlarge(x: jax.Array, factor: int) -> jax.Array:

@@ -11,7 +11,9 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
+from nets.api import NetConfig
 from nets.blocks import Conv, depth_to_space, leaky_relu, space_to_depth
 from nets.errors import NetsError
 from optics.pytree import pytree
@@ -38,7 +40,7 @@ class ListMaps:
 
 
 @dataclasses.dataclass(frozen=True)
-class ListNetConfig:
+class ListNetConfig(NetConfig):
     """Sizes and ranges of a list decoder.
 
     The input is (frames - input_offset) / input_scale, in photons; `input_transform` "sqrt" compresses it
@@ -53,7 +55,7 @@ class ListNetConfig:
     doi:10.1038/s41592-023-01775-5); `nets.network_input` makes the channels. `fixed_z` leaves z at the middle of
     its range with a sigma of half of it: for emitters that all lie in one plane.
 
-    >>> receptive_field_px(ListNetConfig(dilations=(1, 2, 4), half_resolution=False))
+    >>> ListNetConfig(dilations=(1, 2, 4), half_resolution=False).receptive_field_px
     19
     """
 
@@ -93,19 +95,50 @@ class ListNetConfig:
         if self.input_transform not in ("linear", "sqrt"):
             raise NetsError(f"input_transform: {self.input_transform!r} is unknown; use 'linear' or 'sqrt'")
 
+    def module(self) -> nn.Module:
+        return ListNet(self)
 
-def input_channels(config: ListNetConfig) -> int:
-    """Channels of the input: the frames, then x and y of each pixel in the field."""
-    return config.frames + 2 * config.position_channels
+    @property
+    def input_channels(self) -> int:
+        """The frames, then x and y of each pixel in the field."""
+        return self.frames + 2 * self.position_channels
+
+    @property
+    def context(self) -> int:
+        return self.frames // 2
+
+    @property
+    def receptive_field_px(self) -> int:
+        reach = 1 + sum(self.dilations)  # the stem's 3 x 3 and the trunk
+        if self.half_resolution:
+            # the head's 3 x 3 touches two half-resolution pixels a side: one pixel further on one side
+            return 2 * (2 * reach + 2)
+        return 2 * (reach + 1) + 1
+
+    def arrange(self, images: jax.Array, origin_px: ArrayLike | None = None) -> jax.Array:
+        """Append to the frames, where the decoder is told its place, x and y of each pixel in the field."""
+        images = images if self.frames > 1 else images[..., None]
+        if not self.position_channels:
+            return images
+        origins = jnp.broadcast_to(jnp.asarray((0, 0) if origin_px is None else origin_px), (images.shape[0], 2))
+        shape = (images.shape[1], images.shape[2])
+        place = jax.vmap(lambda origin: position_maps(shape, origin, self.field_px))(origins)
+        return jnp.concatenate([images, place.astype(images.dtype)], axis=-1)
 
 
-def receptive_field_px(config: ListNetConfig) -> int:
-    """Width in input pixels of the square that one output pixel can see."""
-    reach = 1 + sum(config.dilations)  # the stem's 3 x 3 and the trunk
-    if config.half_resolution:
-        # the head's 3 x 3 touches two half-resolution pixels a side: one pixel further on one side
-        return 2 * (2 * reach + 2)
-    return 2 * (reach + 1) + 1
+def position_maps(shape: tuple[int, int], origin_px: ArrayLike, field_px: int) -> jax.Array:
+    """Return x and y of each pixel of a crop, over a camera field of `field_px` pixels a side scaled to [-1, 1].
+
+    `shape` (H, W), `origin_px` (2,) column and row of the crop's first pixel in the field -> (H, W, 2). The outer
+    corners of the field are at -1 and 1, its centre at 0.
+
+    >>> position_maps((1, 2), (0, 3), 4)[0, :, 0].tolist()
+    [-0.75, -0.25]
+    """
+    origin = jnp.asarray(origin_px)
+    x = 2 * (origin[0] + jnp.arange(shape[1]) + 0.5) / field_px - 1
+    y = 2 * (origin[1] + jnp.arange(shape[0]) + 0.5) / field_px - 1
+    return jnp.stack(jnp.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
 
 
 class ListNet(nn.Module):

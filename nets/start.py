@@ -14,7 +14,7 @@ _CUT = 0.8796  # standard deviation of a normal number cut at two
 
 
 def fan_in_spread(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """A kernel (..., in, out) filled with the standard deviation that keeps its input's: an initialiser for Flax.
+    """Fill a kernel (..., in, out) with the standard deviation that keeps its input's: an initialiser for Flax.
 
     LeCun, Bottou, Orr and Mueller 1998 (doi 10.1007/3-540-49430-8_2), section 4.6.
     """

@@ -5,14 +5,13 @@ fills 113 MB; writing and reading such maps costs as much as the convolutions. H
 all fine layers at once, with the rows that it needs of its neighbours computed again.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from nets.blocks import depth_to_space, leaky_relu, nearest_upsample
-from nets.volumetric import LocalizationNetConfig
 
 STRIP_ROWS = 44  # fine rows a strip, even: fewer recompute more of the neighbours, more leave the cache
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -84,10 +83,11 @@ def _upsampled(block: _Block, x: jax.Array) -> jax.Array:
     return block.scale * leaky_relu(y + block.bias) + block.shift
 
 
-def localize_in_strips(config: LocalizationNetConfig, variables: dict, x: jax.Array) -> jax.Array:
-    """The evaluation-mode output (B, u H, u W, depth) of the localization network, u = 2 or 4.
+def localize_in_strips(config: Any, variables: dict, x: jax.Array) -> jax.Array:
+    """Compute the evaluation-mode output (B, u H, u W, depth) of a localization network, u = 2 or 4.
 
-    `x` (B, H, W, 1). Equal to the module's output up to the order of summation.
+    `config` is its `LocalizationNetConfig`, `x` (B, H, W, 1). Equal to the module's output up to the order of
+    summation.
     """
     scale, shift = _affine(variables["params"]["norm"], variables["batch_stats"]["norm"])
     image = scale * x + shift

@@ -5,24 +5,28 @@ doi:10.1038/s41592-020-0853-5), so that published weights load; depth is the cha
 """
 
 import dataclasses
+import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nets.api import NetConfig, Variables
 from nets.blocks import Conv, ConvLeakyNorm, batch_norm, nearest_upsample
 from nets.errors import NetsError
+from nets.strips import localize_in_strips
 
 
 @dataclasses.dataclass(frozen=True)
-class LocalizationNetConfig:
+class LocalizationNetConfig(NetConfig):
     """Sizes of the localization network: a dilated trunk, lateral upsampling, three wide layers.
 
     `depth` planes in z; `dilations` of the six trunk layers, (1, 1, 2, 4, 8, 16) for a large PSF and
     (1, 1, 2, 4, 1, 1) for a compact one; `upsampling` 4 or 1; the output lies in [0, scaling].
 
-    >>> receptive_field_px(LocalizationNetConfig(depth=121))
+    >>> LocalizationNetConfig(depth=121).receptive_field_px
     68
     """
 
@@ -39,14 +43,34 @@ class LocalizationNetConfig:
         if self.upsampling not in (1, 2, 4):
             raise NetsError(f"upsampling: {self.upsampling} is not 1, 2 or 4")
 
+    def module(self) -> nn.Module:
+        return LocalizationNet(self)
+
+    @property
+    def receptive_field_px(self) -> int:
+        # From the output inwards: [low, high] is what the first fine pixel sees, in pixels of each resolution.
+        low, high = -3, 3  # layers 7, 8, 9
+        for _ in range(int(math.log2(self.upsampling))):
+            low, high = (low - 1) // 2, (high + 1) // 2
+        return high - low + 1 + 2 * sum(self.dilations)
+
+    def evaluate(self, variables: Variables, x: jax.Array) -> Any:
+        """Run the network, on a CPU with its fine layers in strips (`nets.strips`)."""
+        plain = functools.partial(LocalizationNet(self).apply, train=False)
+        if self.upsampling == 1:
+            return plain(variables, x)
+        # Chosen when the program is lowered: an accelerator wants whole maps, not strips.
+        strips = functools.partial(localize_in_strips, self)
+        return jax.lax.platform_dependent(variables, x, cpu=strips, default=plain)
+
 
 @dataclasses.dataclass(frozen=True)
-class OpticsDesignNetConfig:
+class OpticsDesignNetConfig(NetConfig):
     """Sizes of the network that DeepSTORM3D learns a mask with: nine layers, no dilation, no upsampling.
 
     `depth` planes in z; the output lies in [0, scaling].
 
-    >>> receptive_field_px(OpticsDesignNetConfig(depth=51))
+    >>> OpticsDesignNetConfig(depth=51).receptive_field_px
     19
     """
 
@@ -58,23 +82,18 @@ class OpticsDesignNetConfig:
     def __post_init__(self):
         _check_sizes(self)
 
+    def module(self) -> nn.Module:
+        return OpticsDesignNet(self)
+
+    @property
+    def receptive_field_px(self) -> int:
+        return 2 * self.layers + 1
+
 
 def _check_sizes(config) -> None:
     for name in ("depth", "channels", "scaling", *(("layers",) if hasattr(config, "layers") else ())):
         if not getattr(config, name) > 0:
             raise NetsError(f"{name}: {getattr(config, name)} is not positive; give a number above 0")
-
-
-def receptive_field_px(config: LocalizationNetConfig | OpticsDesignNetConfig) -> int:
-    """Width in input pixels of the square that one output pixel can see."""
-    if isinstance(config, OpticsDesignNetConfig):
-        return 2 * config.layers + 1
-    # From the output inwards: [low, high] is what the first fine pixel sees, in pixels of each resolution.
-    low, high = -3, 3  # layers 7, 8, 9
-    for _ in range(int(math.log2(config.upsampling))):
-        low, high = (low - 1) // 2, (high + 1) // 2
-    reach = sum(config.dilations)
-    return high - low + 1 + 2 * reach
 
 
 class LocalizationNet(nn.Module):

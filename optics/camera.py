@@ -81,6 +81,16 @@ def adu_to_electrons(camera: Camera, adu: ArrayLike) -> jax.Array:
     return (jnp.asarray(adu) - camera.offset_adu) / (camera.gain_adu_per_e * camera.em_gain)
 
 
+def adu_per_photon(camera: Camera) -> jax.Array:
+    """Return the counts that one photon adds to the expected reading.
+
+    >>> from optics.types import make_camera
+    >>> float(adu_per_photon(make_camera(gain_adu_per_e=2.0, quantum_efficiency=0.5)))
+    1.0
+    """
+    return camera.gain_adu_per_e * camera.em_gain * camera.quantum_efficiency
+
+
 def variance_adu(camera: Camera, photons: ArrayLike) -> jax.Array:
     """Variance of the reading, in ADU^2: `electron_variance` times (gain_adu_per_e em_gain)^2.
 

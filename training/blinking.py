@@ -14,7 +14,7 @@ from optics.types import Emitters
 
 
 def on_times(key: jax.Array, count: int, lifetime_frames: jax.Array | float, which: str) -> jax.Array:
-    """Time on in the frame before, the middle frame and the frame after, in frames: (count, 3).
+    """Return the time on in the frame before, the middle frame and the frame after, in frames: (count, 3).
 
     `which` says what the emitters are known to do: be on in the "middle" frame, be over "before" it, or appear
     "after" it. The first ones are the same whatever the count. A lifetime of 0 means exactly their own frame.

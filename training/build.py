@@ -1,7 +1,6 @@
 """From a configuration to the objects that a step needs."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +17,12 @@ from training.config import (
     DecoderConfig,
     RunConfig,
 )
+from training.decoders import find_kind
 from training.generator.draw import GeneratedScenes
 from training.generator.files import check_microscope, load_facts, load_scenes, scene_ranges
 from training.instrument import build_background, build_camera, build_family, file_path, run_psf
 from training.scenes import Scene, make_scene
 from training.settings import ConfigError
-
-IN_FOCUS_UM = 0.05  # half the depth that a decoder without depth reports as its sigma in z
 
 
 @dataclass(frozen=True)
@@ -42,51 +40,35 @@ class Parts:
     camera: Camera
     background: Background
     scene: Scene
-    net: Any
+    net: nets.NetConfig
     mask_params: Any
     to_mask: Callable[[Any], PhaseMask]
     field: FieldAberration | None = None
     generated: GeneratedScenes | None = None
 
 
-def build_net(run: RunConfig) -> Any:
-    """The decoder's configuration, with ranges taken from the scenes that it will read."""
-    d, s = run.decoder, run.scene
-    if d.kind == "volume":
-        return nets.OpticsDesignNetConfig(depth=d.depth_voxels, scaling=d.scaling)
-    if d.kind == "image":
-        return nets.DeepStormConfig(variant=d.variant, upsampling=d.upsampling, width=d.width)
-    flat = s.z_max_um == s.z_min_um
-    brightest = s.photons_max if s.photons == "uniform" else s.photons_mean * (1 + 5 / math.sqrt(s.photons_shape))
-    ceiling = 1.5 * s.background_max
-    return nets.ListNetConfig(
-        pixel_um=run.microscope.pixel_um,
-        z_min_um=s.z_min_um - IN_FOCUS_UM * flat,
-        z_max_um=s.z_max_um + IN_FOCUS_UM if flat else max(s.z_max_um, s.z_min_um + 0.1),
-        photons_max=1.2 * brightest,
-        background_max=max(1.6 * ceiling, 10.0),
-        input_offset=0.5 * (s.background_min + s.background_max),
-        input_scale=max(0.5 * (s.background_min + s.background_max), 5.0),
-        input_transform=d.input_transform,
-        channels=d.channels,
-        head_channels=d.head_channels,
-        dilations=d.dilations,
-        half_resolution=d.half_resolution,
-        frames=d.frames,  # pyright: ignore[reportArgumentType]  (checked by the configuration)
-        position_channels=d.position_channels,
-        field_px=s.field_px if d.position_channels else 0,
-        fixed_z=flat,
-    )
+def build_net(run: RunConfig) -> nets.NetConfig:
+    """Make the configuration of the decoder's network, with ranges taken from the run's scenes (`ConfigError`)."""
+    return find_kind(run.decoder.kind).make_net(run)
+
+
+def trained_net(run: RunConfig) -> nets.NetConfig:
+    """Make the network's configuration as `build` does, with the ranges of the run's generator where it has one."""
+    if not run.scene.generator:
+        return build_net(run)
+    facts = load_facts(file_path(run.scene.generator, "scene.generator"))
+    scene = dataclasses.replace(run.scene, **scene_ranges(facts, run.scene.frame_px))
+    return build_net(dataclasses.replace(run, scene=scene))
 
 
 def build(run: RunConfig) -> Parts:
-    """All parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
+    """Build all parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
     check_depths(run)
+    net = trained_net(run)
     psf, generated = run_psf(run), None
-    net = build_net(run)
     if run.scene.generator:
-        psf, net, generated = _on_generated_scenes(run, psf)
-    if run.decoder.kind != "image":  # an image needs the core of an in-focus PSF, not all of its rings
+        psf, generated = _on_generated_scenes(run, psf)
+    if find_kind(run.decoder.kind).sees_stamp:
         check_receptive_field(run.decoder, net, run.psf.stamp_px)
     field = load_field(file_path(run.psf.field, "psf.field")) if run.psf.field else None
     if field is not None:
@@ -103,11 +85,22 @@ def build(run: RunConfig) -> Parts:
     psf = replace(psf, mask=to_mask(params))
     camera = build_camera(run.camera)
     scene = make_scene(run.scene, run.microscope.pixel_um, n_frames=run.decoder.frames)
-    return Parts(run, psf, camera, build_background(run.scene), scene, net, params, to_mask, field, generated)
+    return Parts(
+        run=run,
+        psf=psf,
+        camera=camera,
+        background=build_background(run.scene),
+        scene=scene,
+        net=net,
+        mask_params=params,
+        to_mask=to_mask,
+        field=field,
+        generated=generated,
+    )
 
 
-def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, Any, GeneratedScenes]:
-    """PSF, network and source of frames of a run on a generator's scenes: its optics under the run's own mask."""
+def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, GeneratedScenes]:
+    """Return PSF and source of frames of a run on a generator's scenes: its optics under the run's own mask."""
     folder = file_path(run.scene.generator, "scene.generator")
     facts = load_facts(folder)
     check_microscope(run.microscope, facts)
@@ -127,8 +120,7 @@ def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, Any, GeneratedS
         blur_um=theirs.blur_um,
         polarisation=theirs.polarisation,
     )
-    scene = dataclasses.replace(run.scene, **scene_ranges(facts, run.scene.frame_px))
-    return psf, build_net(dataclasses.replace(run, scene=scene)), generated
+    return psf, generated
 
 
 def check_depths(run: RunConfig) -> None:
@@ -142,9 +134,9 @@ def check_depths(run: RunConfig) -> None:
         )
 
 
-def check_receptive_field(decoder: DecoderConfig, net: Any, stamp_px: int) -> None:
+def check_receptive_field(decoder: DecoderConfig, net: nets.NetConfig, stamp_px: int) -> None:
     """Refuse a decoder that cannot see a whole stamp (`ConfigError`)."""
-    field = nets.receptive_field_px(net)
+    field = net.receptive_field_px
     if field < stamp_px:
         raise ConfigError(
             f"decoder.dilations = {decoder.dilations} see {field} px, less than the PSF's stamp "

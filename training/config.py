@@ -183,13 +183,15 @@ class CameraConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """The decoder's size. "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network; "image":
-    Deep-STORM, which paints a picture without depth (`variant`, `upsampling`, `width`: see `nets.DeepStormConfig`).
+    """The decoder's `kind`, one of `training.decoders.KINDS` (`build` checks it), and its size.
+
+    "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network; "image": Deep-STORM, which paints
+    a picture without depth (`variant`, `upsampling`, `width`: see `nets.DeepStormConfig`).
 
     A list decoder may see three `frames` at once, and with `position_channels` where in `scene.field_px` it looks.
     """
 
-    kind: Literal["list", "volume", "image"] = "list"
+    kind: str = "list"
     channels: int = 64
     head_channels: int = 48
     dilations: tuple[int, ...] = (1, 1, 2, 2, 4, 4, 1, 1)
@@ -205,8 +207,6 @@ class DecoderConfig:
 
     def __post_init__(self):
         check(self.frames in (1, 3), "decoder.frames", self.frames, "must be 1 or 3")
-        if self.kind != "list" and (self.frames != 1 or self.position_channels):
-            raise ConfigError(f"decoder.frames and decoder.position_channels belong to kind 'list', not {self.kind!r}")
 
 
 @dataclasses.dataclass(frozen=True)

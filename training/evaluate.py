@@ -6,7 +6,6 @@ import numpy as np
 
 import localization
 from localization import Localizations, make_localizations
-from optics.pytree import replace
 from optics.types import Emitters
 from training.build import Parts
 from training.config import SceneConfig
@@ -14,10 +13,11 @@ from training.decode import make_decoder, read_output
 from training.instrument import build_background
 from training.scenes import Frames, frame_keys, make_scene, simulate
 from training.state import TrainState
+from training.trained import learned_psf
 
 
 def emitters_to_localizations(emitters: Emitters, *, first_frame: int = 0) -> Localizations:
-    """The true list of a batch of frames; leaves of `emitters` are (B, N, ...)."""
+    """Return the true list of a batch of frames; leaves of `emitters` are (B, N, ...)."""
     frame, slot = np.nonzero(np.asarray(emitters.valid))
     xyz = np.asarray(emitters.xyz_um, dtype=np.float64)[frame, slot]
     photons = np.asarray(emitters.photons)[frame, slot]
@@ -28,7 +28,7 @@ def emitters_to_localizations(emitters: Emitters, *, first_frame: int = 0) -> Lo
 _simulate = jax.jit(simulate, static_argnames=("differentiable", "chunk"))
 
 
-def test_frames(
+def scored_frames(
     parts: Parts,
     state: TrainState,
     scene: SceneConfig,
@@ -38,12 +38,12 @@ def test_frames(
     capacity: int = 0,
     batch: int = 16,
 ) -> Frames:
-    """`n_frames` frames of `scene` as the run's microscope, with its learned mask, sees them.
+    """Draw `n_frames` frames of `scene` as the run's microscope, with its learned mask, sees them.
 
     The same `seed` draws the same emitters for every run, so that comparisons are paired. Scenes drawn
     with one `capacity` share one compiled program.
     """
-    psf = replace(parts.psf, mask=parts.to_mask(state.mask_params)) if parts.run.learn else parts.psf
+    psf = learned_psf(parts, state)
     ranges = make_scene(scene, parts.run.microscope.pixel_um, capacity, parts.run.decoder.frames)
     background = build_background(scene)
     key = jax.random.key(seed)
@@ -52,9 +52,6 @@ def test_frames(
         for first in range(0, n_frames, batch)
     ]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n_frames], *pieces)
-
-
-test_frames.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]  (not a test for pytest to collect)
 
 
 def evaluate(
@@ -74,7 +71,7 @@ def evaluate(
     Score them with `localization.score`. The exact camera noise is used, whatever the training used.
     `threshold` and `share_borders` as in `read_output`.
     """
-    frames = test_frames(parts, state, scene, seed, n_frames, capacity=capacity, batch=batch)
+    frames = scored_frames(parts, state, scene, seed, n_frames, capacity=capacity, batch=batch)
     decode = make_decoder(parts, state.variables)
     found = []
     for first in range(0, n_frames, batch):

@@ -1,5 +1,6 @@
 """From a configuration to the instrument: microscope, mask, PSF, camera, background."""
 
+import dataclasses
 import math
 import os
 import re
@@ -22,21 +23,12 @@ from training.settings import ConfigError, check_name
 
 
 def build_microscope(m: MicroscopeConfig) -> Microscope:
-    """The microscope of a configuration; raises `OpticsError` naming a field that cannot be right."""
-    return make_microscope(
-        na=m.na,
-        n_immersion=m.n_immersion,
-        n_sample=m.n_sample,
-        n_coverslip=m.n_coverslip,
-        wavelength_um=m.wavelength_um,
-        pixel_um=m.pixel_um,
-        focus_um=m.focus_um,
-        iris_na=m.iris_na,
-    )
+    """Build the microscope of a configuration; raises `OpticsError` naming a field that cannot be right."""
+    return make_microscope(**dataclasses.asdict(m))
 
 
 def file_path(path: str, key: str) -> str:
-    """A path in a configuration with environment variables filled in, so that a preset can say `$COLOCUS_DATA/...`.
+    """Fill environment variables into a path of a configuration, so that a preset can say `$COLOCUS_DATA/...`.
 
     Raises `ConfigError` where a variable is not set.
     """
@@ -50,7 +42,7 @@ def file_path(path: str, key: str) -> str:
 
 
 def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
-    """A mask from the library, from those that come with Colocus or from a file, for this microscope."""
+    """Build a mask from the library, from those that come with Colocus or from a file, for this microscope."""
     wavelength = float(microscope.wavelength_um)
     if config.name == "file":
         path = file_path(config.path, "mask.path")
@@ -76,7 +68,7 @@ def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
 def build_psf(
     microscope: MicroscopeConfig, psf: PsfConfig, mask: MaskConfig | PhaseMask, z_range_um: tuple[float, float]
 ) -> Psf:
-    """The PSF of a configuration, for emitters between two depths."""
+    """Build the PSF of a configuration, for emitters between two depths."""
     scope = build_microscope(microscope)
     aberration, blur_um, polarisation = None, psf.blur_um, "both"
     if psf.calibration:
@@ -100,7 +92,7 @@ def build_psf(
 
 
 def calibrated_psf(config: PsfConfig, microscope: MicroscopeConfig) -> Psf:
-    """The PSF in the file `config.calibration`; raises `ConfigError` where it is of another microscope or kind."""
+    """Load the PSF in the file `config.calibration`; raises `ConfigError` where it is of another microscope or kind."""
     psf = load_psf(file_path(config.calibration, "psf.calibration"))
     asked = build_microscope(microscope)
     for name in ("na", "iris_na", "n_immersion", "n_coverslip", "n_sample", "wavelength_um", "pixel_um"):
@@ -123,25 +115,17 @@ def calibrated_psf(config: PsfConfig, microscope: MicroscopeConfig) -> Psf:
 
 
 def run_psf(run: RunConfig) -> Psf:
-    """The PSF of a run, with its starting mask."""
+    """Build the PSF of a run, with its starting mask."""
     return build_psf(run.microscope, run.psf, run.mask, (run.scene.z_min_um, run.scene.z_max_um))
 
 
 def build_camera(c: CameraConfig) -> Camera:
-    """The camera of a configuration; raises `OpticsError` naming a field that cannot be right."""
-    return make_camera(
-        kind=c.kind,
-        gain_adu_per_e=c.gain_adu_per_e,
-        offset_adu=c.offset_adu,
-        read_noise_e=c.read_noise_e,
-        quantum_efficiency=c.quantum_efficiency,
-        em_gain=c.em_gain,
-        spurious_e=c.spurious_e,
-    )
+    """Build the camera of a configuration; raises `OpticsError` naming a field that cannot be right."""
+    return make_camera(**dataclasses.asdict(c))
 
 
 def build_background(scene: SceneConfig) -> Background:
-    """The background that a scene asks for."""
+    """Build the background that a scene asks for."""
     low, high = scene.background_min, scene.background_max
     built = {
         "constant": lambda: Constant(high),
@@ -156,7 +140,7 @@ def build_background(scene: SceneConfig) -> Background:
 
 
 def build_family(learn: LearnConfig, wavelength_um: float) -> masks.MaskParametrisation:
-    """The family of masks that a co-design searches."""
+    """Build the family of masks that a co-design searches."""
     check_name("learn.parametrisation", learn.parametrisation, masks.FAMILIES)
     family = masks.FAMILIES[learn.parametrisation]
     return family.make(getattr(learn, family.setting), design_wavelength_um=wavelength_um)

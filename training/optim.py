@@ -12,13 +12,13 @@ def warm_cosine(peak: float, steps: int, warmup: int) -> optax.Schedule:
 
 
 def decoder_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
-    """Adam with a clipped gradient norm."""
+    """Make Adam with a clipped gradient norm."""
     schedule = warm_cosine(config.learning_rate, config.steps, config.warmup_steps)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
 
 
 def mask_optimiser(learn: LearnConfig, config: OptimiserConfig) -> optax.GradientTransformation:
-    """Adam in radians; at rest during the last `freeze_fraction` of the run, when the decoder catches up."""
+    """Make Adam in radians; at rest during the last `freeze_fraction` of the run, when the decoder catches up."""
     moving = max(1, round(config.steps * (1 - learn.freeze_fraction)))
     cosine = warm_cosine(learn.learning_rate_rad, moving, config.warmup_steps)
 

@@ -63,7 +63,7 @@ class Scene:
 def make_scene(
     config: SceneConfig, pixel_um: jax.Array | float, capacity: int | None = None, n_frames: int = 1
 ) -> Scene:
-    """The ranges of a configuration; `capacity` defaults to its largest count, `n_frames` is 1 or 3.
+    """Make the ranges of a configuration; `capacity` defaults to its largest count, `n_frames` is 1 or 3.
 
     >>> make_scene(SceneConfig(count_max=5), 0.11).capacity
     5
@@ -133,7 +133,7 @@ def sample_frames(key: jax.Array, scene: Scene) -> tuple[Emitters, Emitters]:
 
 
 def frame_keys(key: jax.Array, first: int | jax.Array, batch: int) -> jax.Array:
-    """One key per frame, by its number: a frame is the same whichever device, or batch, draws it."""
+    """Make one key per frame, by its number: a frame is the same whichever device, or batch, draws it."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(batch))
 
 

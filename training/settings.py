@@ -50,7 +50,7 @@ def check_range(field: str, low: float, high: float, floor: float = -math.inf) -
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as nested plain mappings, ready for JSON."""
+    """Turn a configuration into nested plain mappings, ready for JSON."""
     return dataclasses.asdict(config)
 
 

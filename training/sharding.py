@@ -11,5 +11,5 @@ AXIS = "frames"
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A one-dimensional mesh over `devices` (default: all of them) whose axis is the batch."""
+    """Make a one-dimensional mesh over `devices` (default: all of them) whose axis is the batch."""
     return Mesh(np.array(jax.devices() if devices is None else list(devices)), (AXIS,))

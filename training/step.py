@@ -1,6 +1,7 @@
 """One training step as one compiled function: draw scenes, render, decode, descend."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,25 +12,29 @@ import nets
 from optics.pytree import replace
 from optics.types import Psf
 from training.build import Parts
+from training.config import RunConfig
+from training.decoders import find_kind
 from training.generator.draw import generate
-from training.losses import image_loss, list_loss, volume_loss
 from training.optim import decoder_optimiser, mask_optimiser
 from training.scenes import Frames, frame_keys, simulate
 from training.sharding import AXIS
 from training.state import TrainState
-from training.targets import occupancy_image, occupancy_volume
 
 Metrics = dict[str, jax.Array]
 Draw = Callable[[jax.Array, Psf], Frames]  # of keys (B,) and the PSF of the moment
 
 
 def init_state(parts: Parts) -> TrainState:
-    """The state before the first step, drawn from the run's seed."""
-    run = parts.run
+    """Draw the state before the first step from the run's seed."""
+    return start_state(parts.run, parts.net, parts.mask_params)
+
+
+def start_state(run: RunConfig, net: nets.NetConfig, mask_params: Any) -> TrainState:
+    """Draw the state before the first step of a run from its seed; `mask_params` are the starting mask's, or None."""
     key = jax.random.fold_in(jax.random.key(run.seed), 0)
-    example = jnp.zeros((1, run.scene.frame_px, run.scene.frame_px, nets.input_channels(parts.net)))
-    variables = nets.init(key, parts.net, example)
-    mask_params = jax.tree.map(jnp.copy, parts.mask_params)  # the step donates its state
+    example = jnp.zeros((1, run.scene.frame_px, run.scene.frame_px, net.input_channels))
+    variables = nets.init(key, net, example)
+    mask_params = jax.tree.map(jnp.copy, mask_params)  # the step donates its state
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         variables=variables,
@@ -40,38 +45,18 @@ def init_state(parts: Parts) -> TrainState:
 
 
 def frames_loss(parts: Parts, variables, frames: Frames) -> tuple[jax.Array, tuple[Metrics, nets.Variables]]:
-    """Mean loss of a batch of frames, its parts, and the variables that the network itself updates."""
+    """Return the mean loss of a batch of frames, its parts, and the variables that the network itself updates."""
     run, pixel_um = parts.run, parts.psf.microscope.pixel_um
     x = nets.network_input(parts.net, frames.images, frames.origin_px)
     output, fresh = nets.apply(parts.net, variables, x, train=True)
-    if run.decoder.kind == "list":
-        losses, metrics = jax.vmap(
-            lambda maps, emitters, background: list_loss(
-                maps,
-                emitters,
-                background,
-                pixel_um,
-                occupancy_weight=run.optimiser.occupancy_weight,
-                background_weight=run.optimiser.background_weight,
-            )
-        )(output, frames.emitters, frames.background)
-        return losses.mean(), (jax.tree.map(jnp.mean, metrics), fresh)
-    if run.decoder.kind == "image":
-        side = (run.scene.frame_px, run.scene.frame_px)
-        target = jax.vmap(lambda e: occupancy_image(e, side, pixel_um, run.decoder.upsampling))(frames.emitters)
-        loss, metrics = image_loss(output, target)
-        return loss, (metrics, fresh)
-    shape = (run.scene.frame_px, run.scene.frame_px, run.decoder.depth_voxels)
-    z_range = (run.scene.z_min_um, run.scene.z_max_um)
-    target = jax.vmap(lambda emitters: occupancy_volume(emitters, shape, pixel_um, z_range))(frames.emitters)
-    loss, metrics = volume_loss(output, target, run.decoder.scaling)
+    loss, metrics = find_kind(run.decoder.kind).loss(run, pixel_um, output, frames)
     return loss, (metrics, fresh)
 
 
 def make_train_step(
     parts: Parts, mesh: Mesh | None = None, draw: Draw | None = None
 ) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
-    """The compiled step: state -> (state, metrics). With a `mesh`, each device draws its share of the batch.
+    """Compile the step: state -> (state, metrics). With a `mesh`, each device draws its share of the batch.
 
     Frame i of step k depends on the seed, k and i alone, so that any number of devices trains on the
     same frames. `draw` makes frames of keys and the PSF of the moment; without it the run's scenes are simulated, or

@@ -13,7 +13,8 @@ from localization import Localizations
 from optics import Camera, Psf, crlb_std_um
 from training.build import Parts, build_net
 from training.config import RunConfig
-from training.decode import decode_images, maps_to_localizations
+from training.decode import decode_images
+from training.decoders import maps_to_localizations
 from training.evaluate import emitters_to_localizations
 from training.step import init_state, make_train_step
 from worlds.scene_sources import Draw

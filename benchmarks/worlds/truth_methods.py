@@ -37,7 +37,7 @@ def list_decoder(one: TruthSet, runs: Path) -> Localizations | str:
         return f"not trained: colocus train {one.preset} --out runs/{one.preset}"
     if one.run_camera:
         return load_reader(folder).read(one.frames, 0)
-    reader = load_reader(folder, gain_adu_per_photon=1.0, offset_adu=0.0)
+    reader = load_reader(folder, camera=make_camera())
     return reader.read((one.frames - one.offset[:, None, None]) / one.gain[:, None, None], 0)
 
 

@@ -16,13 +16,13 @@ from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig,
 from localization import FrameScores, Localizations
 from optics import Psf, crlb_std_um, psf_image
 from optics.progress import Event
-from optics.pytree import replace
 from optics.whole_file import whole_file, write_text
 from training import Parts, build, evaluate, fit
 from training.config import SceneConfig
-from training.evaluate import test_frames
+from training.evaluate import scored_frames
 from training.run_folder import Report, logged
 from training.state import TrainState
+from training.trained import learned_psf
 
 GATES: dict[str, dict[str, Any]] = {
     "250/500 nm": {"lateral_um": 0.25, "axial_um": 0.5},
@@ -174,7 +174,7 @@ def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> d
     found, truth = _evaluate(parts, state, alone, config.score, config.score.single_frames)
     matches = localization.match(found, truth)
     errors = localization.pair_errors_um(found, truth, matches)
-    psf = trained_psf(parts, state)
+    psf = learned_psf(parts, state)
     depths = truth.z_um[matches.truth_index]
     # bounds of all emitters, found or not: the number found would compile anew each time
     crlb = np.asarray(_bounds(psf, jnp.asarray(truth.z_um), photons, background))[matches.truth_index]
@@ -204,14 +204,9 @@ def _images(psf: Psf, z_um: jax.Array) -> jax.Array:
     return jax.lax.map(lambda z: psf_image(psf, jnp.zeros(3).at[2].set(z)), z_um)
 
 
-def trained_psf(parts: Parts, state: TrainState) -> Psf:
-    """The PSF of a trained run, its learned mask in place."""
-    return replace(parts.psf, mask=parts.to_mask(state.mask_params)) if parts.run.learn else parts.psf
-
-
 def save_examples(folder: Path, parts: Parts, state: TrainState, config: ExperimentConfig) -> None:
     """Keep what a report draws: the mask, the PSF through z, and crowded frames with their lists."""
-    psf = trained_psf(parts, state)
+    psf = learned_psf(parts, state)
     scene = config.run.scene
     z = jnp.linspace(scene.z_min_um, scene.z_max_um, 7)
     images = _images(psf, z)
@@ -219,7 +214,7 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
     bounds = _bounds(psf, bound_z, scene.photons_max, 0.5 * (scene.background_min + scene.background_max))
     dense = dataclasses.replace(scene, count_min=max(config.score.counts), count_max=max(config.score.counts))
     n_frames = min(4, config.score.frames)
-    frames = test_frames(
+    frames = scored_frames(
         parts,
         state,
         dense,

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from experiments.compare.arms import arm_folder, cells, run_experiment, score_arm, trained_psf
+from experiments.compare.arms import arm_folder, cells, run_experiment, score_arm
 from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm
 from experiments.compare.folder import claim, load_experiment_folder
 from experiments.compare.results import load_results
@@ -22,7 +22,7 @@ from experiments.progress import Display, duration
 from experiments.settings import override
 from optics.masks import files as mask_io
 from optics.whole_file import write_text
-from training import ConfigError, TimeLimit, build, from_dict, load_config, load_run
+from training import ConfigError, TimeLimit, build, from_dict, load_config, load_run, load_trained
 
 
 def pick_arm(config: ExperimentConfig, *, learn: bool, label: str | None) -> ExperimentConfig:
@@ -142,8 +142,7 @@ def _some(number: int, noun: str) -> str:
 
 def save_learned_mask(config: ExperimentConfig, out: Path) -> None:
     """Write the learned mask of the first seed as mask.npz and mask.mat, for others to load."""
-    trained, state = load_run(arm_folder(out, config.arms[0], config.seeds[0]))
-    mask = trained_psf(build(trained), state).mask
+    mask = load_trained(arm_folder(out, config.arms[0], config.seeds[0])).psf.mask
     assert mask is not None, "every PSF of a run has a mask"
     for suffix in ("npz", "mat"):
         mask_io.save(out / f"mask.{suffix}", mask)

@@ -7,6 +7,7 @@ order.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -46,7 +47,7 @@ class Share:
             raise ConfigError(f"chunk {self.number}/{self.of}: write i/n with i from 1 to n, such as 1/4 ... 4/4")
 
     def pick(self, n: int) -> range:
-        """Those of n chunks that are this share: neighbours, and as many as the others have, give or take one."""
+        """Pick those of n chunks that are this share: neighbours, and as many as the others have, give or take one."""
         return range((self.number - 1) * n // self.of, self.number * n // self.of)
 
 
@@ -64,7 +65,7 @@ class Job:
 
 
 def spans(first: int, stop: int, size: int) -> tuple[tuple[int, int], ...]:
-    """Frames first to stop - 1 in chunks of `size`.
+    """Cut frames first to stop - 1 into chunks of `size`.
 
     >>> spans(5, 12, 3)
     ((5, 8), (8, 11), (11, 12))
@@ -73,7 +74,7 @@ def spans(first: int, stop: int, size: int) -> tuple[tuple[int, int], ...]:
 
 
 def parts_folder(out: Path) -> Path:
-    """Where the parts of a table lie until they are merged: beside it."""
+    """Name the folder beside a table where its parts lie until they are merged."""
     return out.with_name(out.name + ".parts")
 
 
@@ -104,7 +105,7 @@ class Parts:
                 if not folder.exists():
                     raise
         found = cls.find(out)
-        if found.job.key != job.key:
+        if found.job.key != job.key and _difference(found.job, job):
             raise ConfigError(
                 f"{folder} holds the parts of another job ({_difference(found.job, job)}); finish that one with its "
                 "own command, delete the folder, or name another output"
@@ -113,7 +114,7 @@ class Parts:
 
     @classmethod
     def find(cls, out: Path) -> "Parts":
-        """The job under way beside `out`, a table or its folder of parts. Raises `ConfigError`."""
+        """Find the job under way beside `out`, a table or its folder of parts. Raises `ConfigError`."""
         folder = out if out.name.endswith(".parts") else parts_folder(out)
         try:
             held = json.loads((folder / JOB).read_text())
@@ -133,12 +134,12 @@ class Parts:
         return self.folder.with_name(self.folder.name.removesuffix(".parts"))
 
     def path(self, index: int) -> Path:
-        """The file of a chunk."""
+        """Name the file of a chunk."""
         first, stop = self.job.spans[index]
         return self.folder / f"frames_{first:08d}-{stop:08d}.npz"
 
     def missing(self) -> list[int]:
-        """The chunks that nobody has finished yet."""
+        """List the chunks that nobody has finished yet."""
         there = {entry.name for entry in os.scandir(self.folder)}
         return [k for k in range(len(self.job.spans)) if self.path(k).name not in there]
 
@@ -150,7 +151,7 @@ class Parts:
             np.savez(part, tally=json.dumps(dict(sorted(tally.items()))), **columns)
 
     def read(self, index: int) -> tuple[Localizations, Counter[str]]:
-        """A chunk as it was stored. Raises `ConfigError` where the file is damaged."""
+        """Read a chunk as it was stored. Raises `ConfigError` where the file is damaged."""
         path = self.path(index)
         try:
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
@@ -163,7 +164,7 @@ class Parts:
         return Localizations(**columns), tally
 
     def each(self) -> Iterator[tuple[Localizations, Counter[str]]]:
-        """All chunks in order."""
+        """Read all chunks in order."""
         return (self.read(index) for index in range(len(self.job.spans)))
 
     def merge(self) -> tuple[int, Counter[str]]:
@@ -209,7 +210,13 @@ def _umask() -> int:
 
 
 def _difference(held: Job, asked: Job) -> str:
-    """Name the first setting in which two jobs differ."""
+    """Name the first setting in which two jobs differ; nothing where a number differs in its precision alone."""
     for name, one, other in differences(held.identity, json.loads(json.dumps(asked.identity))):
-        return f"its {name} = {one}, here {other}"
-    return "of other frames"
+        if not _same(one, other):
+            return f"its {name} = {one}, here {other}"
+    return "" if held.spans == asked.spans else "of other frames"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Say whether two settings are equal; a gain may have been through single precision."""
+    return isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-6)

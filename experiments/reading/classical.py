@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.decoder import fingerprint
 from experiments.reading.detection import Detector
 from experiments.reading.fits import EmitterFitter, EmitterList, join, unfitted
+from experiments.reading.program import fingerprint
 from experiments.reading.spots import SpotTable
 from localization import LocalizationError, Localizations, make_localizations
 from optics import Camera
@@ -26,14 +26,14 @@ class ClassicalReader:
 
     def __init__(self, spots: SpotTable, camera: Camera, config: ClassicalConfig, description: str) -> None:
         self.description, self.pixel_um = description, spots.pixel_um
-        self.min_frame_px, self.group = spots.image_px, config.group
+        self.min_frame_px, self.group, self.batch = spots.image_px, config.group, config.group
         self._spots, self._camera, self._config = spots, camera, config
         self._tools: dict[tuple[int, ...], tuple[EmitterFitter, Detector]] = {}
         self._tally: Counter[str] = Counter()
         self.identity = {"spots": fingerprint(spots.table), "camera": fingerprint(camera), "reading": repr(config)}
 
     def take_tally(self) -> Counter[str]:
-        """Fits that were not kept, by reason."""
+        """Return how many fits were not kept, by reason."""
         taken, self._tally = self._tally, Counter()
         return taken
 
@@ -58,7 +58,7 @@ class ClassicalReader:
 
 
 def camera_part(camera: Camera, origin_px: tuple[int, int], shape: tuple[int, ...]) -> Camera:
-    """The camera under a part of its frames: its maps cut at `origin_px` (column, row)."""
+    """Cut the camera's maps to a part of its frames that begins at `origin_px` (column, row)."""
     (column, row), maps = origin_px, {}
     for name in _MAPS:
         whole = np.asarray(getattr(camera, name))
@@ -73,7 +73,7 @@ def camera_part(camera: Camera, origin_px: tuple[int, int], shape: tuple[int, ..
 
 
 def search(counts: NDArray, fitter: EmitterFitter, detector: Detector, config: ClassicalConfig) -> EmitterList:
-    """All emitters of frames of counts (F, H, W), fitted with their neighbours taken off."""
+    """Find all emitters of frames of counts (F, H, W), fitted with their neighbours taken off."""
     photons = np.asarray(adu_to_photons(fitter.camera, counts), np.float64)
     found = unfitted(np.zeros(0, int), np.zeros((0, 5)))
     for _ in range(config.rounds):
@@ -106,12 +106,12 @@ def refit(counts: NDArray, emitters: EmitterList, fitter: EmitterFitter, *, only
 
 
 def significance(emitters: EmitterList) -> NDArray:
-    """Photons over their standard deviation."""
+    """Divide photons by their standard deviation."""
     return emitters.theta[:, 3] / np.maximum(emitters.std[:, 3], 1e-9)
 
 
 def prune(emitters: EmitterList, config: ClassicalConfig, fitter: EmitterFitter) -> EmitterList:
-    """Without what is not significant, and without the fainter of two in one place."""
+    """Drop what is not significant, and the fainter of two in one place."""
     emitters = emitters.take(significance(emitters) > config.threshold_sigma)
     apart, deep = config.separation_px * fitter.spots.pixel_um, config.separation_z_um
     # frames far apart in a third direction: pairs of one frame only
@@ -127,7 +127,7 @@ def prune(emitters: EmitterList, config: ClassicalConfig, fitter: EmitterFitter)
 
 
 def near(some: EmitterList, others: EmitterList, distance_um: float) -> NDArray[np.bool_]:
-    """Which of `some` have one of `others` in their frame within a distance."""
+    """Say which of `some` have one of `others` in their frame within a distance."""
     if not len(some) or not len(others):
         return np.zeros(len(some), bool)
     step = 4 * max(distance_um, 1e-6)
@@ -138,7 +138,7 @@ def near(some: EmitterList, others: EmitterList, distance_um: float) -> NDArray[
 def keep(
     emitters: EmitterList, fitter: EmitterFitter, shape: tuple[int, ...], config: ClassicalConfig
 ) -> tuple[NDArray[np.bool_], Counter[str]]:
-    """Which fits to keep, and how many were dropped for which reason (the first that holds)."""
+    """Choose the fits to keep, and count how many were dropped for which reason (the first that holds)."""
     spots, freedom = fitter.spots, fitter.spots.image_px**2 - 5
     # a model that is off by a share e of itself adds about e^2 S^2 to chi-square, S its significance
     excess = (config.model_error * significance(emitters)) ** 2 / freedom
@@ -162,7 +162,7 @@ def keep(
 
 
 def to_table(emitters: EmitterList, spots: SpotTable, first_frame: int) -> Localizations:
-    """Emitters as a table in order of frame, row and column; z is 0 where the spots have none."""
+    """Make a table of emitters in order of frame, row and column; z is 0 where the spots have none."""
     order = np.lexsort((emitters.theta[:, 0], emitters.theta[:, 1], emitters.frame))
     emitters = emitters.take(order)
     theta, std = emitters.theta, emitters.std

@@ -61,7 +61,7 @@ class ClassicalConfig:
             raise ConfigError(f"stamp_px = {self.stamp_px} must be at least 7 pixels")
 
     def z_range_um(self, default: tuple[float, float] | None = None) -> tuple[float, float]:
-        """The depths to fit, given or the model's own; `ConfigError` where neither says."""
+        """Return the depths to fit, given or the model's own; `ConfigError` where neither says."""
         low, high = default or (None, None)
         low = low if self.z_min_um is None else self.z_min_um
         high = high if self.z_max_um is None else self.z_max_um

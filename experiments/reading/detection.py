@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from experiments.reading.fits import EmitterList, unfitted
 from experiments.reading.spots import SpotTable
 from optics import Camera
-from optics.camera import variance_adu
+from optics.camera import adu_per_photon, variance_adu
 from optics.fits.matched_filter import (
     Templates,
     choose_depths,
@@ -38,7 +38,7 @@ class Detector:
         self._templates: dict[tuple[int, int], Templates] = {}
 
     def find(self, residual: NDArray, drawn: NDArray, model_error: float) -> tuple[EmitterList, NDArray]:
-        """Candidates in what is left of frames (F, H, W) in photons, where `drawn` was taken off, and backgrounds."""
+        """Find candidates in what is left of frames (F, H, W) in photons, without `drawn`; and backgrounds."""
         shape = residual.shape[1:]
         if shape not in self._templates:
             self._templates[shape] = make_templates(self.depth, self._images, shape)
@@ -98,7 +98,7 @@ def _significance(
     templates: Templates, camera: Camera, residual: jax.Array, drawn: jax.Array, model_error: jax.Array, block: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Of frames (F, H, W): the significance where it is a local maximum (else 0), its template, photons, background."""
-    per_photon = camera.gain_adu_per_e * camera.em_gain * camera.quantum_efficiency
+    per_photon = adu_per_photon(camera)
 
     def one(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         rest, model = pair

@@ -33,7 +33,7 @@ class EmitterList:
     good: NDArray[np.bool_]
 
     def take(self, rows: NDArray) -> "EmitterList":
-        """Those rows."""
+        """Return those rows."""
         return EmitterList(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class EmitterList:
 
 
 def unfitted(frame: NDArray, theta: NDArray) -> EmitterList:
-    """Emitters as they were guessed."""
+    """Make a list of emitters as they were guessed."""
     n = len(frame)
     theta = np.asarray(theta, np.float64).reshape(n, 5)
     nothing = np.full(n, np.inf)
@@ -49,7 +49,7 @@ def unfitted(frame: NDArray, theta: NDArray) -> EmitterList:
 
 
 def join(first: EmitterList, second: EmitterList) -> EmitterList:
-    """One list behind the other."""
+    """Join two lists, one behind the other."""
     pairs = {f.name: (getattr(first, f.name), getattr(second, f.name)) for f in dataclasses.fields(EmitterList)}
     return EmitterList(**{name: np.concatenate(pair) for name, pair in pairs.items()})
 
@@ -68,7 +68,7 @@ class EmitterFitter:
         self.z_range = (float(low), float(high))
 
     def draw(self, emitters: EmitterList, shape: tuple[int, ...]) -> tuple[NDArray, NDArray]:
-        """Expected photons (F, H, W) of all emitters, without background, and each one's own stamp (N, K, K)."""
+        """Draw the expected photons (F, H, W) of all emitters, no background, and each one's stamp (N, K, K)."""
         side = self.spots.image_px
         frames = np.zeros((shape[0], shape[1] + 2 * side, shape[2] + 2 * side))
         own = self._own(emitters)

@@ -8,62 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from experiments.reading.chunks import Job, Parts, Share, spans
-from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.readers import Reader, load_reader
-from experiments.settings import load_settings
-from localization import Localizations, Movie, concatenate, open_movie
-from training import CameraConfig, ConfigError, build_camera
+from experiments.reading.localize_config import LocalizeConfig, Span
+from experiments.reading.localize_config import parse_span as parse_span
+from experiments.reading.methods import make_reader
+from experiments.reading.readers import Reader
+from localization import LocalizationError, Localizations, Movie, concatenate, open_movie
+from training import ConfigError
 
-Span = tuple[int, int | None]
 GROUP_PX = 2**25  # pixels of the frames that are read at a time: 128 MB
-
-
-@dataclass(frozen=True)
-class LocalizeConfig:
-    """What is read and how.
-
-    `frames`, `rows` and `columns` are (first, stop) from 0, stop None for the end: a part of the movie, in
-    whose own coordinates and frame numbers the table stays. `threshold`: probability for a list decoder,
-    network units for DeepSTORM3D weights; None takes 0.5, or that of the weights' settings.
-    `gain_adu_per_photon` and `offset_adu` replace the run's camera, as does the path of a `camera`.toml for both
-    at once. `batch` frames go through a list decoder at a time, on each device. `tile_px` cuts large frames; None
-    chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
-    kept if the job is stopped. `method` "decoder" reads with a network, "classical" detects and fits with the PSF of
-    `model` (the default for a psf.npz and for "gaussian"), "polish" fits behind the network, with the PSF of the run or
-    of the file `psf`; `classical` says how.
-    """
-
-    threshold: float | None = None
-    gain_adu_per_photon: float | None = None
-    offset_adu: float | None = None
-    camera: str = ""
-    frames: Span | None = None
-    rows: Span | None = None
-    columns: Span | None = None
-    batch: int = 8
-    tile_px: int | None = None
-    model_config: str = ""
-    chunk_frames: int = 200
-    method: Literal["", "decoder", "classical", "polish"] = ""
-    psf: str = ""
-    classical: ClassicalConfig = ClassicalConfig()
-
-    def __post_init__(self):
-        for name in ("batch", "chunk_frames"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1 frame")
-        if self.camera and not (self.gain_adu_per_photon is self.offset_adu is None):
-            raise ConfigError(f"camera = {self.camera} brings its own gain and offset; leave those out")
-        if self.psf and self.method != "polish":
-            raise ConfigError(f"psf = {self.psf} is for method polish; the classical method takes its PSF as the model")
-        if self.tile_px is not None and self.tile_px < 1:
-            raise ConfigError(f"tile_px = {self.tile_px} must be positive")
 
 
 def parse_share(text: str) -> Share:
@@ -92,18 +51,6 @@ class LocalizeResult:
     tally: Counter[str] = field(default_factory=Counter)
 
 
-def parse_span(text: str) -> Span:
-    """Read a part of an axis as the command line writes it. Raises `ConfigError`.
-
-    >>> parse_span("10:20"), parse_span(":5"), parse_span("7:")
-    ((10, 20), (0, 5), (7, None))
-    """
-    parts = re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", text)
-    if parts is None:
-        raise ConfigError(f"{text!r} is not a part; write first:stop, counted from 0, such as 0:100 or 50:")
-    return int(parts[1] or 0), int(parts[2]) if parts[2] else None
-
-
 def localize(
     movie: Path | str,
     model: Path | str,
@@ -119,7 +66,8 @@ def localize(
     are read as they are needed, so a movie may be larger than memory. What is done lies in `out`.parts, a file a chunk
     of frames; the table appears under its name when it is whole. After an error, Ctrl-C or a kill the same call goes
     on from there and gives the same bytes; so do the shares of a job array, each with its `share`, then
-    `Parts.find(out).merge()`.
+    `Parts.find(out).merge()`, and any number of devices of one kind. Another `batch`, `tile_px` or kind of processor
+    runs other programs, whose sums of single-precision numbers differ in their last bits.
 
     `report` receives {"event": "start", "model", "frames", ...}, then {"event": "frames", "done", "total",
     "found", "seconds"} after every batch, then {"event": "end", "path", "frames", "rows", "seconds"}.
@@ -131,41 +79,7 @@ def localize(
     Traceback (most recent call last):
     training.settings.ConfigError: no-such-run: no such run or file of weights; check the name
     """
-    return localize_with(make_reader(Path(model), config), movie, out, config, share=share, report=report)
-
-
-def make_reader(model: Path, config: LocalizeConfig) -> Reader:
-    """The reader that a configuration asks for. Raises as `localize` does."""
-    from experiments.reading.classical_reader import GAUSSIAN, classical_reader, is_psf, plain_camera, polish_reader
-    from experiments.settings import load_camera
-
-    alone = is_psf(model) or (str(model) == GAUSSIAN and not model.exists())
-    method = config.method or ("classical" if alone else "decoder")
-    if alone and method != "classical":
-        raise ConfigError(f"{model} is a PSF, not a network: it cannot be read with method {method}")
-    camera = None
-    if method != "decoder":
-        named = plain_camera(config.gain_adu_per_photon, config.offset_adu)
-        camera = load_camera(config.camera) if config.camera else named
-    settings = config.classical
-    if method == "classical":
-        if config.threshold is not None:
-            settings = replace(settings, threshold_sigma=config.threshold)
-        return classical_reader(model, camera, settings)
-    counts = model.suffix.lower() == ".npz" and method == "polish"  # a network of counts: the camera is the fits' alone
-    gain, offset = (None, None) if counts else (config.gain_adu_per_photon, config.offset_adu)
-    if config.camera and not counts:
-        gain, offset = photometry(config.camera)
-    reader = load_reader(
-        model,
-        model_config=config.model_config,
-        threshold=config.threshold,
-        gain_adu_per_photon=gain,
-        offset_adu=offset,
-        batch=config.batch,
-        tile_px=config.tile_px,
-    )
-    return reader if method == "decoder" else polish_reader(reader, model, config.psf, camera, settings)
+    return localize_with(make_reader(model, config), movie, out, config, share=share, report=report)
 
 
 def localize_with(
@@ -177,14 +91,10 @@ def localize_with(
     share: Share | None = None,
     report: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> LocalizeResult:
-    """`localize` with a reader that is there already: of `config` only frames, rows, columns and chunks count."""
+    """Localize with a reader that is there already; of `config` only frames, rows, columns and chunks count."""
     started, out = time.perf_counter(), Path(out)
     with open_movie(movie, min_size_px=reader.min_frame_px) as opened:
-        cut = [
-            _part("frames", config.frames, opened.shape[0], 1),
-            _part("rows", config.rows, opened.shape[1], reader.min_frame_px),
-            _part("columns", config.columns, opened.shape[2], reader.min_frame_px),
-        ]
+        cut = _parts(reader, opened.shape, config)
         identity = {
             "movie": movie_identity(opened),
             "part": dict(zip(("frames", "rows", "columns"), map(list, cut), strict=True)),
@@ -220,14 +130,69 @@ def localize_with(
     return result
 
 
+@dataclass(frozen=True)
+class _Frames:
+    """Frames (n, H, W) in memory, read as a movie is."""
+
+    counts: NDArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.counts.shape
+
+    def read(self, first: int, stop: int, *, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray:
+        return self.counts[first:stop, slice(*rows), slice(*columns)]
+
+
+def read_frames(
+    frames: ArrayLike,
+    model: Path | str | Reader,
+    config: LocalizeConfig = LocalizeConfig(),
+    *,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Localizations:
+    """Localize frames that are in memory: camera counts (n, H, W) in, a list out.
+
+    `model` is what `localize` takes, or a reader (`load_reader`) that is to be used again and again. The list is the
+    one that `localize` writes of the same frames, before the file rounds it. Raises as `localize` does.
+
+    >>> read_frames(np.zeros((3, 16, 16)), "no-such-run")
+    Traceback (most recent call last):
+    training.settings.ConfigError: no-such-run: no such run or file of weights; check the name
+    """
+    reader = make_reader(model, config) if isinstance(model, str | Path) else model
+    counts = np.asarray(frames)
+    if counts.ndim != 3 or 0 in counts.shape:
+        raise LocalizationError(f"frames: shape {counts.shape} is not (n, H, W); pass grey frames, one or more")
+    cut = _parts(reader, counts.shape, config)
+    tables, done, total = [], 0, cut[0][1] - cut[0][0]
+    for span in spans(*cut[0], config.chunk_frames):
+        for n, locs in _read(_Frames(counts), reader, span, cut, Counter()):
+            tables.append(locs)
+            done += n
+            report({"event": "frames", "done": done, "total": total, "found": sum(t.frame.size for t in tables)})
+    return concatenate(tables)
+
+
+def _parts(reader: Reader, shape: tuple[int, ...], config: LocalizeConfig) -> list[tuple[int, int]]:
+    """First and stop of the frames, rows and columns that are to be read. Raises `ConfigError`."""
+    return [
+        _part("frames", config.frames, shape[0], 1),
+        _part("rows", config.rows, shape[1], reader.min_frame_px),
+        _part("columns", config.columns, shape[2], reader.min_frame_px),
+    ]
+
+
 def _read(
-    movie: Movie, reader: Reader, span: tuple[int, int], cut: list[tuple[int, int]], tally: Counter[str]
+    movie: Movie | _Frames, reader: Reader, span: tuple[int, int], cut: list[tuple[int, int]], tally: Counter[str]
 ) -> Iterator[tuple[int, Localizations]]:
     """A chunk, group by group, while the next frames are read from the disk: frames done, and their list."""
     (_, rows, columns), (first, stop) = cut, span
 
-    # of large frames fewer at a time: two groups of them are in memory
+    # of large frames fewer at a time: two groups of them are in memory; in whole batches, so that a frame has the same
+    # place in its batch on any number of devices
     group = min(reader.group, max(1, GROUP_PX // ((rows[1] - rows[0]) * (columns[1] - columns[0]))))
+    group -= group % reader.batch if group > reader.batch else 0
 
     def load(begin: int) -> tuple[np.ndarray, int, int]:
         end = min(begin + group, stop)
@@ -248,7 +213,7 @@ def _read(
 
 
 def movie_identity(movie: Movie) -> dict[str, Any]:
-    """What tells a movie from another without reading it: name, size and time of its file, shape and type."""
+    """Return what tells a movie from another without reading it: name, size and time of its file, shape and type."""
     path = movie.path.resolve()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [file.stat() for file in files]
@@ -261,16 +226,6 @@ def movie_identity(movie: Movie) -> dict[str, Any]:
         "shape": list(movie.shape),
         "type": str(movie.dtype),
     }
-
-
-def photometry(path: str) -> tuple[float, float]:
-    """Counts per photon, and counts without light, of the camera in a camera.toml. Raises `ConfigError`."""
-    if Path(path).suffix.lower() == ".npz":
-        raise ConfigError(f"{path}: a movie is read with one gain and offset; name the camera.toml beside the maps")
-    config = load_settings(CameraConfig, path)
-    build_camera(config)  # refuses numbers that cannot be right
-    gain = config.gain_adu_per_e * (config.em_gain or 1.0)
-    return gain * config.quantum_efficiency, config.offset_adu + gain * config.spurious_e
 
 
 def _part(name: str, span: Span | None, size: int, least: int) -> tuple[int, int]:

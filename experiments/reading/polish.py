@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from experiments.reading.classical import camera_part, keep, refit, significance
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.decoder import fingerprint
 from experiments.reading.fits import EmitterFitter, EmitterList, unfitted
+from experiments.reading.program import fingerprint
 from experiments.reading.readers import Reader
 from experiments.reading.spots import SpotTable
-from localization import Localizations, make_localizations
+from localization import Localizations, concatenate, make_localizations, select
 from optics import Camera, cut_stamps
 from optics.camera import adu_to_photons
 
@@ -24,6 +24,7 @@ class PolishReader:
     def __init__(self, reader: Reader, spots: SpotTable, camera: Camera, config: ClassicalConfig) -> None:
         self.description = f"{reader.description}, then fits"
         self.pixel_um, self.group, self.context = reader.pixel_um, reader.group, reader.context
+        self.batch = reader.batch
         self.min_frame_px = reader.min_frame_px
         self._reader, self._spots, self._camera, self._config = reader, spots, camera, config
         self._tally: Counter[str] = Counter()
@@ -31,7 +32,7 @@ class PolishReader:
         self.identity = {**reader.identity, "polish": fits}
 
     def take_tally(self) -> Counter[str]:
-        """How many rows are fitted and how many are the decoder's."""
+        """Return how many rows are fitted and how many are the decoder's."""
         taken, self._tally = self._tally + self._reader.take_tally(), Counter()
         return taken
 
@@ -41,6 +42,13 @@ class PolishReader:
         """Localize counts (before + n + after, H, W), the n in the middle; frame numbers begin at `first_frame`."""
         locs = self._reader.read(counts, first_frame, before, after, origin_px)
         counts = counts[before : len(counts) - after]
+        # a batch of frames at a time: how many fits run together does not depend on the number of devices
+        begins = range(0, len(counts), self.batch)
+        return concatenate([self._fit(counts[k : k + self.batch], locs, first_frame + k, origin_px) for k in begins])
+
+    def _fit(self, counts: NDArray, locs: Localizations, first_frame: int, origin_px: tuple[int, int]) -> Localizations:
+        """Fit those rows again that lie in counts (n, H, W), the first of which is `first_frame`."""
+        locs = select(locs, (locs.frame >= first_frame) & (locs.frame < first_frame + len(counts)))
         if not locs.frame.size:
             return locs
         camera = camera_part(self._camera, origin_px, counts.shape[1:])

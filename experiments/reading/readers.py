@@ -1,35 +1,41 @@
 """Trained models as readers: what `localize` needs of one, and how a path becomes one."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-import jax
 from numpy.typing import NDArray
 
 import nets
-from experiments.reading.image_reader import ImageReader
-from experiments.reading.list_reader import ListReader, check_photometry
-from experiments.reading.volume_reader import PUBLISHED, VolumeConfig, VolumeReader, load_volume_config
+from experiments.reading.cameras import photometry, to_photons
+from experiments.reading.network_reader import NetworkReader
+from experiments.reading.spots import is_psf
+from experiments.reading.volume_reader import PUBLISHED, load_volume_config, volume_reader
 from localization import Localizations
-from training import ConfigError, MaskConfig, build, init_state, load_config
-from training.checkpoint import restore
+from optics import Camera, make_camera
+from training import ConfigError, Trained, load_trained
+from training.decoders import find_kind
+from training.decoders import list as list_decoder
+from training.decoders.decoder import plain_identity
 
-VOLUME_THRESHOLD = 0.1  # of a volume's full scale; the published networks are read at 0.05 and 0.1
+GAUSSIAN = "gaussian"
 
 
 class Reader(Protocol):
     """What `localize` needs of a model.
 
     `min_frame_px` is the smallest frame side that it can read, `group` the number of frames that it likes to be given,
-    `context` how many frames before and after them it looks at; `identity` (JSON) all that decides its answers.
+    a multiple of its `batch`, `context` how many frames before and after them it looks at; `identity` (JSON) all that
+    decides its answers.
     """
 
     min_frame_px: int
     description: str
     pixel_um: float
     group: int
+    batch: int
     context: int
     identity: dict[str, Any]
 
@@ -44,53 +50,77 @@ class Reader(Protocol):
         ...
 
     def take_tally(self) -> Counter[str]:
-        """What was counted since the last time, such as fits that failed."""
+        """Return what was counted since the last time, such as fits that failed."""
         ...
 
 
+@dataclass(frozen=True)
+class Model:
+    """What a path names: the folder of a run, published weights, a calibrated PSF, or Gaussian spots."""
+
+    path: Path
+    kind: Literal["run", "weights", "psf", "gaussian"]
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The run, read when it is first asked for."""
+        return load_trained(run_folder(self.path))
+
+
+def describe(path: Path) -> Model:
+    """Say what a path names. Raises `ConfigError` where it is nothing that can be read with."""
+    if path.is_dir():
+        return Model(path, "run")
+    if is_psf(path):
+        return Model(path, "psf")
+    if not path.exists():
+        if str(path) == GAUSSIAN:
+            return Model(path, "gaussian")
+        raise ConfigError(f"{path}: no such run or file of weights; check the name")
+    if path.suffix.lower() not in nets.WEIGHT_SUFFIXES:
+        raise ConfigError(f"{path}: neither a run's folder nor weights in a {', '.join(nets.WEIGHT_SUFFIXES)}")
+    return Model(path, "weights")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a network reads; None takes the model's own threshold, camera and size of pieces."""
+
+    threshold: float | None = None
+    camera: Camera | None = None
+    batch: int = 8
+    tile_px: int | None = None
+
+
 def load_reader(
-    model: Path,
+    model: Path | str,
     *,
     model_config: str = "",
     threshold: float | None = None,
-    gain_adu_per_photon: float | None = None,
-    offset_adu: float | None = None,
+    camera: Camera | None = None,
     batch: int = 8,
     tile_px: int | None = None,
 ) -> Reader:
-    """The reader of a run's folder or of a file of DeepSTORM3D weights.
+    """Make the reader of a run's folder or of a file of DeepSTORM3D weights.
 
-    Counts become photons by the run's own camera unless gain and offset are given. `model_config` (weights
+    Counts become photons by the run's own camera unless a `camera` is given. `model_config` (weights
     only) is a name in `PUBLISHED` or a TOML file, by default the file of the weights' name ending in .toml.
     Raises `ConfigError`, `CheckpointError` or `NetsError`, each in one line, before any long work.
+
+    >>> load_reader("no-such-run")
+    Traceback (most recent call last):
+    training.settings.ConfigError: no-such-run: no such run or file of weights; check the name
     """
-    if model.is_dir():
-        if model_config:
-            raise ConfigError(f"--model-config belongs to a file of weights; the run {model} has its own")
-        return _run_reader(run_folder(model), threshold, gain_adu_per_photon, offset_adu, batch, tile_px)
-    if not model.exists():
-        raise ConfigError(f"{model}: no such run or file of weights; check the name")
-    if model.suffix.lower() not in nets.WEIGHT_SUFFIXES:
-        raise ConfigError(f"{model}: neither a run's folder nor weights in a {', '.join(nets.WEIGHT_SUFFIXES)}")
-    if gain_adu_per_photon is not None or offset_adu is not None:
-        raise ConfigError(
-            f"{model}: a DeepSTORM3D network reads counts; leave out gain and offset, its config scales them"
-        )
-    beside = model.with_suffix(".toml")
-    if not model_config and not beside.exists():
-        raise ConfigError(
-            f"{model}: the weights do not say their depths and scaling; add {beside.name} beside them, "
-            f"or --model-config with a TOML file or one of {', '.join(PUBLISHED)}"
-        )
-    config = load_volume_config(model_config or beside)
-    if threshold is not None:
-        config = replace(config, threshold=threshold)
-    net, variables = nets.load_deepstorm3d(model, dilations=config.dilations, scaling=config.scaling)
-    return VolumeReader(net, variables, config, tile_px, f"DeepSTORM3D network {model.name}")
+    named, reading = describe(Path(model)), Reading(threshold, camera, batch, tile_px)
+    if named.kind == "run":
+        return run_reader(named, reading, model_config)
+    if named.kind == "weights":
+        return weights_reader(named, reading, model_config)
+    raise ConfigError(f"{model} is a PSF, not a network: it cannot be read with method decoder")
 
 
 def run_folder(folder: Path) -> Path:
-    """The run itself, also where an experiment of one arm and seed is named. Raises `ConfigError`."""
+    """Find the run itself, also where an experiment of one arm and seed is named. Raises `ConfigError`."""
     runs = sorted(path.parent for path in folder.glob("arms/*/config.json"))
     if not runs or (folder / "checkpoints").exists():
         return folder
@@ -100,55 +130,72 @@ def run_folder(folder: Path) -> Path:
     raise ConfigError(f"{folder} holds several runs; name one: {folder / 'arms'}/ and {names}")
 
 
-def _run_reader(
-    folder: Path,
-    threshold: float | None,
-    gain_adu_per_photon: float | None,
-    offset_adu: float | None,
-    batch: int,
-    tile_px: int | None,
-) -> Reader:
-    run = load_config(folder)
-    # Mask and calibration play no part in reading: without them, a run can be used where their files are not.
-    parts = build(replace(run, mask=MaskConfig(), psf=replace(run.psf, calibration="")))
-    variables = restore(folder, jax.eval_shape(lambda: init_state(parts))).variables
-    camera = run.camera
-    own_gain = camera.gain_adu_per_e * (camera.em_gain or 1.0) * camera.quantum_efficiency
-    gain = own_gain if gain_adu_per_photon is None else gain_adu_per_photon
-    offset = camera.offset_adu if offset_adu is None else offset_adu
-    if run.decoder.kind == "list":
-        return ListReader(
-            parts.net,
-            variables,
-            run.scene.frame_px,
-            threshold=0.5 if threshold is None else threshold,
-            gain_adu_per_photon=gain,
-            offset_adu=offset,
-            batch=batch,
-            tile_px=tile_px,
-            description=f"list decoder {folder}",
-        )
-    check_photometry(gain, offset)
-    if run.decoder.kind == "image":
-        return ImageReader(
-            parts,
-            variables,
-            threshold=0.5 if threshold is None else threshold,
-            gain_adu_per_photon=gain,
-            offset_adu=offset,
-            tile_px=tile_px,
-            description=f"Deep-STORM decoder {folder}",
-        )
-    config = VolumeConfig(
-        z_min_um=run.scene.z_min_um,
-        z_max_um=run.scene.z_max_um,
-        normalisation="photons",
-        threshold=VOLUME_THRESHOLD * parts.net.scaling if threshold is None else threshold,
-        divide_by_adu=gain,
-        offset_adu=offset,
+def run_reader(model: Model, reading: Reading, model_config: str = "") -> NetworkReader:
+    """Make the reader of a run, of whatever kind its decoder is."""
+    if model_config:
+        raise ConfigError(f"--model-config belongs to a file of weights; the run {model.path} has its own")
+    return trained_reader(model.trained, reading, str(run_folder(model.path)))
+
+
+def trained_reader(trained: Trained, reading: Reading = Reading(), name: str = "") -> NetworkReader:
+    """Make the reader of a trained run that was read already."""
+    run, net = trained.run, trained.net
+    decoder = find_kind(run.decoder.kind)
+    camera = trained.camera if reading.camera is None else reading.camera
+    threshold = reading.threshold
+    if threshold is None:
+        threshold = decoder.threshold * decoder.full_scale(run)
+    return NetworkReader(
+        net,
+        trained.variables,
+        partial(to_photons, camera),
+        decoder.tiling(net),
+        decoder.read_out(run, run.microscope.pixel_um, threshold, True),
         pixel_um=run.microscope.pixel_um,
-        scaling=parts.net.scaling,
-        radius=1,  # a voxel is a pixel wide: as far as the published four quarter pixels
+        # A network trained on frames smaller than its field has learned to do with their size.
+        min_frame_px=min(net.receptive_field_px, run.scene.frame_px),
+        identity=decoder.identity(run, threshold, *photometry(camera)),
+        batch=reading.batch,
+        tile_px=reading.tile_px,
+        description=f"{decoder.label} {name}".strip(),
     )
-    smallest = min(nets.receptive_field_px(parts.net), run.scene.frame_px)
-    return VolumeReader(parts.net, variables, config, tile_px, f"volumetric decoder {folder}", smallest)
+
+
+def list_reader(
+    net: nets.ListNetConfig, variables: nets.Variables, trained_px: int, reading: Reading = Reading()
+) -> NetworkReader:
+    """Make the reader of a list decoder without a run, trained on frames of `trained_px` pixels a side."""
+    camera = make_camera() if reading.camera is None else reading.camera
+    threshold = 0.5 if reading.threshold is None else reading.threshold
+    return NetworkReader(
+        net,
+        variables,
+        partial(to_photons, camera),
+        list_decoder.tiling(net),
+        list_decoder.read_out(None, net.pixel_um, threshold),
+        pixel_um=net.pixel_um,
+        min_frame_px=min(net.receptive_field_px, trained_px),
+        identity=plain_identity(threshold, *photometry(camera)),
+        batch=reading.batch,
+        tile_px=reading.tile_px,
+        description="list decoder",
+    )
+
+
+def weights_reader(model: Model, reading: Reading, model_config: str = "") -> NetworkReader:
+    """Make the reader of published weights, with their settings."""
+    if reading.camera is not None:
+        raise ConfigError(
+            f"{model.path}: a DeepSTORM3D network reads counts; leave out gain and offset, its config scales them"
+        )
+    beside = model.path.with_suffix(".toml")
+    if not model_config and not beside.exists():
+        raise ConfigError(
+            f"{model.path}: the weights do not say their depths and scaling; add {beside.name} beside them, "
+            f"or --model-config with a TOML file or one of {', '.join(PUBLISHED)}"
+        )
+    config = load_volume_config(model_config or beside)
+    if reading.threshold is not None:
+        config = replace(config, threshold=reading.threshold)
+    net, variables = nets.load_deepstorm3d(model.path, dilations=config.dilations, scaling=config.scaling)
+    return volume_reader(net, variables, config, reading.tile_px, f"DeepSTORM3D network {model.path.name}")

@@ -1,6 +1,8 @@
 """What a spot looks like, as a table that the fits read: of a `Psf`, or Gaussian spots of unknown width."""
 
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,15 +32,26 @@ class SpotTable:
         return self.table.image_px
 
 
+def is_psf(model: Path) -> bool:
+    """Say whether a file is a calibrated PSF."""
+    if model.suffix.lower() != ".npz" or not model.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(model) as file:
+            return {"header.npy", "microscope.na.npy"} <= set(file.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def psf_spots(psf: Psf, z_range_um: tuple[float, float]) -> SpotTable:
-    """The images of a `Psf` over a range of depths. Raises `OpticsError`."""
+    """Tabulate the images of a `Psf` over a range of depths. Raises `OpticsError`."""
     if psf.dipole == "fixed":
         raise ConfigError("the PSF is of fixed dipoles, whose orientation a movie does not tell; use dipole free")
     return SpotTable(tabulate_psf(psf, z_range_um), float(psf.microscope.pixel_um), deep=True)
 
 
 def gaussian_spots(sigma_um: float, pixel_um: float, image_px: int | None = None) -> SpotTable:
-    """Gaussian spots integrated over pixels, sigma `sigma_um` times 1.7**u with u from -1 to 1 in place of z.
+    """Tabulate Gaussian spots integrated over pixels, sigma `sigma_um` times 1.7**u with u from -1 to 1 in place of z.
 
     A width that is fitted along keeps chi-square and photons right where the focus wanders.
 

@@ -19,7 +19,7 @@ class Tile:
 
 
 def window_side(tile_px: int, halo_px: int, step_px: int, *, asked: bool) -> int:
-    """A window's side: `tile_px` in whole steps, and enough for a core between two halos.
+    """Return a window's side: `tile_px` in whole steps, and enough for a core between two halos.
 
     Raises `ConfigError` where a side that was `asked` for leaves no core; otherwise it is made larger.
 

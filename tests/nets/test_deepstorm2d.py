@@ -7,7 +7,6 @@ import pytest
 
 import nets
 from nets import DeepStormConfig, NetsError
-from nets.deepstorm2d import frame_multiple
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ def test_a_change_of_one_pixel_is_seen_no_further_than_stated(config):
 def test_windows_of_a_frame_read_as_the_whole():
     """Moved by `frame_multiple`, a window pools the same fine pixels together, at upsampling 4 too."""
     config = DeepStormConfig("published", 4, 0.1)
-    assert frame_multiple(config) == 2 and frame_multiple(DeepStormConfig("published", 8)) == 1
+    assert config.frame_multiple == 2 and DeepStormConfig("published", 8).frame_multiple == 1
     frame = jax.random.uniform(jax.random.key(1), (1, 32, 32, 1), jnp.float32)
     variables = nets.init(jax.random.key(0), config, frame)
     run = jax.jit(lambda x: nets.apply(config, variables, x, train=False)[0])

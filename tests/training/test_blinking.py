@@ -120,9 +120,10 @@ def test_a_decoder_of_three_frames_trains_and_reads_a_movie():
         ({"scene": {"truth_photons_min": -1.0}}, "scene.truth_photons_min = -1.0"),
         ({"decoder": {"frames": 2}}, "decoder.frames = 2 must be 1 or 3"),
         ({"decoder": {"frames": 3, "kind": "volume"}}, "belong to kind 'list', not 'volume'"),
+        ({"decoder": {"kind": "lisst"}}, "decoder.kind = 'lisst' must be one of 'list', .* did you mean 'list'"),
     ],
 )
 def test_settings_that_cannot_be_right_are_refused(changes, message):
     """Named before any work."""
     with pytest.raises(ConfigError, match=message):
-        tiny_run(**changes)
+        build(tiny_run(**changes))

@@ -9,8 +9,8 @@ from scipy.stats import norm
 
 from nets import ListMaps
 from optics import Emitters, make_emitters
-from training.losses import count_loss, list_loss, mixture_loss, occupancy_loss, volume_loss
-from training.targets import occupancy_volume
+from training.decoders.list import count_loss, list_loss, mixture_loss, occupancy_loss
+from training.decoders.volume import occupancy_volume, volume_loss
 
 PIXEL = 0.1
 

@@ -10,7 +10,8 @@ import tifffile
 
 from experiments import cli
 from experiments.instrument.calibrate_camera import CalibrateConfig, measure, write
-from experiments.reading.localize import LocalizeConfig, photometry
+from experiments.reading.cameras import one_camera, photometry
+from experiments.reading.localize import LocalizeConfig
 from experiments.settings import load_camera, load_settings
 from training import CameraConfig, ConfigError, RunConfig, from_dict
 
@@ -144,8 +145,8 @@ def test_localize_takes_a_camera_file(tmp_path):
     """Counts per photon and without light, an EMCCD's multiplication included; not beside --gain."""
     path = tmp_path / "camera.toml"
     path.write_text('kind = "emccd"\nem_gain = 100\ngain_adu_per_e = 0.05\noffset_adu = 90\nquantum_efficiency = 0.8\n')
-    assert photometry(str(path)) == (pytest.approx(4.0), pytest.approx(90.0))
+    assert photometry(one_camera(str(path))) == (pytest.approx(4.0), pytest.approx(90.0))
     with pytest.raises(ConfigError, match="brings its own gain"):
         LocalizeConfig(camera=str(path), gain_adu_per_photon=1.0)
     with pytest.raises(ConfigError, match=r"name the camera\.toml"):
-        photometry("camera.npz")
+        one_camera("camera.npz")

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 class Brightest:
     """A reader without a network: the brightest pixel of each frame, and how the neighbours in time compare."""
 
-    min_frame_px, description, pixel_um, group, context = 4, "brightest pixel", 0.1, 3, 1
+    min_frame_px, description, pixel_um, group, batch, context = 4, "brightest pixel", 0.1, 3, 3, 1
 
     def __init__(self, threshold=0.0, pause_s=0.0):
         self.identity = {"threshold": threshold}

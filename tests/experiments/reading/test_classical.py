@@ -15,9 +15,10 @@ import localization
 from experiments import cli
 from experiments.reading.classical import ClassicalReader, camera_part
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.classical_reader import classical_reader
+from experiments.reading.fit_readers import classical_reader
 from experiments.reading.localize import LocalizeConfig, make_reader
 from experiments.reading.polish import PolishReader
+from experiments.reading.readers import Model
 from experiments.reading.spots import gaussian_spots, psf_spots
 from localization import LocalizationError, make_localizations, match, score
 from optics import make_camera, make_emitters, make_microscope, make_psf, masks, render_frame
@@ -118,7 +119,7 @@ def test_polish_moves_a_coarse_list_to_the_bound(spots, scene):
     rng = np.random.default_rng(8)
 
     class Coarse:
-        min_frame_px, description, pixel_um, group, context, identity = 16, "coarse", PIXEL_UM, FRAMES, 0, {}
+        min_frame_px, description, pixel_um, group, batch, context, identity = 16, "coarse", PIXEL_UM, 12, 12, 0, {}
 
         def take_tally(self):
             return Counter()
@@ -235,7 +236,7 @@ def test_settings_that_cannot_be_right(change, message):
 def test_models_that_have_no_psf(tmp_path):
     (tmp_path / "weights.npz").write_bytes(b"no zip")
     with pytest.raises(ConfigError, match="no PSF"):
-        classical_reader(tmp_path / "weights.npz", CAMERA, ClassicalConfig())
+        classical_reader(Model(tmp_path / "weights.npz", "weights"), CAMERA, ClassicalConfig())
     with pytest.raises(ConfigError, match="gaussian_sigma_um is missing"):
         make_reader(
             tmp_path.__class__("gaussian"),

@@ -13,7 +13,7 @@ import nets
 from experiments.compare.config import arm_run, load_experiment
 from experiments.reading.localize import LocalizeConfig, localize, parse_span
 from experiments.reading.readers import load_reader
-from experiments.reading.volume_reader import VolumeConfig, VolumeReader, load_volume_config
+from experiments.reading.volume_reader import VolumeConfig, load_volume_config, volume_reader
 from localization import LocalizationError
 from training import CheckpointError, ConfigError, RunConfig, build, fit, from_dict, load_run
 from training.checkpoint import Checkpoints
@@ -121,7 +121,7 @@ def test_volume_in_pieces_is_the_whole_volume():
     variables = nets.init(jax.random.key(2), net, jnp.zeros((1, 8, 8, 1), jnp.float32))
     config = VolumeConfig(0.0, 1.2, "min_max", threshold=0.02, shift_fine_px=2.0)
     frame = np.random.default_rng(4).poisson(50, (1, 53, 61)).astype(np.uint16)
-    whole, pieces = (VolumeReader(net, variables, config, tile).read(frame, 5) for tile in (None, 40))
+    whole, pieces = (volume_reader(net, variables, config, tile).read(frame, 5) for tile in (None, 40))
     assert whole.frame.size > 20 and set(whole.frame) == {5}
     assert_same(pieces, whole)
 

@@ -14,7 +14,7 @@ from training.sharding import AXIS, make_mesh
 
 
 def fingerprint(*parts: Any) -> str:
-    """A hash of settings and arrays, the same in every process.
+    """Return a hash of settings and arrays, the same in every process.
 
     >>> fingerprint(1.5, {"a": np.zeros(2)}) == fingerprint(1.5, {"a": np.zeros(2)})
     True
@@ -32,13 +32,13 @@ def fingerprint(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-class Decoder:
-    """Frames (group, H, W), or (group, H, W, 3) with their neighbours, to the network's output.
+class NetworkProgram:
+    """Frames (group, H, W), or (group, H, W, 3) with their neighbours, to what the network says of them.
 
-    `group` = `batch` times the number of devices; `origin_px` is the place (column, row) of the first pixel in the
-    camera's field, for a network that is told.
-
-    Each device runs one program on `batch` frames, so a frame's answer has the same bits on one device and on many.
+    `group` = `batch` times the number of devices. Each device runs one program of one shape on `batch` frames, so a
+    frame's answer has the same bits on one device and on many, if it has the same place in a batch. `images` are at
+    the network's scale already, which whole frames decide, not their pieces; `origin_px` is the place (column, row) of
+    the first pixel in the camera's field, for a network that is told.
     """
 
     def __init__(self, net: nets.NetConfig, variables: nets.Variables, batch: int) -> None:
@@ -58,15 +58,12 @@ _PROGRAMS: dict[Any, Any] = {}
 
 
 def _program(net: nets.NetConfig, mesh: Any) -> Any:
-    """One compiled program for each network, shape and set of devices, however many decoders there are."""
+    """One compiled program for each network, shape and set of devices, however many readers there are."""
     key = (net, mesh)
     if key not in _PROGRAMS:
 
         def run(variables: Any, images: jax.Array, origin_px: jax.Array) -> Any:
-            # Deep-STORM's frames come at its scale already, which whole frames decide, not their pieces
-            ready = isinstance(net, nets.DeepStormConfig)
-            x = images[..., None] if ready else nets.network_input(net, images, origin_px)
-            return nets.apply(net, variables, x, train=False)[0]
+            return net.finish(nets.apply(net, variables, net.arrange(images, origin_px), train=False)[0])
 
         split = partial(jax.shard_map, mesh=mesh, out_specs=PartitionSpec(AXIS), check_vma=False)
         _PROGRAMS[key] = jax.jit(split(run, in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec())))

@@ -1,0 +1,83 @@
+"""Fits as readers: which PSF and which camera they take, of a run, of a file, or Gaussian spots."""
+
+from dataclasses import replace as change
+from pathlib import Path
+
+from experiments.reading.classical import ClassicalReader
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.polish import PolishReader
+from experiments.reading.readers import GAUSSIAN, Model, Reader
+from experiments.reading.spots import SpotTable, gaussian_spots, is_psf, psf_spots
+from optics import Camera
+from optics.psf_io import load_psf
+from optics.pytree import replace
+from training import ConfigError
+
+
+def classical_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> ClassicalReader:
+    """Make the reader that detects and fits, with the PSF of a file, of a run, or Gaussian. Raises `ConfigError`."""
+    return ClassicalReader(_spots(model, config), _camera(model, camera, config), config, f"fits with {model.path}")
+
+
+def polish_reader(
+    reader: Reader, model: Model, psf: str, camera: Camera | None, config: ClassicalConfig
+) -> PolishReader:
+    """Make the reader that fits behind a decoder, with its run's PSF or that of a file `psf`. Raises `ConfigError`."""
+    if not psf and model.kind != "run":
+        raise ConfigError(
+            f"{model.path}: the weights do not tell their PSF; name the file of a calibrated one with --psf"
+        )
+    own = model.trained.z_range_um if model.kind == "run" else (None, None)
+    low = own[0] if config.z_min_um is None else config.z_min_um
+    high = own[1] if config.z_max_um is None else config.z_max_um
+    config = change(config, z_min_um=low, z_max_um=high)
+    source = model
+    if psf:
+        source = Model(Path(psf), "run" if Path(psf).is_dir() else "psf")
+    spots = _spots(source, config)
+    if abs(spots.pixel_um - reader.pixel_um) > 1e-4 * reader.pixel_um:
+        raise ConfigError(
+            f"{psf or model.path}: pixel_um = {spots.pixel_um:g}, the decoder's is {reader.pixel_um:g}; "
+            "name a PSF of its optics"
+        )
+    return PolishReader(reader, spots, _camera(model, camera, config), config)
+
+
+def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
+    if model.kind == "gaussian":
+        if config.gaussian_sigma_um is None:
+            raise ConfigError(
+                "gaussian_sigma_um is missing: give the spots' standard deviation, about 0.21 wavelength / NA, "
+                "and pixel_um, such as gaussian_sigma_um=0.13 pixel_um=0.1"
+            )
+        return gaussian_spots(config.gaussian_sigma_um, config.pixel_um, config.stamp_px)
+    if model.kind == "run":
+        psf, own = model.trained.psf, model.trained.z_range_um
+        own = own if own[0] < own[1] else None
+    elif is_psf(model.path):
+        psf, own = load_psf(model.path), None
+    else:
+        raise ConfigError(
+            f"{model.path}: no PSF (psf.npz of colocus retrieve), run's folder, or {GAUSSIAN!r}; check the name"
+        )
+    if config.stamp_px is not None:
+        if config.stamp_px > psf.image_px:
+            raise ConfigError(f"stamp_px = {config.stamp_px} is more than the {psf.image_px} px of {model.path}")
+        psf = replace(psf, image_px=config.stamp_px)
+    if config.focus_um is not None:
+        psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + config.focus_um))
+    return psf_spots(psf, config.z_range_um(own))
+
+
+def _camera(model: Model, camera: Camera | None, config: ClassicalConfig) -> Camera:
+    """The camera that was named, else the run's; a PSF alone says nothing of the camera."""
+    if camera is None:
+        if model.kind != "run":
+            raise ConfigError(
+                f"{model.path} does not tell the camera; add --camera with a camera.toml, or --gain and --offset, "
+                "which colocus calibrate-camera MOVIE estimates"
+            )
+        camera = model.trained.camera
+    if config.read_noise_e:
+        camera = replace(camera, read_noise_e=0 * camera.gain_adu_per_e + config.read_noise_e)
+    return camera

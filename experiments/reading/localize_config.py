@@ -1,0 +1,64 @@
+"""Settings of `localize`: which part of a movie is read, and how."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.reading.classical_config import ClassicalConfig
+from training import ConfigError
+
+Span = tuple[int, int | None]
+
+
+@dataclass(frozen=True)
+class LocalizeConfig:
+    """What is read and how.
+
+    `frames`, `rows` and `columns` are (first, stop) from 0, stop None for the end: a part of the movie, in
+    whose own coordinates and frame numbers the table stays. `threshold`: probability for a list decoder,
+    network units for DeepSTORM3D weights; None takes 0.5, or that of the weights' settings.
+    `gain_adu_per_photon` and `offset_adu` replace the run's camera, as does the path of a `camera`.toml for both
+    at once. `batch` frames go through a list decoder at a time, on each device. `tile_px` cuts large frames; None
+    chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
+    kept if the job is stopped. `method` "decoder" reads with a network, "classical" detects and fits with the PSF of
+    `model` (the default for a psf.npz and for "gaussian"), "polish" fits behind the network, with the PSF of the run or
+    of the file `psf`; `classical` says how.
+    """
+
+    threshold: float | None = None
+    gain_adu_per_photon: float | None = None
+    offset_adu: float | None = None
+    camera: str = ""
+    frames: Span | None = None
+    rows: Span | None = None
+    columns: Span | None = None
+    batch: int = 8
+    tile_px: int | None = None
+    model_config: str = ""
+    chunk_frames: int = 200
+    method: Literal["", "decoder", "classical", "polish"] = ""
+    psf: str = ""
+    classical: ClassicalConfig = ClassicalConfig()
+
+    def __post_init__(self):
+        for name in ("batch", "chunk_frames"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1 frame")
+        if self.camera and not (self.gain_adu_per_photon is self.offset_adu is None):
+            raise ConfigError(f"camera = {self.camera} brings its own gain and offset; leave those out")
+        if self.psf and self.method != "polish":
+            raise ConfigError(f"psf = {self.psf} is for method polish; the classical method takes its PSF as the model")
+        if self.tile_px is not None and self.tile_px < 1:
+            raise ConfigError(f"tile_px = {self.tile_px} must be positive")
+
+
+def parse_span(text: str) -> Span:
+    """Read a part of an axis as the command line writes it. Raises `ConfigError`.
+
+    >>> parse_span("10:20"), parse_span(":5"), parse_span("7:")
+    ((10, 20), (0, 5), (7, None))
+    """
+    parts = re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", text)
+    if parts is None:
+        raise ConfigError(f"{text!r} is not a part; write first:stop, counted from 0, such as 0:100 or 50:")
+    return int(parts[1] or 0), int(parts[2]) if parts[2] else None

@@ -1,0 +1,82 @@
+"""The methods of `localize`: which reader a model gets, one table of method and kind of model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.reading.cameras import one_camera, plain_camera, with_photometry
+from experiments.reading.fit_readers import classical_reader, polish_reader
+from experiments.reading.localize_config import LocalizeConfig
+from experiments.reading.readers import Model, Reader, Reading, describe, run_reader, weights_reader
+from experiments.settings import load_camera
+from optics import Camera, make_camera
+from training import ConfigError
+
+
+def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
+    """Make the reader that a configuration asks for. Raises as `localize` does."""
+    named = describe(Path(model))
+    method = config.method or ("classical" if named.kind in ("psf", "gaussian") else "decoder")
+    if (method, named.kind) not in READERS:
+        if method == "classical":
+            raise ConfigError(
+                f"{model}: no PSF (psf.npz of colocus retrieve), run's folder, or 'gaussian'; check the name"
+            )
+        raise ConfigError(f"{model} is a PSF, not a network: it cannot be read with method {method}")
+    return READERS[method, named.kind](named, config)
+
+
+def _network(model: Model, config: LocalizeConfig) -> Reader:
+    camera = _network_camera(config, lambda: model.trained.camera)
+    return run_reader(model, Reading(config.threshold, camera, config.batch, config.tile_px), config.model_config)
+
+
+def _weights(model: Model, config: LocalizeConfig) -> Reader:
+    reading = Reading(config.threshold, _network_camera(config, make_camera), tile_px=config.tile_px)
+    return weights_reader(model, reading, config.model_config)
+
+
+def _fits(model: Model, config: LocalizeConfig) -> Reader:
+    settings = config.classical
+    if config.threshold is not None:
+        settings = replace(settings, threshold_sigma=config.threshold)
+    return classical_reader(model, _fits_camera(config), settings)
+
+
+def _polished_network(model: Model, config: LocalizeConfig) -> Reader:
+    camera = _fits_camera(config)
+    return polish_reader(_network(model, config), model, config.psf, camera, config.classical)
+
+
+def _polished_weights(model: Model, config: LocalizeConfig) -> Reader:
+    # a network of counts: the camera is the fits' alone
+    reading = Reading(config.threshold, tile_px=config.tile_px)
+    reader = weights_reader(model, reading, config.model_config)
+    return polish_reader(reader, model, config.psf, _fits_camera(config), config.classical)
+
+
+def _fits_camera(config: LocalizeConfig) -> Camera | None:
+    """The camera of fits, which may have maps; None takes the run's."""
+    if config.camera:
+        return load_camera(config.camera)
+    return plain_camera(config.gain_adu_per_photon, config.offset_adu)
+
+
+def _network_camera(config: LocalizeConfig, own: Callable[[], Camera]) -> Camera | None:
+    """The camera that a network's frames are converted with, where one is named, or its gain or offset."""
+    if config.camera:
+        return one_camera(config.camera)
+    if config.gain_adu_per_photon is config.offset_adu is None:
+        return None
+    return with_photometry(own(), config.gain_adu_per_photon, config.offset_adu)
+
+
+READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
+    ("decoder", "run"): _network,
+    ("decoder", "weights"): _weights,
+    ("classical", "run"): _fits,
+    ("classical", "psf"): _fits,
+    ("classical", "gaussian"): _fits,
+    ("polish", "run"): _polished_network,
+    ("polish", "weights"): _polished_weights,
+}
