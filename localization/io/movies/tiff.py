@@ -7,7 +7,6 @@ the frames that were read.
 
 import logging
 import math
-import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -20,14 +19,14 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from localization.types import LocalizationError
+from localization.io.movies.source import pread, refuse_size, refuse_type
+from localization.types import LocalizationError, one_line
 
 # What tifffile and its codecs raise on a damaged file; codec errors are RuntimeErrors.
 DAMAGE = (
     tifffile.TiffFileError, OSError, EOFError, struct.error, ValueError, RuntimeError, IndexError, KeyError,
     TypeError, AttributeError, ArithmeticError, MemoryError, AssertionError,
 )  # fmt: skip
-MAX_FRAME_PX = 1 << 28  # a damaged header may ask for any amount of memory
 _PROBES = 64
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _COUNTS = 256, 257, 258, 259, 273, 277, 279
 _PREDICTOR, _TILE, _FILL_ORDER = 317, 322, 266
@@ -297,34 +296,6 @@ class TiffStack:
         refuse_size(self.path, page.shape)
 
 
-def refuse_type(path: Path, dtype: np.dtype | None) -> None:
-    """Raise where pixels are not whole numbers."""
-    if dtype is None or np.dtype(dtype).kind not in "ui":
-        raise LocalizationError(
-            f"{path}: pixels of type {dtype}; convert the movie to uint16 camera counts without scaling"
-        )
-
-
-def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
-    """Raise where a frame has no pixels, or more than any camera."""
-    if not 0 < math.prod(shape) <= MAX_FRAME_PX:
-        raise LocalizationError(f"{path}: frames of {shape} pixels; check the file, or crop the frames")
-
-
-def pread(fd: int, count: int, position: int) -> bytes:
-    """Bytes of a file from a position on; fewer where the file ends, none where no file could reach."""
-    if not 0 <= position < 1 << 62 or not 0 <= count < 1 << 40:
-        return b""
-    pieces = []
-    while count:
-        piece = os.pread(fd, min(count, 1 << 30), position)
-        if not piece:
-            break
-        pieces.append(piece)
-        count, position = count - len(piece), position + len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 def open_tiff(path: Path) -> tifffile.TiffFile:
     """Open a file for tifffile. Raises LocalizationError for one that is empty or no TIFF."""
     try:
@@ -357,8 +328,3 @@ def quiet_tifffile() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in a few words without line breaks."""
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,4 +1,4 @@
-"""TIFF movies: what a stack's description announces, files that belong together, folders of single frames."""
+"""TIFF movies: what a stack's description announces, and files that belong together."""
 
 import json
 import re
@@ -6,18 +6,17 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.folder import FolderMovie, natural_key
-from localization.io.ome import OmeImage, main_file, ome_images
-from localization.io.tiff import DAMAGE, TiffStack, damaged, quiet_tifffile
-from localization.types import LocalizationError
+from localization.io.movies.ome import OmeImage, main_file, ome_images
+from localization.io.movies.source import CUT_REMEDY, MovieFormat
+from localization.io.movies.tiff import DAMAGE, TiffStack, damaged, quiet_tifffile
+from localization.types import LocalizationError, one_line
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
-_CUT_REMEDY = "copy it again, or read what is there with allow_cut=True (colocus convert --allow-cut)"
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass
@@ -62,9 +61,8 @@ class TiffMovie:
             except LocalizationError:
                 raise
             except DAMAGE as error:
-                reason = " ".join(str(error).split())[:120] or type(error).__name__
                 raise LocalizationError(
-                    f"{part.stack.path}: frame {k} cannot be read ({reason}); copy or export it again"
+                    f"{part.stack.path}: frame {k} cannot be read ({one_line(error)}); copy or export it again"
                 ) from error
         return frames
 
@@ -198,7 +196,7 @@ def _cut(stack: TiffStack, n_frames: int, announced: int, allow_cut: bool, notes
             if announced
             else f"it ends after frame {n_frames - 1}"
         )
-        raise LocalizationError(f"{stack.path}: truncated, {said}; {_CUT_REMEDY}")
+        raise LocalizationError(f"{stack.path}: truncated, {said}; {CUT_REMEDY}")
     notes.append(f"{stack.path.name} is cut off: its first {n_frames} frames are read")
 
 
@@ -221,16 +219,16 @@ def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path
     if image is None or len(image.files) < 2:
         # a file that describes all its planes as its own is whole, whatever lies beside it
         whole = image is not None and image.n_planes <= n_pages
-        return [path] if whole else [path, *_continuations(path)], []
+        return [path] if whole else [path, *continuations(path)], []
     named = [path.parent / Path(name).name for name in image.files]
     if path not in named:  # renamed, perhaps the whole set
-        going_on = _continuations(path)
+        going_on = continuations(path)
         if len(going_on) + 1 == len(named):
             return [path, *going_on], []
     return [file for file in named if file.exists()] or [path], [file.name for file in named if not file.exists()]
 
 
-def _continuations(path: Path) -> list[Path]:
+def continuations(path: Path) -> list[Path]:
     """Micro-Manager goes on in name_1.ome.tif, name_2.ome.tif, ... when a file is full."""
     stem = re.fullmatch(r"(.*?)(\.ome)?\.tiff?", path.name, re.I)
     if stem is None or not (stem[2] or "_MMStack" in path.name):
@@ -298,17 +296,14 @@ def _names(path: Path, image: OmeImage, files: list[Path]) -> list[tuple[Path, s
     return [(file, by_name.get(file.name, file.name)) for file in files]
 
 
-def open_folder(folder: Path, allow_cut: bool) -> Any:
-    """A folder of single-frame files, or one that holds the files of one Micro-Manager movie."""
-    files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
-    if not files:
-        raise LocalizationError(f"{folder}: the folder holds no .tif files; give a movie or a folder of frames")
-    files.sort(key=lambda file: natural_key(file.name))
-    if any("_MMStack" in file.name for file in files):
-        heads = [file for file in files if not any(file in _continuations(other) for other in files)]
-        if len(heads) == 1:
-            return open_stack(heads[0], allow_cut)
-        raise LocalizationError(
-            f"{folder}: holds {len(heads)} Micro-Manager movies ({heads[0].name}, ...); name the one that is meant"
-        )
-    return FolderMovie(folder, files)
+def _recognises(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return not path.is_dir()
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in _MAGIC
+    except OSError:
+        return False
+
+
+MOVIE = MovieFormat("tiff", _recognises, open_stack)
