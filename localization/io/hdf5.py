@@ -54,7 +54,7 @@ class Reading:
 
 
 def array(path: Path, group: Any, name: str) -> NDArray | None:
-    """A whole dataset, or None where it is absent or empty by declaration."""
+    """Read a whole dataset; None where it is absent or empty by declaration."""
     if name not in group:
         return None
     dataset = group[name]

@@ -34,7 +34,7 @@ class Movie:
     def read(
         self, start: int, stop: int, *, rows: Span | None = None, columns: Span | None = None
     ) -> NDArray[np.float32]:
-        """Frames start to stop - 1 (0-based) as float32 counts, (stop - start, height, width).
+        """Read frames start to stop - 1 (0-based) as float32 counts, (stop - start, height, width).
 
         `rows` and `columns` are (first, stop): only that part of every frame is read.
         """
@@ -48,7 +48,7 @@ class Movie:
         return frames
 
     def read_stored(self, start: int, stop: int, *, rows: Span | None = None, columns: Span | None = None) -> NDArray:
-        """As `read`, in the type of the file."""
+        """Read as `read` does, in the type of the file."""
         y, x = self._part(start, stop, rows, columns)
         return np.ascontiguousarray(self._source.block(start, stop, y, x), self.dtype)
 

@@ -9,7 +9,7 @@ from localization.types import LocalizationError, one_line
 
 
 def load_yaml(path: Path) -> list[dict[str, Any]]:
-    """The documents of a YAML file; tags of Python objects, which Picasso may write, are taken as plain values."""
+    """Read the documents of a YAML file; tags of Python objects, which Picasso may write, are taken as plain values."""
     try:
         with open(path, encoding="utf-8") as file:
             documents = list(yaml.load_all(file, Loader=_PlainLoader))

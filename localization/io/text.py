@@ -62,7 +62,7 @@ def labels_in(head: Head) -> dict[str, str | None]:
 
 
 def split_label(label: str) -> tuple[str, str | None]:
-    """A column's name in lower case and its unit, in brackets of either kind.
+    """Split a column's name, in lower case, from its unit in brackets of either kind.
 
     >>> split_label("x [nm]"), split_label("Position X (um)"), split_label("score")
     (('x', 'nm'), ('position x', 'um'), ('score', None))
@@ -72,7 +72,7 @@ def split_label(label: str) -> tuple[str, str | None]:
 
 
 def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizations, list[str]]:
-    """The localizations of a table, and notes on what was left out. Raises LocalizationError."""
+    """Convert a table of text into localizations, and notes on what was left out. Raises LocalizationError."""
     columns: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
     notes: list[str] = []
@@ -136,7 +136,7 @@ def read(
     labels: list[str] | None = None,
     encoding: str = "utf-8-sig",
 ) -> Table:
-    """A table of text with its line numbers in the file. Raises LocalizationError for what is no such table.
+    """Read a table of text with its line numbers in the file. Raises LocalizationError for what is no such table.
 
     Lines at the top that begin with `comment` are passed over; with `labels` the file has no header line. In
     latin-1 the table ends at the first zero byte: Elyra's notes follow there.
@@ -176,7 +176,7 @@ def read(
 
 
 def header_labels(path: Path, line: str, separator: str = ",") -> list[str]:
-    """The column names of a header line. Raises LocalizationError where it is empty or names one twice."""
+    """Read the column names of a header line. Raises LocalizationError where it is empty or names one twice."""
     try:
         labels = next(csv.reader([line], delimiter=separator), [])
         if len(labels) == 1:  # a spreadsheet has quoted the whole line once more
@@ -206,7 +206,7 @@ def _numbers(path: Path, label: str, column: pd.Series, *, finite: bool) -> np.n
 
 
 def decimals(column: np.ndarray, places: int) -> np.ndarray:
-    """Rounded to `places` decimals; what is not known stays NaN, and minus zero becomes zero."""
+    """Round to `places` decimals; what is not known stays NaN, and minus zero becomes zero."""
     return np.round(column, places) + 0.0
 
 
@@ -252,7 +252,7 @@ class Writer:
 
 
 def half_pixel_um(pixel_um: float | None) -> float:
-    """Half a pixel. Raises LocalizationError for a size that is none."""
+    """Halve a pixel. Raises LocalizationError for a size that is none."""
     if pixel_um is None or not (math.isfinite(pixel_um) and 0 < pixel_um < 1000):
         raise LocalizationError(f"pixel_um = {pixel_um} must be the camera pixel in the sample, in um, such as 0.1")
     return 0.5 * pixel_um

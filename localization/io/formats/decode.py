@@ -22,7 +22,7 @@ _WRITTEN = (
 
 
 def _pixel_um(path: Path, size_nm: Any, pixel_um: float | None) -> tuple[float, float]:
-    """The pixel along DECODE's x (rows) and y (columns), in um: what is given, or what the file says."""
+    """Find the pixel along DECODE's x (rows) and y (columns), in um: what is given, or what the file says."""
     if pixel_um is not None:
         text.half_pixel_um(pixel_um)
         return pixel_um, pixel_um
@@ -36,7 +36,7 @@ def _pixel_um(path: Path, size_nm: Any, pixel_um: float | None) -> tuple[float, 
 
 
 def _um_per_unit(path: Path, unit: Any, size_um: tuple[float, float]) -> tuple[float, float]:
-    """The length of the file's unit along rows and columns."""
+    """Convert the file's unit along rows and columns."""
     if unit not in ("px", "nm"):
         raise LocalizationError(f"{path}: xy_unit is {unit!r}, not px or nm; save the table again")
     return size_um if unit == "px" else (1 / text.NM_PER_UM, 1 / text.NM_PER_UM)

@@ -57,7 +57,7 @@ def _read(path: Path, info: TableInfo) -> Content:
 
 
 def _description(path: Path, file: h5py.File) -> list[dict[str, Any]]:
-    """The .yaml beside the file, as Picasso itself prefers it, else what is embedded in the file."""
+    """Read the .yaml beside the file, as Picasso itself prefers it, else what is embedded in the file."""
     side = path.with_suffix(".yaml")
     if side.is_file():
         return load_yaml(side)
@@ -70,7 +70,7 @@ def _description(path: Path, file: h5py.File) -> list[dict[str, Any]]:
 
 
 def _said(info: list[dict[str, Any]], key: str) -> Any:
-    """The value in the last document that has one, as Picasso searches."""
+    """Find a value in the last document that has one, as Picasso searches."""
     return next((document[key] for document in reversed(info) if document.get(key)), None)
 
 
@@ -110,7 +110,7 @@ def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
 
 
 def _columns_known(spool: hdf5.Spool, p: float) -> dict[str, tuple[str, float, float]]:
-    """The columns to write: name in the file -> ours, factor, shift.
+    """List the columns to write: name in the file -> ours, factor, shift.
 
     Picasso drops every row with a NaN in any column (picasso.lib.ensure_sanity), so a column of which nothing is
     known must not be there.
@@ -127,7 +127,7 @@ def _columns_known(spool: hdf5.Spool, p: float) -> dict[str, tuple[str, float, f
 
 
 def _count_dropped(block: NDArray, description: dict[str, Any]) -> int:
-    """How many rows Picasso will drop: those with an unknown value, and those off its frame."""
+    """Count the rows that Picasso will drop: those with an unknown value, and those off its frame."""
     floats = [block[name] for name in block.dtype.names or () if block[name].dtype.kind == "f"]
     bad = ~np.isfinite(np.stack(floats)).all(axis=0) | (block["x"] < 0) | (block["y"] < 0)
     bad |= (block["x"] >= description["Width"]) | (block["y"] >= description["Height"])

@@ -39,7 +39,7 @@ class FolderMovie:
         return stack
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
-        """Frames start to stop - 1, a part of each."""
+        """Read frames start to stop - 1, a part of each."""
         size = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
         frames = np.empty(size, self.dtype)
         for k in range(start, stop):
@@ -58,7 +58,7 @@ class FolderMovie:
         return frames
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: files are open only while they are read."""
 
 
 _MICROMANAGER = re.compile(
@@ -106,12 +106,12 @@ def _gaps(folder: Path, files: list[Path]) -> list[str]:
 
 
 def _natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sorts 2.tif before 10.tif: runs of digits compare as numbers."""
+    """Sort 2.tif before 10.tif: runs of digits compare as numbers."""
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower())]
 
 
 def _open(folder: Path, allow_cut: bool) -> Source:
-    """A folder of single-frame files, or one that holds the files of one Micro-Manager movie."""
+    """Open a folder of single-frame files, or one that holds the files of one Micro-Manager movie."""
     files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
     if not files:
         raise LocalizationError(f"{folder}: the folder holds no .tif files; give a movie or a folder of frames")

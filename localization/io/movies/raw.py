@@ -38,7 +38,7 @@ class RawMovie:
         self._fd = os.open(path, os.O_RDONLY)
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
-        """Frames start to stop - 1, a part of each."""
+        """Read frames start to stop - 1, a part of each."""
         height, width = self.shape[1:]
         n_rows = rows.stop - rows.start
         row_bytes = width * self._stored.itemsize

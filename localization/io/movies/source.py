@@ -59,7 +59,7 @@ def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def pread(fd: int, count: int, position: int) -> bytes:
-    """Bytes of a file from a position on; fewer where the file ends, none where no file could reach."""
+    """Read bytes of a file from a position on; fewer where the file ends, none where no file could reach."""
     if not 0 <= position < 1 << 62 or not 0 <= count < 1 << 40:
         return b""
     pieces = []

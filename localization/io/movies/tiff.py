@@ -86,13 +86,13 @@ class TiffStack:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def offset(self, k: int) -> int:
-        """Where the header of page k lies."""
+        """Find where the header of page k lies."""
         if k < len(self._list):
             return self._list[k]
         return self._list[-1] + (k - len(self._list) + 1) * self._stride
 
     def read(self, k: int, rows: slice, columns: slice) -> NDArray:
-        """A part of page k. Raises LocalizationError where its pixels are not in the file."""
+        """Read a part of page k. Raises LocalizationError where its pixels are not in the file."""
         header = self._header(self.offset(k))
         if header is None:
             raise LocalizationError(f"{self.path}: the header of frame {k} is missing; copy or export it again")
@@ -104,7 +104,7 @@ class TiffStack:
             return self._inside(k, page).asarray()[rows, columns]
 
     def read_at(self, position: int, rows: slice, columns: slice) -> NDArray:
-        """A part of the frame whose plain pixels begin at `position`."""
+        """Read a part of the frame whose plain pixels begin at `position`."""
         row_bytes = self.shape[1] * self.dtype.itemsize
         wanted = (rows.stop - rows.start) * row_bytes
         raw = pread(self._fd, wanted, position + rows.start * row_bytes)
@@ -114,7 +114,7 @@ class TiffStack:
         return stored.reshape(-1, self.shape[1])[:, columns]
 
     def complete(self, k: int) -> bool:
-        """Whether the header of page k and all its pixels are in the file."""
+        """Tell whether the header of page k and all its pixels are in the file."""
         header = self._header(self.offset(k))
         if header is None:
             return False
@@ -138,7 +138,7 @@ class TiffStack:
                 )
 
     def probes(self) -> list[int]:
-        """Pages to look at before all is believed to be well: the first, the last, some between."""
+        """Choose pages to check before a file is trusted: the first, the last, some between."""
         return sorted({int(k) for k in np.linspace(0, self.n_pages - 1, min(self.n_pages, _PROBES))})
 
     # finding the headers
@@ -167,7 +167,7 @@ class TiffStack:
         self.n_pages = len(self._list) + (self._n_even if self._stride else 0)
 
     def _even_rest(self) -> int:
-        """How many more pages follow at one distance, where a look at some of them says that all do.
+        """Count the pages that follow at one distance, where a look at some of them says that all do.
 
         Reading frame k parses its own header, so a stray page could not pass for a frame unseen.
         """
@@ -196,7 +196,7 @@ class TiffStack:
         return last
 
     def _directory(self, start: int) -> tuple[bytes, int] | None:
-        """A header's entries, and where the next header lies; None where the file ends before that is said."""
+        """Read a header's entries, and where the next header lies; None where the file ends before that."""
         count_form, entry, next_form = ("Q", 20, "Q") if self._big else ("H", 12, "I")
         width = struct.calcsize(count_form)
         raw = pread(self._fd, 1024, start)
@@ -243,7 +243,7 @@ class TiffStack:
         return struct.unpack(f"{self._order}{count}{code}", raw[:need]) if len(raw) >= need else ()
 
     def _plain(self, k: int, header: _Header, *, quietly: bool = False) -> int | None:
-        """Where the pixels of a page begin if they lie there plainly, in one piece and whole; else None."""
+        """Find where the pixels of a page begin if they lie there plainly, in one piece and whole; else None."""
         if k == 0 and not hasattr(self, "dtype"):
             return None
         bits = 8 * self.dtype.itemsize
@@ -274,7 +274,7 @@ class TiffStack:
         return tifffile.TiffPage(self.tif, k)
 
     def _inside(self, k: int, page: Any) -> Any:
-        """The page itself, after a look whether its pixels lie inside the file."""
+        """Return the page itself, after a look whether its pixels lie inside the file."""
         if page.shape != self.shape or page.dtype != self.dtype:
             raise LocalizationError(
                 f"{self.path}: frame {k} has shape {page.shape} {page.dtype}, the first {self.shape} {self.dtype}; "
@@ -314,13 +314,13 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
 
 
 def damaged(path: Path, error: BaseException) -> LocalizationError:
-    """The error for a file that makes no sense."""
+    """Make the error for a file that makes no sense."""
     return LocalizationError(f"{path}: a damaged TIFF ({one_line(error)}); copy or export the movie again")
 
 
 @contextmanager
 def quiet_tifffile() -> Iterator[None]:
-    """Keeps tifffile's log lines off the terminal: what they report comes out as our one-line error."""
+    """Keep tifffile's log lines off the terminal: what they report comes out as our one-line error."""
     logger = logging.getLogger("tifffile")
     before = logger.disabled
     logger.disabled = True

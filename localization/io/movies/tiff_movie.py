@@ -49,7 +49,7 @@ class TiffMovie:
         self.shape, self.dtype = (n_frames, *first.shape), first.dtype
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
-        """Frames start to stop - 1, a part of each."""
+        """Read frames start to stop - 1, a part of each."""
         size = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
         frames = np.empty(size, self.dtype)
         for k in range(start, stop):
@@ -73,7 +73,7 @@ class TiffMovie:
 
 
 def open_stack(path: Path, allow_cut: bool) -> TiffMovie:
-    """A TIFF file, with the files that go on where it ends."""
+    """Open a TIFF file, with the files that go on where it ends."""
     first = TiffStack(path)
     opened, notes = [first], []
     try:
@@ -113,7 +113,7 @@ def _close(stacks: list[TiffStack]) -> None:
 def _parts(
     stacks: list[TiffStack], image: OmeImage | None, allow_cut: bool, notes: list[str]
 ) -> tuple[list[_Part], bool]:
-    """What each file holds, and whether something is missing from one of them."""
+    """Find what each file holds, and whether something is missing from one of them."""
     parts, any_cut = [], False
     for stack in stacks:
         part, announced = _part(stack, alone=image is None)
@@ -140,7 +140,7 @@ def _parts(
 
 
 def _part(stack: TiffStack, *, alone: bool) -> tuple[_Part, int]:
-    """The frames of a file, and how many its description announces (0 where it says nothing)."""
+    """Find the frames of a file, and how many its description announces (0 where it says nothing)."""
     announced = _announced(stack) if alone else 0
     if stack.n_pages > 1 or announced <= 1 and not (stack.tif.is_stk or stack.tif.is_lsm):
         # a program that appends frame by frame describes its first write alone
@@ -155,7 +155,7 @@ def _part(stack: TiffStack, *, alone: bool) -> tuple[_Part, int]:
 
 
 def _announced(stack: TiffStack) -> int:
-    """How many frames ImageJ's or tifffile's description says there are. Raises where they are no movie."""
+    """Read how many frames ImageJ's or tifffile's description announces. Raises where they are no movie."""
     text = stack.description
     if stack.tif.is_imagej and text.startswith("ImageJ="):
         found = {
@@ -201,7 +201,7 @@ def _cut(stack: TiffStack, n_frames: int, announced: int, allow_cut: bool, notes
 
 
 def _ome_image(path: Path, first: TiffStack) -> OmeImage | None:
-    """The image of an OME description that this file belongs to."""
+    """Find the image of an OME description that this file belongs to."""
     if not first.tif.is_ome:
         return None
     images = ome_images(first.description)
@@ -215,7 +215,7 @@ def _ome_image(path: Path, first: TiffStack) -> OmeImage | None:
 
 
 def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path], list[str]]:
-    """The files of a movie in order, and the names of those that should be there and are not."""
+    """List the files of a movie in order, and the names of those that should be there and are not."""
     if image is None or len(image.files) < 2:
         # a file that describes all its planes as its own is whole, whatever lies beside it
         whole = image is not None and image.n_planes <= n_pages
@@ -229,7 +229,7 @@ def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path
 
 
 def continuations(path: Path) -> list[Path]:
-    """Micro-Manager goes on in name_1.ome.tif, name_2.ome.tif, ... when a file is full."""
+    """List the files in which Micro-Manager goes on when one is full: name_1.ome.tif, name_2.ome.tif, ..."""
     stem = re.fullmatch(r"(.*?)(\.ome)?\.tiff?", path.name, re.I)
     if stem is None or not (stem[2] or "_MMStack" in path.name):
         return []
@@ -246,7 +246,7 @@ def _order(
     path: Path, image: OmeImage | None, files: list[Path], parts: list[_Part], cut: bool, missing: list[str],
     allow_cut: bool, notes: list[str],
 ) -> NDArray[np.int64] | None:  # fmt: skip
-    """Where each frame lies among all pages, as the OME description says; None where they simply follow."""
+    """Find where each frame lies among all pages by the OME description; None where they simply follow."""
     held = sum(part.n_frames for part in parts)
     if image is None:
         return None
@@ -288,7 +288,7 @@ def _order(
 
 
 def _names(path: Path, image: OmeImage, files: list[Path]) -> list[tuple[Path, str]]:
-    """Each file with the name that the description has for it; in a set that was renamed they go by order."""
+    """Pair each file with its name in the description; in a set that was renamed they go by order."""
     listed = image.files or [path.name]
     if len(listed) == len(files):
         return list(zip(files, listed, strict=True))

@@ -45,7 +45,7 @@ class ZarrMovie:
         self.shape, self.dtype = (n_frames, shape[-2], shape[-1]), dtype.newbyteorder("=")
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
-        """Frames start to stop - 1, a part of each."""
+        """Read frames start to stop - 1, a part of each."""
         index: list[Any] = [0] * (len(self._array.shape) - 2)
         if self._axis is not None:
             index[self._axis] = slice(start, stop)
@@ -60,11 +60,11 @@ class ZarrMovie:
         return part.reshape(stop - start, rows.stop - rows.start, columns.stop - columns.start)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: no file stays open."""
 
 
 def _zarr_array(path: Path) -> tuple[Any, str | None]:
-    """The array of a store, and the names of its axes where an OME description gives them (full size first)."""
+    """Find the array of a store, and the names of its axes where an OME description gives them (full size first)."""
     import zarr
 
     found: Any = zarr.open(path, mode="r")
