@@ -23,7 +23,7 @@ import localization
 from experiments.reading.localize import LocalizeConfig, localize
 from experiments.reading.readers import load_reader
 from experiments.reading.volume_reader import PUBLISHED
-from localization import Localizations, estimate_gain_offset, make_localizations, select
+from localization import Gate, Localizations, estimate_gain_offset, make_localizations, select
 from measure.record import Rows, write_result
 
 PLACE = 120  # of its rows in benchmarks/README.md
@@ -34,10 +34,7 @@ BIAS_UM = 0.055  # two fine pixels: what the published read-out adds too much fo
 STORM_ROWS, STORM_COLUMNS = (16, 313), (77, 468)  # the part of the frames that the published demo reads
 STORM_FRAMES = 10
 NETWORKS = {2: "demo2_tetrapod_loss", 3: "demo3_tetrapod_loss", 5: "demo5_learned_loss"}
-GATES: dict[str, dict[str, Any]] = {
-    "250/500 nm": {"lateral_um": 0.25, "axial_um": 0.5},
-    "100 nm ball": {"ball_um": 0.1},
-}
+GATES = {gate.name: gate for gate in (Gate(), Gate(ball_um=0.1))}
 
 
 def weights(data: Path, demo: int) -> Path:

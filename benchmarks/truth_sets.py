@@ -23,7 +23,7 @@ import numpy as np
 
 import localization
 import pages
-from localization import Localizations
+from localization import Gate, Localizations
 from measure.record import RESULTS, Rows, write_result
 from pages import truth_page
 from worlds import DATA, ROOT
@@ -37,7 +37,7 @@ SHOWN = ("jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um")
 SHOWN += ("efficiency_lateral", "efficiency_axial", "efficiency_3d")
 
 
-def scores(one: TruthSet, found: Localizations, gate: dict[str, Any]) -> dict[str, Any]:
+def scores(one: TruthSet, found: Localizations, gate: Gate) -> dict[str, Any]:
     """One list at one gate: metrics with intervals, median error, the metrics without it, and those of chance."""
     n = len(one.frames)
     per_frame = localization.score_frames(found, one.truth, **gate, n_frames=n)

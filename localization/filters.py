@@ -115,7 +115,7 @@ def filter_localizations(locs: Localizations, criteria: Criteria) -> tuple[Local
 
 
 def count_neighbours(locs: Localizations, *, radius_um: float, z_radius_um: float | None = None) -> NDArray[np.int64]:
-    """How many other localizations, of all frames, lie within a radius of each, (n,).
+    """Count the other localizations, of all frames, within a radius of each, (n,).
 
     `z_radius_um` None: laterally alone; else within the ellipsoid of `radius_um` and `z_radius_um`.
 

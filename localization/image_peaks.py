@@ -50,7 +50,7 @@ def image_peaks(
 
 
 def _frame_peaks(image: NDArray[np.float64], threshold: float, radius: int, smooth_px: float) -> NDArray[np.float64]:
-    """(P, 3): x and y in fine pixels from the outer corner, and the density of each peak."""
+    """Find peaks (P, 3): x and y in fine pixels from the outer corner, and the density of each."""
     smooth = ndimage.gaussian_filter(image, smooth_px, mode="constant") if smooth_px else image
     side = 2 * radius + 1
     i, j = np.nonzero((smooth >= ndimage.maximum_filter(smooth, side, mode="constant")) & (smooth > 0))
@@ -66,7 +66,7 @@ def _frame_peaks(image: NDArray[np.float64], threshold: float, radius: int, smoo
 
 
 def _first_of_equals(smooth: NDArray[np.float64], i: NDArray, j: NDArray, radius: int) -> NDArray[np.bool_]:
-    """Whether no fine pixel before a peak in raster order, in its square, is as large."""
+    """Tell whether no fine pixel before a peak in raster order, in its square, is as large."""
     value, padded = smooth[i, j], np.pad(smooth, radius)
     first = np.ones(i.shape, bool)
     for di in range(-radius, 1):

@@ -75,7 +75,7 @@ def link_blinks(
 def frame_pairs(
     position: Floats, frame: Ints, early: Ints, late: Ints, step: int, reach: float = 1.0
 ) -> tuple[Ints, Ints, Floats]:
-    """Pairs (row of `early`, row of `late`) whose frames are `step` apart and whose distance is below `reach`.
+    """Find pairs (row of `early`, row of `late`) whose frames are `step` apart and whose distance is below `reach`.
 
     `position` (n, axes) is in units of the radii; `early` and `late` are rows of the table. Returns the rows and
     the distances.
@@ -96,7 +96,7 @@ def frame_pairs(
 
 
 def _nearest_first(a: Ints, b: Ints, distance: Floats, n_rows: int) -> tuple[Ints, Ints]:
-    """The pairs that a greedy choice takes, nearest first, each row at most once: rounds of mutually nearest."""
+    """Choose pairs greedily, nearest first, each row at most once: rounds of mutually nearest."""
     order = np.lexsort((b, a, distance))
     a, b = a[order], b[order]
     taken_a, taken_b = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -117,7 +117,7 @@ def _nearest_first(a: Ints, b: Ints, distance: Floats, n_rows: int) -> tuple[Int
 
 
 def _chains(leader: Ints) -> Ints:
-    """Number of each row's chain, (n,), counted by the chains' first rows."""
+    """Number each row's chain, (n,), counted by the chains' first rows."""
     root = np.where(leader < 0, np.arange(leader.size), leader)
     while (root[root] != root).any():
         root = root[root]

@@ -25,7 +25,7 @@ def find_tracks(
     max_gap_step_um: float | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Ints:
-    """The track of each localization, (n,), numbered from 0 by the tracks' first appearance.
+    """Find the track of each localization, (n,), numbered from 0 by the tracks' first appearance.
 
     Localizations of consecutive frames are linked by the assignment of the smallest sum of squared steps, each below
     `max_step_um`; then ends and beginnings with up to `gap_frames` dark frames between them, below
@@ -76,7 +76,7 @@ def find_tracks(
 
 
 def _groups(position: Floats, frame: Ints, channel: Ints, gap_frames: int, reach: float) -> Ints:
-    """Number of each row's group: rows of two groups can never be linked, not even through others."""
+    """Number each row's group: rows of two groups can never be linked, not even through others."""
     rows = np.arange(frame.size)
     edges = []
     for step in range(1, gap_frames + 2):
@@ -91,7 +91,7 @@ def _groups(position: Floats, frame: Ints, channel: Ints, gap_frames: int, reach
 def _unambiguous_links(
     position: Floats, frame: Ints, group: Ints, gap_frames: int, gap_reach: float
 ) -> tuple[Ints, NDArray[np.bool_]]:
-    """Links (L, 2) of the groups in which no row has two candidates, and which groups these are (groups,).
+    """Link the groups in which no row has two candidates; returns links (L, 2) and which groups these are.
 
     There any link costs less than two loose ends, so that the assignment takes them all: most of a sparse movie,
     without a solver.
@@ -119,7 +119,7 @@ def _unambiguous_links(
 
 
 def _within(position, frame, group, early, late, steps, reach: float) -> tuple[Ints, Ints, Floats]:
-    """`frame_pairs` of all `steps`, of rows of one group."""
+    """Find the `frame_pairs` of all `steps`, within groups."""
     found = [frame_pairs(position, frame, early, late, step, reach) for step in steps]
     a, b, distance = (np.concatenate(part) for part in zip(*found, strict=True))
     same = group[a] == group[b]
@@ -127,7 +127,7 @@ def _within(position, frame, group, early, late, steps, reach: float) -> tuple[I
 
 
 def _laptrack_links(position, frame, group, rows, gap_frames: int, gap_reach: float, report) -> Ints:
-    """Links (L, 2) of some rows, group by group; the costs are fixed, so that groups do not depend on each other."""
+    """Link some rows, group by group; returns (L, 2). Costs are fixed, so that groups are independent."""
     if rows.size == 0:
         return np.zeros((0, 2), np.int64)
     from laptrack import LapTrack  # takes seconds
@@ -183,7 +183,7 @@ class Diffusion:
 def diffusion(
     locs: Localizations, track: Ints, *, frame_s: float, exposure_share: float = 1.0, axes: str = "xyz", seed: int = 0
 ) -> Diffusion:
-    """Diffusion coefficient of tracks by the covariance of consecutive steps, which localization error leaves unbiased.
+    """Estimate diffusion by the covariance of consecutive steps, which localization error leaves unbiased.
 
     Per axis D = <dx_n^2> / (2 dt) + <dx_n dx_n+1> / dt, and the variance of a localization is R <dx_n^2> +
     (2R - 1) <dx_n dx_n+1>, R = exposure_share / 6 the blur by motion within an exposure of that share of the frame

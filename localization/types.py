@@ -20,6 +20,15 @@ class LocalizationError(ValueError):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """Say what an error says in a few words, without line breaks.
+
+    >>> one_line(ValueError("two\\n lines")), one_line(EOFError())
+    ('two lines', 'EOFError')
+    """
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
 # eq=False: comparing arrays with == has no single truth value
 @dataclass(frozen=True, eq=False)
 class Localizations:
@@ -49,7 +58,7 @@ class Localizations:
 
 COLUMNS = tuple(field.name for field in fields(Localizations))
 _INTEGER = ("frame", "channel")
-_FINITE = ("frame", "x_um", "y_um", "z_um", "channel")
+FINITE = ("frame", "x_um", "y_um", "z_um", "channel")
 
 
 def make_localizations(
@@ -107,7 +116,7 @@ def _column(name: str, value: ArrayLike, n_rows: int) -> np.ndarray:
             f"localizations: column {name} has shape {array.shape}, expected ({n_rows},) as frame has; "
             "pass one value per localization"
         )
-    if name in _FINITE and not np.isfinite(array).all():
+    if name in FINITE and not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array))[0])
         raise LocalizationError(f"localizations: {name} of row {row} is {array[row]}; drop such rows first")
     if name in _INTEGER:

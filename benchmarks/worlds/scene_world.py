@@ -10,12 +10,13 @@ and column-wise patterns of read noise, gain and offset; frames are cut from it 
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from localization import Gate
 from optics import (
     Camera,
     Emitters,
@@ -61,9 +62,9 @@ class Kind:
     capacity: int
 
     @property
-    def gates(self) -> dict[str, Any]:
+    def gates(self) -> Gate:
         """When a found emitter is a true one."""
-        return {"lateral_um": 0.25, "axial_um": 0.5 if self.deep else None}
+        return Gate(axial_um=0.5 if self.deep else None)
 
 
 KINDS = {

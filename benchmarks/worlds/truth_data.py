@@ -13,15 +13,13 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from localization import Localizations, make_localizations
+from localization import Gate, Localizations, make_localizations
 from worlds import DATA
 
-GATES_3D: dict[str, dict[str, Any]] = {"250/500 nm": {"lateral_um": 0.25, "axial_um": 0.5}}
-GATES_2D: dict[str, dict[str, Any]] = {"250 nm": {"lateral_um": 0.25, "axial_um": None}}
-GATES_DENSE: dict[str, dict[str, Any]] = {
-    "50 nm": {"lateral_um": 0.05, "axial_um": None},
-    "100 nm": {"lateral_um": 0.1, "axial_um": None},
-}
+GATES_3D, GATES_2D, GATES_DENSE = (
+    {gate.name: gate for gate in gates}
+    for gates in ([Gate()], [Gate(axial_um=None)], [Gate(0.05, None), Gate(0.1, None)])
+)
 TUBULIN_FRAMES = 60  # of 240: 13 000 emitters, minutes of fits
 
 
@@ -39,7 +37,7 @@ class TruthSet:
     pixel_um: float
     gain: NDArray
     offset: NDArray
-    gates: dict[str, dict[str, Any]]
+    gates: dict[str, Gate]
     density_per_um2: float
     preset: str = ""
     run_camera: bool = False  # our decoder's run knows the camera of these counts
@@ -52,7 +50,7 @@ class TruthSet:
     @property
     def deep(self) -> bool:
         """Whether depths are known and scored."""
-        return all(gate["axial_um"] is not None for gate in self.gates.values())
+        return not any(gate.flat for gate in self.gates.values())
 
 
 def _make(name: str, frames: NDArray, truth: Localizations, pixel_um: float, **more: Any) -> TruthSet:

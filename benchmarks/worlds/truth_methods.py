@@ -17,7 +17,7 @@ from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.readers import load_reader
 from experiments.reading.spots import SpotTable, gaussian_spots, psf_spots
-from localization import Localizations, make_localizations
+from localization import Gate, Localizations, make_localizations
 from measure.peer import PEERS
 from optics import Camera, Psf, make_camera
 from training.instrument import run_psf
@@ -123,9 +123,7 @@ def picasso(
     return tables, json.loads(run.stdout.strip().splitlines()[-1])
 
 
-def best(
-    tables: dict[str, Localizations], truth: Localizations, gate: dict[str, Any]
-) -> Iterator[tuple[str, Localizations]]:
+def best(tables: dict[str, Localizations], truth: Localizations, gate: Gate) -> Iterator[tuple[str, Localizations]]:
     """The table of highest lateral efficiency first."""
 
     def value(name: str) -> float:

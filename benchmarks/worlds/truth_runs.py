@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reading.classical_config import ClassicalConfig
-from localization import Localizations, select
+from localization import Gate, Localizations, select
 from worlds import truth_data, truth_psfs
 from worlds import truth_methods as methods
 from worlds.truth_data import TruthSet
@@ -16,7 +16,7 @@ from worlds.truth_data import TruthSet
 OURS, FITS, PICASSO = "Colocus, list decoder", "Colocus, fits", "Picasso"
 WEIGHTS = "DeepSTORM3D, published weights"
 GRADIENTS, BOXES = (50, 100, 200, 400, 800, 1500, 3000), (5, 7)  # of Picasso's detection, in photons and pixels
-LATERAL = {"250 nm lateral": {"lateral_um": 0.25, "axial_um": None}}
+LATERAL = {"250 nm lateral": Gate(axial_um=None)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Row:
     method: str
     found: Localizations | None
     remark: str = ""
-    gates: dict[str, dict[str, Any]] | None = None
+    gates: dict[str, Gate] | None = None
 
 
 Arguments = argparse.Namespace

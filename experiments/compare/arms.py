@@ -13,7 +13,7 @@ import numpy as np
 
 import localization
 from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig, arm_run
-from localization import FrameScores, Localizations
+from localization import FrameScores, Gate, Localizations
 from optics import Psf, crlb_std_um, psf_image
 from optics.progress import Event
 from optics.whole_file import whole_file, write_text
@@ -24,10 +24,7 @@ from training.run_folder import Report, logged
 from training.state import TrainState
 from training.trained import learned_psf
 
-GATES: dict[str, dict[str, Any]] = {
-    "250/500 nm": {"lateral_um": 0.25, "axial_um": 0.5},
-    "100 nm ball": {"ball_um": 0.1},
-}
+GATES = {gate.name: gate for gate in (Gate(), Gate(ball_um=0.1))}
 RESAMPLES = 1000
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from localization import LocalizationError, Movie, open_movie, read_file, write
-from localization.io import SUFFIXES, WRITABLE
+from localization.io import FORMATS, formats, is_movie
 from optics.whole_file import whole_file
 from training import ConfigError
 
-_MOVIES = (".tif", ".tiff", ".btf", ".tf8", ".raw", ".npy", ".zarr")
 _BATCH_PX = 1 << 24
 Span = tuple[int, int | None]
 
@@ -21,7 +20,7 @@ Span = tuple[int, int | None]
 class ConvertConfig:
     """How a file is converted.
 
-    `to` names the format of a table (`localization.io.WRITABLE`); None takes it from the name of the output.
+    `to` names the format of a table (`localization.io.FORMATS`); None takes it from the name of the output.
     `source` names the format of the input, where its content does not tell. `pixel_um` is the camera pixel in the
     sample, for formats in pixels; it goes before what the input says. `frame_px` (height, width) is written where
     a format has it. `z_zero_um` is the lower end of the depth range of a DeepSTORM3D table. `frames`, `rows` and
@@ -39,8 +38,8 @@ class ConvertConfig:
     allow_cut: bool = False
 
     def __post_init__(self):
-        if self.to is not None and self.to not in WRITABLE:
-            raise ConfigError(f"--to {self.to} is not one of {', '.join(WRITABLE)}")
+        if self.to is not None and self.to not in formats.writable():
+            raise ConfigError(f"--to {self.to} {formats.not_one_of(self.to, formats.writable())}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def convert(
     source = Path(source)
     if not source.exists():
         raise LocalizationError(f"{source}: no such file or folder; check the name")
-    if source.is_dir() or source.suffix.lower() in _MOVIES:
+    if is_movie(source):
         return _convert_movie(source, out, config, report)
     if config.frames or config.rows or config.columns:
         raise ConfigError("--frames, --rows and --columns are parts of a movie; the input is a table")
@@ -83,8 +82,8 @@ def _convert_table(source: Path, out: Path | str | None, config: ConvertConfig) 
     table = read_file(source, format=config.source, pixel_um=config.pixel_um, z_zero_um=config.z_zero_um)
     if out is None:
         if config.to is None:
-            raise ConfigError(f"name the file to write (--out), or its format (--to {' | '.join(WRITABLE)})")
-        out = source.with_name(source.name.split(".")[0] + SUFFIXES[config.to])
+            raise ConfigError(f"name the file to write (--out), or its format (--to {' | '.join(formats.writable())})")
+        out = source.with_name(source.name.split(".")[0] + FORMATS[config.to].suffix)
     out = Path(out)
     if out.exists() and out.samefile(source):
         raise ConfigError(f"{out} is the input itself; name another file with --out")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from localization import (
+    Gate,
     Interval,
     Localizations,
     PrecisionRecall,
@@ -90,18 +91,18 @@ def evaluate_table(found: Localizations, truth: Localizations, config: EvaluateC
     """Score a table at every gate of `config`. Raises ConfigError for a gate that makes no sense."""
     flat = is_flat(found, truth, config)
     gates = []
-    for gate in config.gates_nm:
-        name, options = _options(gate, flat)
-        per_frame = score_frames(found, truth, **options)
-        curve = precision_recall_curve(found, truth, **options)
+    for gate_nm in config.gates_nm:
+        gate = _gate(gate_nm, flat)
+        per_frame = score_frames(found, truth, **gate)
+        curve = precision_recall_curve(found, truth, **gate)
         gates.append(
             GateResult(
-                name=name,
+                name=gate.name,
                 scores=_intervals(per_frame, config),
-                chance=chance_score(found, truth, rng=config.seed, **options),
+                chance=chance_score(found, truth, rng=config.seed, **gate),
                 curve=curve,
                 average_precision=average_precision(curve, rng=config.seed, n=config.resamples),
-                calibration=calibrate_uncertainty(found, truth, **options),
+                calibration=calibrate_uncertainty(found, truth, **gate),
             )
         )
     uniformity = None if config.pixel_nm is None else subpixel_uniformity(found, config.pixel_nm / _NM_PER_UM)
@@ -116,18 +117,13 @@ def is_flat(found: Localizations, truth: Localizations, config: EvaluateConfig) 
     return any(locs.frame.size > 0 and not locs.z_um.any() for locs in (found, truth))
 
 
-def _options(gate_nm: tuple[float, ...], flat: bool) -> tuple[str, dict[str, Any]]:
+def _gate(gate_nm: tuple[float, ...], flat: bool) -> Gate:
     sizes_um = [size / _NM_PER_UM for size in gate_nm]
     if len(sizes_um) == 1:
-        ball: dict[str, Any] = {"ball_um": sizes_um[0]}
-        shape = "disc" if flat else "ball"
-        return f"{gate_nm[0]:g} nm {shape}", ball | ({"axial_um": None} if flat else {})
+        return Gate(ball_um=sizes_um[0], axial_um=None if flat else 0.5)
     if len(sizes_um) != 2:
         raise ConfigError(f"gate {gate_nm}: give lateral,axial or one radius, in nm")
-    lateral, axial = sizes_um
-    if flat:
-        return f"{gate_nm[0]:g} nm", {"lateral_um": lateral, "axial_um": None}
-    return f"{gate_nm[0]:g}/{gate_nm[1]:g} nm", {"lateral_um": lateral, "axial_um": axial}
+    return Gate(sizes_um[0], None if flat else sizes_um[1])
 
 
 def _intervals(per_frame, config: EvaluateConfig) -> dict[str, Interval]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from localization import Localizations, TableWriter
-from localization.io.table import format_of_name
+from localization.io import formats
 from localization.types import COLUMNS
 from optics.whole_file import whole_file
 from training import ConfigError
@@ -92,7 +92,7 @@ class Parts:
             raise ConfigError(f"{out.parent}: no such folder; make it or name another output")
         if out.is_dir():
             raise ConfigError(f"{out}: is a folder; give the name of a file to write")
-        format_of_name(out)  # a name that no format ends in is refused now, not after the last frame
+        formats.named(out)  # a name that no format ends in is refused now, not after the last frame
         if not folder.exists():
             staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=out.parent))
             os.chmod(staged, 0o777 & ~_umask())

@@ -77,7 +77,7 @@ def measure_level(
     *,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> LevelStatistics:
-    """Mean and variance over time of every pixel of a movie (T, H, W) of constant light.
+    """Measure mean and variance over time of every pixel of a movie (T, H, W) of constant light.
 
     The light's common flicker, read off the frames' means, is taken out of the variance; it is proportional to
     the pixel's light, for which `dark` gives the zero. A `Movie` is read from disk twice, in parts. `report`
@@ -166,7 +166,7 @@ def _counted(source: Movie | NDArray) -> Iterator[tuple[int, NDArray]]:
 
 
 def calibrate_camera(dark: LevelStatistics, flats: Sequence[LevelStatistics]) -> CameraCalibration:
-    """Offset, gain and read noise of the camera that recorded a dark and at least one flat.
+    """Measure offset, gain and read noise of the camera that recorded a dark and at least one flat.
 
     The gain is the slope of variance less the dark's against mean less the dark's, weighted by the variance's own
     error, for each pixel and for the whole sensor; errors of the whole are a jackknife over 4 x 4 blocks. Flats that
@@ -183,56 +183,25 @@ def calibrate_camera(dark: LevelStatistics, flats: Sequence[LevelStatistics]) ->
     >>> abs(found.gain_adu_per_e - 2) < 0.03, abs(found.offset_adu - 100) < 0.1, abs(found.read_noise_e - 1.5) < 0.05
     (True, True, True)
     """
-    warnings: list[str] = []
-    if dark.share_lowest > 0:
-        raise LocalizationError(
-            f"the dark frames are cut off at {dark.lowest_adu:g} ({100 * dark.share_lowest:.2g} % of the readings): "
-            "raise the camera's offset, or record without background subtraction"
-        )
-    usable = []
-    for number, flat in enumerate(flats, 1):
-        if flat.share_highest > 0:
-            warnings.append(
-                f"flat {number} saturates at {flat.highest_adu:g} ({100 * flat.share_highest:.2g} % of the readings) "
-                "and is left out; record it with less light"
-            )
-        elif not np.mean(flat.mean_adu) - np.mean(dark.mean_adu) > np.sqrt(max(np.mean(dark.variance_adu), 0.0)) / 10:
-            warnings.append(f"flat {number} is no brighter than the dark and is left out")
-        else:
-            usable.append(flat)
-    if not usable:
-        raise LocalizationError(
-            "no flat is left to measure the gain with: " + "; ".join(warnings or ["none was given"])
-        )
-    usable.sort(key=lambda flat: float(np.mean(flat.mean_adu)))
-    warnings += _doubts(dark, usable)
-    signal = np.array([flat.mean_adu - dark.mean_adu for flat in usable])
-    variance = np.array([flat.variance_adu - dark.variance_adu for flat in usable])
-    frames = np.array([flat.frames for flat in usable])
-    whole = np.mean(signal, axis=(1, 2)), np.mean(variance, axis=(1, 2))
-    spread = np.array([np.mean(flat.variance_adu) for flat in usable])
-    weight = frames / 2 / spread**2  # a variance from n samples has the variance 2 variance^2 / n
+    usable, warnings = _usable(dark, flats)
+    line = _Line(
+        signal=np.array([flat.mean_adu - dark.mean_adu for flat in usable]),
+        variance=np.array([flat.variance_adu - dark.variance_adu for flat in usable]),
+        # a variance from n samples has the variance 2 variance^2 / n
+        weight=np.array([flat.frames / 2 / np.mean(flat.variance_adu) ** 2 for flat in usable]),
+    )
     block = _blocks(dark.mean_adu.shape)
-
-    def numbers(keep: NDArray) -> NDArray:
-        s, v = signal[:, keep].mean(axis=1), variance[:, keep].mean(axis=1)
-        gain = np.sum(weight * s * v) / np.sum(weight * s**2)
-        read = np.sqrt(max(np.mean(dark.variance_adu[keep]), 0.0)) / gain
-        return np.array([gain, np.mean(dark.mean_adu[keep]), read])
-
-    gain, offset, read = numbers(np.ones(block.shape, bool))
+    gain, offset, read = _numbers(line, dark, np.ones(block.shape, bool))
     if not gain > 0:
         raise LocalizationError(
             "the flats are no noisier than the dark; check that they are single exposures, not averages"
         )
-    left_out = np.array([numbers(block != k) for k in np.unique(block)])
+    left_out = np.array([_numbers(line, dark, block != k) for k in np.unique(block)])
     n = len(left_out)
     errors = np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0))
-    pixel_weight = weight[:, None, None]
-    gain_map = np.sum(pixel_weight * signal * variance, axis=0) / np.sum(pixel_weight * signal**2, axis=0)
-    information = float(np.sum(weight * whole[0] ** 2))
+    signal, variance = np.mean(line.signal, axis=(1, 2)), np.mean(line.variance, axis=(1, 2))
     read_map = np.sqrt(np.maximum(dark.variance_adu, 0)) / gain
-    bend = _bend(whole[0], whole[1], weight, len(usable))
+    bend = _bend(signal, variance, line.weight, len(usable))
     if bend is not None and abs(bend) > _BENT:
         warnings.append(
             f"the photon-transfer curve bends: at the brightest level the variance is {100 * bend:+.0f} % off the "
@@ -248,13 +217,61 @@ def calibrate_camera(dark: LevelStatistics, flats: Sequence[LevelStatistics]) ->
         read_noise_median_e=float(np.median(read_map)),
         bend=bend,
         offset_map_adu=dark.mean_adu,
-        gain_map_adu_per_e=gain_map,
+        gain_map_adu_per_e=_slope(line.weight[:, None, None], line.signal, line.variance),
         read_noise_map_e=read_map,
-        map_error=float(1 / np.sqrt(information) / gain),
+        map_error=float(1 / np.sqrt(float(np.sum(line.weight * signal**2))) / gain),
         level_mean_adu=np.array([float(np.mean(level.mean_adu)) for level in (dark, *usable)]),
         level_variance_adu=np.array([float(np.mean(level.variance_adu)) for level in (dark, *usable)]),
         warnings=tuple(warnings),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """The photon-transfer line of every pixel: signal and variance less the dark's (levels, H, W), weight (levels,)."""
+
+    signal: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+def _usable(dark: LevelStatistics, flats: Sequence[LevelStatistics]) -> tuple[list[LevelStatistics], list[str]]:
+    """Choose the flats to measure the gain with, by rising light, and collect warnings. Raises where none is left."""
+    if dark.share_lowest > 0:
+        raise LocalizationError(
+            f"the dark frames are cut off at {dark.lowest_adu:g} ({100 * dark.share_lowest:.2g} % of the readings): "
+            "raise the camera's offset, or record without background subtraction"
+        )
+    usable: list[LevelStatistics] = []
+    warnings: list[str] = []
+    for number, flat in enumerate(flats, 1):
+        if flat.share_highest > 0:
+            warnings.append(
+                f"flat {number} saturates at {flat.highest_adu:g} ({100 * flat.share_highest:.2g} % of the readings) "
+                "and is left out; record it with less light"
+            )
+        elif not np.mean(flat.mean_adu) - np.mean(dark.mean_adu) > np.sqrt(max(np.mean(dark.variance_adu), 0.0)) / 10:
+            warnings.append(f"flat {number} is no brighter than the dark and is left out")
+        else:
+            usable.append(flat)
+    if not usable:
+        raise LocalizationError(
+            "no flat is left to measure the gain with: " + "; ".join(warnings or ["none was given"])
+        )
+    usable.sort(key=lambda flat: float(np.mean(flat.mean_adu)))
+    return usable, warnings + _doubts(dark, usable)
+
+
+def _slope(weight: NDArray, signal: NDArray, variance: NDArray) -> NDArray:
+    """Fit the slope of the weighted line through the origin, over the levels."""
+    return np.sum(weight * signal * variance, axis=0) / np.sum(weight * signal**2, axis=0)
+
+
+def _numbers(line: _Line, dark: LevelStatistics, keep: NDArray) -> NDArray:
+    """Estimate gain, offset and read noise (3,) of the pixels that are kept."""
+    gain = _slope(line.weight, line.signal[:, keep].mean(axis=1), line.variance[:, keep].mean(axis=1))
+    read = np.sqrt(max(np.mean(dark.variance_adu[keep]), 0.0)) / gain
+    return np.array([gain, np.mean(dark.mean_adu[keep]), read])
 
 
 def _blocks(shape: tuple[int, ...]) -> NDArray:
@@ -263,7 +280,7 @@ def _blocks(shape: tuple[int, ...]) -> NDArray:
 
 
 def _bend(signal: NDArray, variance: NDArray, weight: NDArray, levels: int) -> float | None:
-    """Quadratic part of the photon-transfer curve at the brightest level, as a share of its straight part."""
+    """Fit the quadratic part of the photon-transfer curve at the brightest level, as a share of its straight part."""
     if levels < 2:
         return None
     design = np.sqrt(weight)[:, None] * np.column_stack([signal, signal**2]) / signal.max() ** np.array([1, 2])

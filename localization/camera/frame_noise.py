@@ -31,7 +31,7 @@ class FrameNoise:
 
 
 def estimate_frame_noise(frames: ArrayLike) -> FrameNoise:
-    """Gain and offset that frames (F, H, W), or one frame (H, W), of one camera setting show by their own pixels.
+    """Estimate gain and offset from the pixels of frames (F, H, W), or one frame (H, W), of one camera setting.
 
     Noise is the second difference along both axes of 3 x 3 pixels, which takes out what is smooth over three pixels;
     level is their mean, weighted as their noise is. A line runs through the medians of the squares, over the median of
@@ -70,7 +70,7 @@ def estimate_frame_noise(frames: ArrayLike) -> FrameNoise:
 
 
 def is_stretched(frames: ArrayLike) -> bool:
-    """Whether each of several frames (F, H, W) was stretched to one range: all have the same least and largest value.
+    """Tell whether each frame of (F, H, W) was stretched to one range: all have the same least and largest value.
 
     >>> frames = np.random.default_rng(0).random((3, 8, 8))
     >>> span = np.ptp(frames, axis=(1, 2), keepdims=True)

@@ -123,7 +123,7 @@ def estimate_gain_offset(frames: ArrayLike, *, read_noise_e: float = 0.0) -> Gai
 
 
 def rounding_step(frames: ArrayLike) -> float:
-    """The step between readings, in counts: their greatest common divisor; 0 where they are not whole numbers.
+    """Find the step between readings, in counts: their greatest common divisor; 0 where they are not whole.
 
     12-bit counts shifted into 16 bits have a step of 16, whole counts 1.
 

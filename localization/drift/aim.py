@@ -1,15 +1,17 @@
 """Adaptive intersection maximisation: a segment is moved until it meets the most of the others' localizations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.drift.segments import Floats, Ints, Segments, summit
+from localization.drift.segments import Estimate, Floats, Ints, Method, Segments, cells, halves, summit
 from localization.types import LocalizationError
 
 SIGNIFICANT = 5.0  # standard deviations: of the 81 values of a window noise alone reaches 2.5, and 4 by climbing
 REACH = 4  # the window is +- this many bins around the last estimate
+_CELL_UM = 0.06  # least side of the lateral cells whose depths are compared
 _SETTLED = 3  # passes against all other segments
 _GROUPS = (20, 10, 5)  # of segments, in the first pass
 _ENOUGH = 0.6  # share of segments with a clear summit that a drift can be drawn from
@@ -17,20 +19,19 @@ _BINS_MAX = 150_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Aligned:
-    """Drift (S, axes) in um, its standard error per axis, significances (S,), which were filled in."""
+class _Grid:
+    """The bins in which localizations meet: `bins(rows, drift_um)` gives each row's; `steps` lead to those around."""
 
-    drift_um: Floats
-    noise_um: Floats
-    significance: Floats
-    filled: NDArray[np.bool_]
+    bins: Callable[[Ints, Floats], Ints]
+    n_bins: int
+    steps: Ints
+    pixel_um: float
+    search_um: float
+    names: str
 
 
-def align_lateral(xy_um: Floats, half: Ints, segments: Segments, *, pixel_um: float, search_um: float) -> Aligned:
-    """Drift in x and y (Ma et al. 2024, doi 10.1126/sciadv.adm7765), on bins of `pixel_um`.
-
-    `half` (n,) is 0 or 1, by place: both halves of the structure are aligned on their own for the error.
-    """
+def _lateral(xy_um: Floats, segments: Segments, pixel_um: float, search_um: float) -> Estimate:
+    """Estimate drift in x and y (Ma et al. 2024, doi 10.1126/sciadv.adm7765), on bins of `pixel_um`."""
     low = xy_um.min(axis=0) - search_um - (REACH + 2) * pixel_um
     size = np.ceil((xy_um.max(axis=0) - low + search_um) / pixel_um).astype(np.int64) + REACH + 3
     if int(size[0]) * int(size[1]) > _BINS_MAX:
@@ -44,68 +45,80 @@ def align_lateral(xy_um: Floats, half: Ints, segments: Segments, *, pixel_um: fl
 
     offsets = np.arange(-REACH, REACH + 1)
     steps = np.add.outer(offsets * size[1], offsets)
-    return _align(bins, int(size[0] * size[1]), steps, half, segments, pixel_um, search_um, 2, "x and y")
+    grid = _Grid(bins, int(size[0] * size[1]), steps, pixel_um, search_um, "x and y")
+    return _align(grid, halves(xy_um), segments)
 
 
-def align_axial(
-    cell: Ints, z_um: Floats, half: Ints, segments: Segments, *, pixel_um: float, search_um: float
-) -> Aligned:
-    """Drift in z: as laterally, on bins of depth inside lateral cells (n,) numbered from 0."""
+def _axial(xyz_um: Floats, segments: Segments, pixel_um: float, search_um: float) -> Estimate:
+    """Estimate drift in z: as laterally, on bins of depth inside lateral cells."""
+    xy_um, z_um = xyz_um[:, :2], xyz_um[:, 2]
+    most = int(np.ceil((np.ptp(z_um) + 2 * search_um) / pixel_um)) + 4 * REACH
+    cell = cells(xy_um, _cell_side_um(xy_um, most))
     low = z_um.min() - search_um - (REACH + 2) * pixel_um
     depths = int(np.ceil((z_um.max() + search_um - low) / pixel_um)) + REACH + 3
-    cells = int(cell.max()) + 1
-    if cells * depths > _BINS_MAX:
+    count = int(cell.max()) + 1
+    if count * depths > _BINS_MAX:
         raise LocalizationError(
-            f"drift: {cells} cells of {depths} depths are too many; raise pixel_z_um or cut the region"
+            f"drift: {count} cells of {depths} depths are too many; raise pixel_z_um or cut the region"
         )
 
     def bins(rows: Ints, drift_um: Floats) -> Ints:
         return cell[rows] * depths + np.floor((z_um[rows] - drift_um[0] - low) / pixel_um).astype(np.int64)
 
-    return _align(bins, cells * depths, np.arange(-REACH, REACH + 1), half, segments, pixel_um, search_um, 1, "z")
+    grid = _Grid(bins, count * depths, np.arange(-REACH, REACH + 1), pixel_um, search_um, "z")
+    return _align(grid, halves(xy_um), segments)
 
 
-def cell_side_um(xy_um: Floats, depths: int, wanted_um: float) -> float:
-    """Side of the lateral cells of `align_axial`: `wanted_um`, or more where bins would not fit in memory."""
-    area = float(np.prod(np.ptp(xy_um, axis=0) + wanted_um))
-    side = wanted_um
+def _cell_side_um(xy_um: Floats, depths: int) -> float:
+    """Choose the side of the lateral cells: the usual one, or more where bins would not fit in memory."""
+    area = float(np.prod(np.ptp(xy_um, axis=0) + _CELL_UM))
+    side = _CELL_UM
     while min(area / side**2, len(xy_um)) * depths > _BINS_MAX:
         side *= 1.5
     return side
 
 
-def _align(bins, n_bins: int, steps: Ints, half: Ints, segments: Segments, pixel_um, search_um, axes: int, names: str):
-    count = segments.count
-    drift = _forward(bins, n_bins, steps, segments, pixel_um, search_um, axes, names)
+def _align(grid: _Grid, half: Ints, segments: Segments) -> Estimate:
+    count, axes, names = segments.count, grid.steps.ndim, grid.names
+    drift = _forward(grid, segments)
     significance = np.full(count, np.inf)
-    halves = np.zeros((2, count, axes))
+    parts = np.zeros((2, count, axes))
     for number in range(_SETTLED):
-        reference = _counts(bins, segments, drift, significance, n_bins)
+        reference = _counts(grid, segments, drift, significance)
         before, drift = drift, drift.copy()
         for k in range(count):
             rows = segments.rows(k)
-            codes, own = np.unique(bins(rows, before[k]), return_counts=True)
+            codes, own = np.unique(grid.bins(rows, before[k]), return_counts=True)
             inside = significance[k] >= SIGNIFICANT
             if inside:
                 reference[codes] -= own.astype(np.int32)  # a segment is not to meet itself
-            drift[k], found = _climb(reference, bins, rows, before[k], steps, pixel_um, search_um, names)
+            drift[k], found = _climb(grid, reference, rows, before[k])
             if number == _SETTLED - 1:
                 for h in range(2):
                     part = rows[half[rows] == h]
-                    halves[h, k] = _climb(reference, bins, part, before[k], steps, pixel_um, search_um, names)[0]
+                    parts[h, k] = _climb(grid, reference, part, before[k])[0]
             if inside:
                 reference[codes] += own.astype(np.int32)
             significance[k] = found
         _require_summits(significance, names)
         drift = _filled(drift, significance, segments.centre_frame)
     clear = significance >= SIGNIFICANT
-    difference = (halves[0] - halves[1])[clear]
+    difference = (parts[0] - parts[1])[clear]
     noise = 1.4826 * np.median(np.abs(difference - np.median(difference, axis=0)), axis=0) / 2
-    return Aligned(drift, noise, significance, ~clear)
+    key, filled = names.replace(" and ", ""), int((~clear).sum())
+    diagnostics = {
+        f"segments_filled_{key}": float(filled),
+        f"median_significance_{key}": float(np.median(significance)),
+    }
+    note = (
+        f"{names}: {filled} of {count} segments have no clear summit of intersections; "
+        "their drift is drawn from their neighbours"
+    )
+    return Estimate(drift, noise, diagnostics, (note,) if filled else ())
 
 
-def _forward(bins, n_bins: int, steps: Ints, segments: Segments, pixel_um, search_um, axes: int, names: str) -> Floats:
-    """A first drift (S, axes): groups of segments, each against all before it, from where the last one was.
+def _forward(grid: _Grid, segments: Segments) -> Floats:
+    """Estimate a first drift (S, axes): groups of segments, each against all before it, from where the last one was.
 
     Few long groups stand out more clearly, many short ones drift less within and between: the most that work.
     """
@@ -115,20 +128,20 @@ def _forward(bins, n_bins: int, steps: Ints, segments: Segments, pixel_um, searc
             segments.order[segments.start[a] : segments.stop[b - 1]] for a, b in zip(edges[:-1], edges[1:], strict=True)
         ]
         centre = np.array([segments.centre_frame[a:b].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)])
-        drift, significance = np.zeros((len(groups), axes)), np.full(len(groups), np.inf)
-        reference = np.zeros(n_bins, np.int32)
+        drift, significance = np.zeros((len(groups), grid.steps.ndim)), np.full(len(groups), np.inf)
+        reference = np.zeros(grid.n_bins, np.int32)
         last = drift[0]
         for k, rows in enumerate(groups):
             if k > 0:
-                drift[k], significance[k] = _climb(reference, bins, rows, last, steps, pixel_um, search_um, names)
+                drift[k], significance[k] = _climb(grid, reference, rows, last)
             if significance[k] >= SIGNIFICANT:
                 last = drift[k]
-                _add(reference, bins(rows, last))
+                _add(reference, grid.bins(rows, last))
         if (significance >= SIGNIFICANT).mean() > _ENOUGH:
             drift = _filled(drift, significance, centre)
             return np.stack([np.interp(segments.centre_frame, centre, axis) for axis in drift.T], axis=1)
         if most == min(_GROUPS) or segments.count <= min(_GROUPS):
-            _require_summits(significance[1:], names)
+            _require_summits(significance[1:], grid.names)
     raise AssertionError("the last choice of groups either returns or raises")
 
 
@@ -138,28 +151,30 @@ def _add(counts: NDArray[np.int32], codes: Ints) -> None:
 
 
 def _filled(drift: Floats, significance: Floats, centre: Floats) -> Floats:
-    """Drift with the segments that have no clear summit drawn from their neighbours."""
+    """Interpolate the drift of segments that have no clear summit from their neighbours."""
     clear = significance >= SIGNIFICANT
     return np.stack([np.interp(centre, centre[clear], axis[clear]) for axis in drift.T], axis=1)
 
 
-def _counts(bins, segments: Segments, drift: Floats, significance: Floats, n_bins: int) -> NDArray[np.int32]:
-    counts = np.zeros(n_bins, np.int32)
+def _counts(grid: _Grid, segments: Segments, drift: Floats, significance: Floats) -> NDArray[np.int32]:
+    counts = np.zeros(grid.n_bins, np.int32)
     for k in np.flatnonzero(significance >= SIGNIFICANT):
-        _add(counts, bins(segments.rows(int(k)), drift[k]))
+        _add(counts, grid.bins(segments.rows(int(k)), drift[k]))
     return counts
 
 
-def _climb(reference, bins, rows: Ints, start: Floats, steps: Ints, pixel_um: float, search_um: float, names: str):
-    """Drift (axes,) at the most intersections near `start`, and the summit's significance."""
+def _climb(grid: _Grid, reference: NDArray[np.int32], rows: Ints, start: Floats) -> tuple[Floats, float]:
+    """Climb to the drift (axes,) of the most intersections near `start`; returns it and the summit's significance."""
     drift = start
     significance = 0.0
     for _ in range(25):
-        if np.abs(drift).max() > search_um:
-            raise LocalizationError(f"drift in {names} is larger than the search of {search_um:g} um; raise search_um")
-        codes, number = np.unique(bins(rows, drift), return_counts=True)
-        met = np.array([np.minimum(reference[codes + step], number).sum() for step in steps.ravel()], np.float64)
-        met = met.reshape(steps.shape)
+        if np.abs(drift).max() > grid.search_um:
+            raise LocalizationError(
+                f"drift in {grid.names} is larger than the search of {grid.search_um:g} um; raise search_um"
+            )
+        codes, number = np.unique(grid.bins(rows, drift), return_counts=True)
+        met = np.array([np.minimum(reference[codes + step], number).sum() for step in grid.steps.ravel()], np.float64)
+        met = met.reshape(grid.steps.shape)
         peak = tuple(int(i) for i in np.unravel_index(int(met.argmax()), met.shape))
         border = np.concatenate([np.take(met, [0, -1], axis).ravel() for axis in range(met.ndim)])
         # Poisson, of meetings that come in clumps where a molecule was localized several times in the segment
@@ -168,9 +183,9 @@ def _climb(reference, bins, rows: Ints, start: Floats, steps: Ints, pixel_um: fl
         significance = (met[peak] - border.mean()) / scatter
         at_border = min(peak) == 0 or max(peak) == 2 * REACH
         place = np.array(peak, np.float64) if at_border else summit(met, peak, 1.5)
-        move = (place - REACH) * pixel_um
+        move = (place - REACH) * grid.pixel_um
         drift = drift - move  # what lies further on is met by taking less drift away
-        if np.abs(move).max() < 0.5 * pixel_um or significance < SIGNIFICANT and not at_border:
+        if np.abs(move).max() < 0.5 * grid.pixel_um or significance < SIGNIFICANT and not at_border:
             break
     return drift, significance
 
@@ -184,3 +199,6 @@ def _require_summits(significance: Floats, names: str) -> None:
             "give a larger segment_frames, or try method 'rcc', which follows jumps; points without common structure "
             "cannot be aligned"
         )
+
+
+METHOD = Method(_lateral, _axial, pixel_um=0.02, rows_each=500, most=100, local=True)

@@ -5,18 +5,14 @@ from typing import Literal
 
 import numpy as np
 
-from localization.drift import aim as drift_aim
-from localization.drift import rcc as drift_rcc
-from localization.drift.segments import Floats, Ints, Segments, curve, curve_error_um, cut_segments
+from localization.drift import aim, rcc
+from localization.drift.segments import Estimate, Floats, Ints, Segments, curve, curve_error_um, cut_segments
 from localization.types import COLUMNS, LocalizationError, Localizations
 
 DriftMethod = Literal["rcc", "aim"]
 
-_PIXEL_UM = {"rcc": 0.025, "aim": 0.02}
-# localizations per segment that the choice of segments aims at, and the most segments
-_CHOICE = {"rcc": (1000, 30), "aim": (500, 100)}
-_CHECK_PARTS = 6  # of the movie, for the check of "aim"
-_CELL_UM = {"rcc": 0.1, "aim": 0.06}  # side of the lateral cells whose depths are compared
+METHODS = {"rcc": rcc.METHOD, "aim": aim.METHOD}
+_CHECK_PARTS = 6  # of the movie, for the check of a local search
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +74,10 @@ def correct_drift(
     >>> bool(abs(drift.x_um[200] - drift.x_um[100] - 0.04) < 0.003), drift.notes[0]
     (True, 'z: all depths are equal, taken as a 2D table; drift in z was not estimated')
     """
-    if method not in _PIXEL_UM:
+    if method not in METHODS:
         raise LocalizationError(f"drift: unknown method {method!r}; use 'rcc' or 'aim'")
-    pixel_um = _PIXEL_UM[method] if pixel_um is None else pixel_um
+    how = METHODS[method]
+    pixel_um = how.pixel_um if pixel_um is None else pixel_um
     pixel_z_um = 2 * pixel_um if pixel_z_um is None else pixel_z_um
     for name, value in (("search_um", search_um), ("pixel_um", pixel_um), ("pixel_z_um", pixel_z_um)):
         if not (np.isfinite(value) and value > 0):
@@ -89,38 +86,51 @@ def correct_drift(
         raise LocalizationError(
             f"drift: search_um is {search_um:g}; it must be at least 5 pixels (of {pixel_z_um:g} um)"
         )
-    rows_each, most = _CHOICE[method]
-    segments = cut_segments(locs, segment_frames, rows_each=rows_each, most=most)
-    diagnostics: dict[str, float] = {"segments": segments.count, "segment_frames": segments.frames}
-    notes: list[str] = []
-    if segments.dropped:
-        notes.append(
-            f"{segments.dropped} of {segments.dropped + segments.count} segments hold too few localizations; the curve "
-            "passes over them"
-        )
+    segments = cut_segments(locs, segment_frames, rows_each=how.rows_each, most=how.most)
     xy_um = np.stack([locs.x_um, locs.y_um], axis=1)
-    estimate = _rcc if method == "rcc" else _aim
-    lateral = estimate(locs, xy_um, segments, pixel_um, search_um, diagnostics, notes, None)
-    if method == "aim":
-        _check_ends_meet(locs, xy_um, lateral[0], segments, pixel_um, search_um, diagnostics, notes)
-    flat = float(np.ptp(locs.z_um)) == 0.0
-    if flat:
-        notes.append("z: all depths are equal, taken as a 2D table; drift in z was not estimated")
-        axial = np.zeros((segments.count, 1)), np.full(1, np.nan)
+    estimates = [how.lateral(xy_um, segments, pixel_um, search_um)]
+    corrected_um = xy_um - _at_rows(locs, estimates[0].drift_um, segments)
+    if how.local:
+        estimates.append(_check_ends_meet(locs, corrected_um, segments, pixel_um, search_um))
+    if float(np.ptp(locs.z_um)) == 0.0:
+        note = "z: all depths are equal, taken as a 2D table; drift in z was not estimated"
+        estimates.append(_unknown(segments.count, 1, note))
     else:
-        at_rows = curve(segments.centre_frame, lateral[0], segments.first, segments.last)[locs.frame - segments.first]
         try:
-            axial = estimate(
-                locs, xy_um - at_rows, segments, pixel_z_um, search_um, diagnostics, notes, _CELL_UM[method]
-            )
+            xyz_um = np.column_stack([corrected_um, locs.z_um])
+            estimates.append(how.axial(xyz_um, segments, pixel_z_um, search_um))
         except LocalizationError as error:  # x and y are worth having without it
-            notes.append(f"z was not corrected: {error}")
-            axial = np.zeros((segments.count, 1)), np.full(1, np.nan)
-    segment_um = np.concatenate([lateral[0], axial[0]], axis=1)
-    noise_um = np.concatenate([lateral[1], axial[1]])
+            estimates.append(_unknown(segments.count, 1, f"z was not corrected: {error}"))
+    drift = _assemble(locs, segments, estimates, method)
+    return apply_drift(locs, drift), drift
+
+
+def _at_rows(locs: Localizations, drift_um: Floats, segments: Segments) -> Floats:
+    """Interpolate the drift (n, axes) at each localization from that of the segments (S, axes)."""
+    return curve(segments.centre_frame, drift_um, segments.first, segments.last)[locs.frame - segments.first]
+
+
+def _unknown(count: int, axes: int, *notes: str, **diagnostics: float) -> Estimate:
+    """Make an estimate of no drift, whose error is not known."""
+    return Estimate(np.zeros((count, axes)), np.full(axes, np.nan), diagnostics, notes)
+
+
+def _assemble(locs: Localizations, segments: Segments, estimates: list[Estimate], method: str) -> Drift:
+    """Join the estimates of the axes into curves of mean zero over the localizations."""
+    notes = [note for estimate in estimates for note in estimate.notes]
+    if segments.dropped:
+        notes.insert(
+            0,
+            f"{segments.dropped} of {segments.dropped + segments.count} segments hold too few localizations; the curve "
+            "passes over them",
+        )
+    diagnostics: dict[str, float] = {"segments": segments.count, "segment_frames": segments.frames}
+    for estimate in estimates:
+        diagnostics |= estimate.diagnostics
+    segment_um = np.concatenate([estimate.drift_um for estimate in estimates], axis=1)
+    noise_um = np.concatenate([estimate.noise_um for estimate in estimates])
     by_frame = curve(segments.centre_frame, segment_um, segments.first, segments.last)
-    rows = locs.frame - segments.first
-    zero = by_frame[rows].mean(axis=0)
+    zero = by_frame[locs.frame - segments.first].mean(axis=0)
     by_frame, segment_um = by_frame - zero, segment_um - zero
     error = np.array([curve_error_um(s, n) for s, n in zip(segment_um.T, noise_um, strict=True)])
     for axis, name in enumerate("xyz"):
@@ -131,7 +141,7 @@ def correct_drift(
                 f"{span * 1e3:.1f} nm; the table may be as good without this correction"
             )
     x_um, y_um, z_um = by_frame.T
-    drift = Drift(
+    return Drift(
         frame=np.arange(segments.first, segments.last + 1),
         x_um=x_um,
         y_um=y_um,
@@ -143,7 +153,6 @@ def correct_drift(
         diagnostics=diagnostics,
         notes=tuple(notes),
     )
-    return apply_drift(locs, drift), drift
 
 
 def apply_drift(locs: Localizations, drift: Drift) -> Localizations:
@@ -172,86 +181,28 @@ def apply_drift(locs: Localizations, drift: Drift) -> Localizations:
     return Localizations(**columns)
 
 
-def _check_ends_meet(locs, xy_um, drift_um, segments: Segments, pixel_um, search_um, diagnostics, notes) -> None:
-    """Correlate a few long parts of the corrected movie: a window that lost its way leaves them apart.
+def _check_ends_meet(
+    locs: Localizations, corrected_um: Floats, segments: Segments, pixel_um: float, search_um: float
+) -> Estimate:
+    """Detect a failed local search: correlate a few long parts of the movie after the correction.
 
-    Raises LocalizationError where parts that clearly correlate do so at another shift than none.
+    Returns numbers and notes alone, for no axis. Raises LocalizationError where parts that clearly correlate do so at
+    another shift than none.
     """
     span = segments.last - segments.first + 1
     parts = cut_segments(locs, max(segments.frames, -(-span // _CHECK_PARTS)), rows_each=1, most=_CHECK_PARTS)
-    at_rows = curve(segments.centre_frame, drift_um, segments.first, segments.last)[locs.frame - segments.first]
-    pairs = drift_rcc.lateral_pairs(xy_um - at_rows, parts, pixel_um=pixel_um, search_um=search_um)
-    clear = (pairs.significance >= drift_rcc.SIGNIFICANT) & ~pairs.at_edge
+    pairs = rcc.lateral_pairs(corrected_um, parts, pixel_um=pixel_um, search_um=search_um)
+    clear = (pairs.significance >= rcc.SIGNIFICANT) & ~pairs.at_edge
     apart = np.linalg.norm(pairs.shift_um, axis=1)
-    diagnostics["check_pairs"], diagnostics["check_pairs_clear"] = float(clear.size), float(clear.sum())
+    numbers = {"check_pairs": float(clear.size), "check_pairs_clear": float(clear.sum())}
     if not clear.any():
-        notes.append("x and y: the parts of the movie are too faint to check the curve by correlation")
-        return
-    diagnostics["check_apart_um"] = float(apart[clear].max())
-    if diagnostics["check_apart_um"] > 4 * pixel_um:
+        note = "x and y: the parts of the movie are too faint to check the curve by correlation"
+        return _unknown(segments.count, 0, note, **numbers)
+    farthest = float(apart[clear].max())
+    if farthest > 4 * pixel_um:
         raise LocalizationError(
             f"drift in x and y: after the correction {int((apart[clear] > 4 * pixel_um).sum())} of {int(clear.sum())} "
-            f"pairs of parts of the movie still lie up to {diagnostics['check_apart_um']:.2f} um apart: the drift "
+            f"pairs of parts of the movie still lie up to {farthest:.2f} um apart: the drift "
             "jumps by more than the local search; use method 'rcc', with a larger search_um if needed"
         )
-
-
-def _halves(xy_um: Floats) -> Ints:
-    """Checkerboard of the field of view, (n,) of 0 and 1: two halves of the structure that share no molecule."""
-    low, span = xy_um.min(axis=0), np.maximum(np.ptp(xy_um, axis=0), 1e-9)
-    tiles = 2 * np.maximum(1, np.ceil(span / 25))
-    return (np.floor((xy_um - low) / span * tiles * (1 - 1e-12)).astype(np.int64).sum(axis=1)) % 2
-
-
-def _cells(xy_um: Floats, side_um: float) -> Ints:
-    """Number of the lateral cell of each row, (n,), counted over the cells that are not empty."""
-    at = np.floor((xy_um - xy_um.min(axis=0)) / side_um).astype(np.int64)
-    return np.unique(at[:, 0] * (int(at[:, 1].max()) + 1) + at[:, 1], return_inverse=True)[1]
-
-
-def _rcc(locs, xy_um, segments: Segments, pixel_um, search_um, diagnostics, notes, cell_um) -> tuple[Floats, Floats]:
-    axes = "x and y" if cell_um is None else "z"
-    if cell_um is None:
-        pairs = drift_rcc.lateral_pairs(xy_um, segments, pixel_um=pixel_um, search_um=search_um)
-    else:
-        cells = _cells(xy_um, cell_um)
-        pairs = drift_rcc.axial_pairs(
-            cells, _halves(xy_um), locs.z_um, segments, pixel_um=pixel_um, search_um=search_um
-        )
-    solved = drift_rcc.solve(pairs, segments.count, pixel_um=pixel_um, search_um=search_um, axes=axes)
-    key = "xy" if cell_um is None else "z"
-    diagnostics |= {
-        f"pairs_{key}": float(pairs.first.size),
-        f"pairs_used_{key}": float(solved.used),
-        f"pairs_faint_{key}": float(solved.faint),
-        f"pairs_contradicting_{key}": float(solved.contradicting),
-        f"closure_{key}_um": solved.closure_um,
-        f"median_significance_{key}": float(np.median(pairs.significance)),
-    }
-    if solved.used < 0.8 * pairs.first.size:
-        notes.append(
-            f"{axes}: {solved.used} of {pairs.first.size} pairs of segments were used; {solved.faint} had no "
-            f"clear peak within {search_um:g} um, {solved.contradicting} contradicted the others"
-        )
-    return solved.drift_um, solved.noise_um
-
-
-def _aim(locs, xy_um, segments: Segments, pixel_um, search_um, diagnostics, notes, cell_um) -> tuple[Floats, Floats]:
-    half = _halves(xy_um)
-    if cell_um is None:
-        aligned = drift_aim.align_lateral(xy_um, half, segments, pixel_um=pixel_um, search_um=search_um)
-    else:
-        depths = int(np.ceil((np.ptp(locs.z_um) + 2 * search_um) / pixel_um)) + 4 * drift_aim.REACH
-        cells = _cells(xy_um, drift_aim.cell_side_um(xy_um, depths, cell_um))
-        aligned = drift_aim.align_axial(cells, locs.z_um, half, segments, pixel_um=pixel_um, search_um=search_um)
-    key, axes = ("xy", "x and y") if cell_um is None else ("z", "z")
-    diagnostics |= {
-        f"segments_filled_{key}": float(aligned.filled.sum()),
-        f"median_significance_{key}": float(np.median(aligned.significance)),
-    }
-    if aligned.filled.any():
-        notes.append(
-            f"{axes}: {int(aligned.filled.sum())} of {segments.count} segments have no clear summit of intersections; "
-            "their drift is drawn from their neighbours"
-        )
-    return aligned.drift_um, aligned.noise_um
+    return _unknown(segments.count, 0, **numbers, check_apart_um=farthest)

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from localization.drift.segments import Floats, Ints, Segments, summit
+from localization.drift.segments import Estimate, Floats, Ints, Method, Segments, cells, halves, summit
 from localization.types import LocalizationError
 
 fft: Any = scipy.fft  # whose declared types are those of its dispatcher
 
 SIGNIFICANT = 6.0  # a summit's height over the window's own scatter: noise alone stays below 5 in such a window
+_CELL_UM = 0.1  # side of the lateral cells whose depths are compared
 _TILE_UM = 12.5  # sides of the tiles that bound memory
 # multiplications per small matrix product: on more, BLAS starts threads that on a busy machine wait for each other
 _PRODUCT = 50_000
@@ -36,8 +37,41 @@ class Pairs:
     at_edge: NDArray[np.bool_]
 
 
+def _lateral(xy_um: Floats, segments: Segments, pixel_um: float, search_um: float) -> Estimate:
+    pairs = lateral_pairs(xy_um, segments, pixel_um=pixel_um, search_um=search_um)
+    return _estimate(pairs, segments, pixel_um, search_um, "xy", "x and y")
+
+
+def _axial(xyz_um: Floats, segments: Segments, pixel_um: float, search_um: float) -> Estimate:
+    xy_um, z_um = xyz_um[:, :2], xyz_um[:, 2]
+    cell = cells(xy_um, _CELL_UM)
+    pairs = axial_pairs(cell, halves(xy_um), z_um, segments, pixel_um=pixel_um, search_um=search_um)
+    return _estimate(pairs, segments, pixel_um, search_um, "z", "z")
+
+
+def _estimate(pairs: Pairs, segments: Segments, pixel_um: float, search_um: float, key: str, axes: str) -> Estimate:
+    solved = solve(pairs, segments.count, pixel_um=pixel_um, search_um=search_um, axes=axes)
+    diagnostics = {
+        f"pairs_{key}": float(pairs.first.size),
+        f"pairs_used_{key}": float(solved.used),
+        f"pairs_faint_{key}": float(solved.faint),
+        f"pairs_contradicting_{key}": float(solved.contradicting),
+        f"closure_{key}_um": solved.closure_um,
+        f"median_significance_{key}": float(np.median(pairs.significance)),
+    }
+    note = (
+        f"{axes}: {solved.used} of {pairs.first.size} pairs of segments were used; {solved.faint} had no "
+        f"clear peak within {search_um:g} um, {solved.contradicting} contradicted the others"
+    )
+    enough = solved.used >= 0.8 * pairs.first.size
+    return Estimate(solved.drift_um, solved.noise_um, diagnostics, () if enough else (note,))
+
+
+METHOD = Method(_lateral, _axial, pixel_um=0.025, rows_each=1000, most=30, local=False)
+
+
 def lateral_pairs(xy_um: Floats, segments: Segments, *, pixel_um: float, search_um: float) -> Pairs:
-    """Shifts in x and y of all pairs of segments (Wang et al. 2014, doi 10.1364/OE.22.015982).
+    """Measure the shifts in x and y of all pairs of segments (Wang et al. 2014, doi 10.1364/OE.22.015982).
 
     Images of the segments, blurred by one pixel, are correlated tile by tile: a tile of one segment with a larger
     tile of the other, so that no pair within `search_um` is lost. The tiles' checkerboard gives two halves
@@ -71,7 +105,7 @@ def lateral_pairs(xy_um: Floats, segments: Segments, *, pixel_um: float, search_
 
 
 def _tile_spectra(pixel: Ints, segments: Segments, side_px: list[int], reach: int, size: list[int]):
-    """Spectra of a tile and of the tile with a margin of `reach`, per segment; None where the tile is empty."""
+    """Transform a tile, and the tile with a margin of `reach`, per segment; None where the tile is empty."""
     near = np.all((pixel >= -reach) & (pixel < np.array(side_px) + reach), axis=1)
     if not near.any():
         return None, None
@@ -90,7 +124,7 @@ def _tile_spectra(pixel: Ints, segments: Segments, side_px: list[int], reach: in
 
 
 def _bandpass(size: list[int], reach: int) -> NDArray[np.float32]:
-    """Both images' blur of one pixel, less what is broader than a third of the search (outlines, density)."""
+    """Make the filter: both images' blur of one pixel, less what is broader than a third of the search."""
     frequency2 = np.add.outer(np.fft.fftfreq(size[0]) ** 2, np.fft.rfftfreq(size[1]) ** 2) * 4 * np.pi**2
     broad = np.exp(-frequency2 * (reach / 3) ** 2 / 2)
     return (np.exp(-frequency2) * (1 - broad)).astype(np.float32)
@@ -99,7 +133,7 @@ def _bandpass(size: list[int], reach: int) -> NDArray[np.float32]:
 def axial_pairs(
     cell: Ints, half: Ints, z_um: Floats, segments: Segments, *, pixel_um: float, search_um: float
 ) -> Pairs:
-    """Shifts in z of all pairs of segments: histograms of depth in every lateral cell, correlated and summed.
+    """Measure the shifts in z of all pairs of segments, from histograms of depth in every lateral cell.
 
     `cell` (n,) numbers the cell of a row from 0, after the lateral drift was taken out; `half` (n,) is 0 or 1.
     """
@@ -137,7 +171,7 @@ def axial_pairs(
 
 
 def _measure(first: Ints, second: Ints, correlation: NDArray, pixel_um: float, reach: int) -> Pairs:
-    """Summits of the correlations (2 halves, pairs, window of one or two axes)."""
+    """Find the summits of the correlations (2 halves, pairs, window of one or two axes)."""
     axes = correlation.ndim - 2
     whole = correlation.sum(axis=0)
     shift, halves = np.zeros((first.size, axes)), np.zeros((2, first.size, axes))
@@ -168,7 +202,7 @@ class Solved:
 
 
 def solve(pairs: Pairs, count: int, *, pixel_um: float, search_um: float, axes: str) -> Solved:
-    """Least squares over the pairs whose summits stand out, without those that contradict the others.
+    """Solve for the drift by least squares over the clear pairs, without those that contradict the others.
 
     Raises LocalizationError where the remaining pairs do not connect all segments, with the numbers.
     """
@@ -196,7 +230,7 @@ def solve(pairs: Pairs, count: int, *, pixel_um: float, search_um: float, axes: 
 
 
 def _least_squares(pairs: Pairs, shift_um: Floats, keep: NDArray, count: int, residual: Floats, pixel_um: float):
-    """Drift (S, axes) of mean 0 that best explains the shifts; larger residuals weigh less (Cauchy)."""
+    """Fit the drift (S, axes) of mean 0 to the shifts; larger residuals weigh less (Cauchy)."""
     weight = 1 / (1 + (residual[keep] / pixel_um) ** 2)
     a, b = pairs.first[keep], pairs.second[keep]
     laplacian = np.zeros((count, count))

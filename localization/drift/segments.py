@@ -1,5 +1,6 @@
 """What both drift estimators share: segments of a movie, the summit of a correlation, a curve through segments."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,35 @@ class Segments:
     def rows(self, k: int) -> Ints:
         """Rows of segment k."""
         return self.order[self.start[k] : self.stop[k]]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Drift of the segments (S, axes) in um, its standard error (axes,), and what is known about both.
+
+    `diagnostics` holds the method's numbers, `notes` what the user should know.
+    """
+
+    drift_um: Floats
+    noise_um: Floats
+    diagnostics: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to estimate drift: `lateral(xy_um, segments, pixel_um, search_um)`, then `axial(xyz_um, ...)`.
+
+    `pixel_um` is the usual pixel. Segments are chosen to hold `rows_each` localizations, with at most `most` of them.
+    A method with `local` search follows the drift from segment to segment and may lose it where it jumps.
+    """
+
+    lateral: Callable[[Floats, Segments, float, float], Estimate]
+    axial: Callable[[Floats, Segments, float, float], Estimate]
+    pixel_um: float
+    rows_each: int
+    most: int
+    local: bool
 
 
 def cut_segments(locs: Localizations, segment_frames: int | None, *, rows_each: int, most: int) -> Segments:
@@ -81,7 +111,7 @@ def cut_segments(locs: Localizations, segment_frames: int | None, *, rows_each: 
 
 
 def summit(values: NDArray, start: tuple[int, ...], width_px: float) -> Floats:
-    """Position of the summit of `values` (any number of axes up to 2) near the index `start`, in fractions of a pixel.
+    """Find the summit of `values` (one or two axes) near the index `start`, in fractions of a pixel.
 
     A parabola is fitted with Gaussian weights of standard deviation `width_px` that are centred anew on each
     estimate: what is symmetric about the summit, as the autocorrelation of any structure is, does not move it.
@@ -115,7 +145,7 @@ def summit(values: NDArray, start: tuple[int, ...], width_px: float) -> Floats:
 
 
 def curve(centre_frame: Floats, drift_um: Floats, first: int, last: int) -> Floats:
-    """Drift (frames, axes) at each frame from `first` to `last`, through the segments' (S, axes).
+    """Interpolate the drift (frames, axes) at each frame from `first` to `last` from the segments' (S, axes).
 
     A cubic spline, between segments alone: before the first centre and after the last one the curve goes on
     straight, along the line through the two outermost segments.
@@ -133,7 +163,7 @@ def curve(centre_frame: Floats, drift_um: Floats, first: int, last: int) -> Floa
 
 
 def curve_error_um(drift_um: Floats, noise_um: float) -> float:
-    """Standard error of the curve at a frame, from the error of a segment's drift (both in um).
+    """Estimate the standard error of the curve at a frame, from the error of a segment's drift (both in um).
 
     Between segments the drift is taken to wander like Brownian motion of variance q per frame. Means over
     segments of L frames then have second differences of variance q L (plus 6 noise^2), and what interpolation
@@ -143,3 +173,16 @@ def curve_error_um(drift_um: Floats, noise_um: float) -> float:
         return float(np.hypot(noise_um, np.ptp(drift_um) / 8**0.5))
     wander = np.mean(np.diff(drift_um, 2) ** 2) - 6 * noise_um**2
     return float(np.sqrt(noise_um**2 + max(0.0, float(wander)) / 8))
+
+
+def halves(xy_um: Floats) -> Ints:
+    """Part the field of view as a checkerboard, (n,) of 0 and 1: two halves of the structure that share no molecule."""
+    low, span = xy_um.min(axis=0), np.maximum(np.ptp(xy_um, axis=0), 1e-9)
+    tiles = 2 * np.maximum(1, np.ceil(span / 25))
+    return (np.floor((xy_um - low) / span * tiles * (1 - 1e-12)).astype(np.int64).sum(axis=1)) % 2
+
+
+def cells(xy_um: Floats, side_um: float) -> Ints:
+    """Number the lateral cell of each row, (n,), over the cells that are not empty."""
+    at = np.floor((xy_um - xy_um.min(axis=0)) / side_um).astype(np.int64)
+    return np.unique(at[:, 0] * (int(at[:, 1].max()) + 1) + at[:, 1], return_inverse=True)[1]

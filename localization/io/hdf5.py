@@ -1,70 +1,37 @@
-"""Reading tables in HDF5: Picasso's, DECODE's and our own."""
+"""Tables in HDF5: opening, whole datasets, and rows that are collected before they are written.
 
-import json
+An HDF5 file is written in one go from rows that were collected first, so that its bytes depend on the rows alone,
+not on the pieces they came in, and so that a column of which nothing is known can be left out.
+"""
+
 import math
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.arrays import load_yaml
-from localization.io.csv import half_pixel_um
-from localization.io.text_formats import decode_pixel_um
-from localization.io.tiff import one_line
-from localization.types import COLUMNS, LocalizationError, Localizations, make_localizations
+from localization.io.part import PartFile, cannot_write
+from localization.io.table_format import HDF5_MAGIC, Head, TableInfo
+from localization.types import COLUMNS, LocalizationError, Localizations, one_line
 
-_NM = 1000.0
-OWN_NAME, OWN_VERSION = "colocus localizations", 1
-
-
-@dataclass(frozen=True)
-class TableInfo:
-    """What a table's file should say of the movie: pixel, frame size (height, width), number of frames."""
-
-    pixel_um: float | None = None
-    frame_px: tuple[int, int] | None = None
-    n_frames: int | None = None
+ROW = np.dtype([(name, "<i8" if name in ("frame", "channel") else "<f8") for name in COLUMNS])
+_BLOCK_ROWS = 1 << 16
+_IN_MEMORY = 1 << 26
 
 
-def recognise(path: Path) -> str:
-    """The name of an HDF5 file's format. Raises LocalizationError for a foreign or damaged one."""
-    with _Reading(path) as file:
-        if file.attrs.get("format") == OWN_NAME:
-            return "colocus"
-        if "locs" in file:
-            return "picasso"
-        if "data" in file and "meta" in file:
-            return "decode"
-        keys = ", ".join(list(file)[:5])
-    raise LocalizationError(
-        f"{path}: an HDF5 file of no known kind (it holds {keys}); docs/formats.md lists those read"
-    )
+def names_in(head: Head) -> list[str]:
+    """Name what lies at the root of an HDF5 file; nothing for another file. Raises where it is damaged."""
+    if head.magic != HDF5_MAGIC:
+        return []
+    with Reading(head.path) as file:
+        return list(file)
 
 
-class Found:
-    """What was read: columns, notes, and what the file says of the movie."""
-
-    def __init__(self) -> None:
-        self.columns: dict[str, Any] = {}
-        self.notes: list[str] = []
-        self.info = TableInfo()
-
-
-def read_format(path: Path, name: str, pixel_um: float | None) -> tuple[Localizations, list[str], TableInfo]:
-    """Localizations, notes and what the file says of the movie, for an HDF5 file of a known format."""
-    found = Found()
-    with _Reading(path) as file:
-        {"colocus": _read_own, "picasso": _read_picasso, "decode": _read_decode}[name](path, file, pixel_um, found)
-    try:
-        return make_localizations(**found.columns), found.notes, found.info
-    except LocalizationError as error:
-        raise LocalizationError(f"{path}: {error}") from error
-
-
-class _Reading:
+class Reading:
     """An HDF5 file open for reading; what the library raises inside a damaged one becomes our error."""
 
     def __init__(self, path: Path) -> None:
@@ -86,8 +53,8 @@ class _Reading:
         return LocalizationError(f"{self._path}: cannot be read ({one_line(error)}); copy or export it again")
 
 
-def _array(path: Path, group: Any, name: str) -> NDArray | None:
-    """A whole dataset, or None where it is absent or empty by declaration."""
+def array(path: Path, group: Any, name: str) -> NDArray | None:
+    """Read a whole dataset; None where it is absent or empty by declaration."""
     if name not in group:
         return None
     dataset = group[name]
@@ -101,95 +68,84 @@ def _array(path: Path, group: Any, name: str) -> NDArray | None:
     return np.asarray(dataset[()])
 
 
-def _read_own(path: Path, file: h5py.File, pixel_um: float | None, found: Found) -> None:
-    version = file.attrs.get("version")
-    if version != OWN_VERSION:
-        raise LocalizationError(f"{path}: version {version} of our table, this program reads {OWN_VERSION}; update it")
-    for name in COLUMNS:
-        column = _array(path, file, name)
-        if column is None:
-            raise LocalizationError(f"{path}: no column {name}; write the table again")
-        found.columns[name] = column
-    stored = file.attrs.get("pixel_um")
-    found.info = TableInfo(pixel_um=pixel_um if stored is None else float(stored))
+class Spool:
+    """Rows waiting to be written, in memory or in a nameless file beside the one to be."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder))
+        self.n_rows = 0
+        self.known = dict.fromkeys(COLUMNS, 0)
+        self.not_zero = dict.fromkeys(COLUMNS, False)
+        self.not_one = False
+        self.most = {name: -math.inf for name in ("frame", "x_um", "y_um")}
+
+    def append(self, locs: Localizations) -> None:
+        """Add the rows of a table."""
+        rows = np.empty(locs.frame.size, ROW)
+        for name in COLUMNS:
+            column = getattr(locs, name)
+            rows[name] = column
+            self.known[name] += int(np.isfinite(column).sum())
+            self.not_zero[name] |= bool((column != 0).any())
+            if name in self.most and column.size:
+                self.most[name] = max(self.most[name], float(column.max()))
+        self.not_one |= bool((locs.score != 1).any())
+        self._file.write(rows.tobytes())
+        self.n_rows += rows.size
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray]]:
+        """Give the rows again, some at a time, each with its place in the table."""
+        self._file.seek(0)
+        first = 0
+        while raw := self._file.read(_BLOCK_ROWS * ROW.itemsize):
+            rows = np.frombuffer(raw, ROW)
+            yield slice(first, first + rows.size), rows
+            first += rows.size
+
+    def close(self) -> None:
+        """Forget the rows."""
+        self._file.close()
 
 
-def _read_decode(path: Path, file: h5py.File, pixel_um: float | None, found: Found) -> None:
-    meta, data = file["meta"].attrs, file["data"]
-    along_rows, along_columns = decode_pixel_um(path, meta.get("px_size"), pixel_um)
-    unit = meta.get("xy_unit")
-    if unit not in ("px", "nm"):
-        raise LocalizationError(f"{path}: xy_unit is {unit!r}, not px or nm; save the table again")
-    factors = (along_rows, along_columns) if unit == "px" else (1 / _NM, 1 / _NM)
-    xyz, frame = _array(path, data, "xyz"), _array(path, data, "frame_ix")
-    if xyz is None or frame is None or xyz.ndim != 2 or xyz.shape[1] != 3:
-        raise LocalizationError(f"{path}: no xyz of three columns, or no frame_ix; save the table again")
-    found.columns = {
-        "frame": frame,
-        "y_um": xyz[:, 0].astype(np.float64) * factors[0] + 0.5 * along_rows,
-        "x_um": xyz[:, 1].astype(np.float64) * factors[1] + 0.5 * along_columns,
-        "z_um": xyz[:, 2].astype(np.float64) / _NM,
-    }
-    for name, column in (("phot", "photons"), ("bg", "background"), ("prob", "score")):
-        values = _array(path, data, name)
-        if values is not None:
-            found.columns[column] = values
-    sigma = _array(path, data, "xyz_sig")
-    if sigma is not None and sigma.shape == xyz.shape:
-        sigma = sigma.astype(np.float64)
-        found.columns |= {"sigma_y_um": sigma[:, 0] * factors[0], "sigma_x_um": sigma[:, 1] * factors[1]}
-        found.columns["sigma_z_um"] = sigma[:, 2] / _NM
-    found.info = TableInfo(pixel_um=along_columns)
+class SpoolWriter:
+    """Collects rows, and has `write(part, spool, info)` write them all at the end; that returns notes."""
+
+    def __init__(
+        self, part: PartFile, info: TableInfo, *, write: Callable[[PartFile, Spool, TableInfo], list[str]]
+    ) -> None:
+        self._part, self._info, self._write = part, info, write
+        self._spool = Spool(part.path.parent)
+        self.append, self.close = self._spool.append, self._spool.close
+
+    def finish(self) -> list[str]:
+        """Write the file."""
+        return self._write(self._part, self._spool, self._info)
 
 
-def _read_picasso(path: Path, file: h5py.File, pixel_um: float | None, found: Found) -> None:
-    table = _array(path, file, "locs")
-    names = table.dtype.names if table is not None else None
-    if table is None or names is None or table.ndim != 1:
-        raise LocalizationError(f"{path}: locs is not a table of named columns; save it again with Picasso")
-    missing = [name for name in ("frame", "x", "y") if name not in names]
-    if missing:
-        raise LocalizationError(f"{path}: no column '{missing[0]}' in locs; save it again with Picasso")
-    info = _picasso_metadata(path, file)
-    stored = _said(info, "Pixelsize")
-    if pixel_um is None and stored is None:
-        raise LocalizationError(
-            f"{path}: no pixel size in the file or {path.with_suffix('.yaml').name}; "
-            "give pixel_um (colocus convert --pixel NM)"
-        )
-    p = pixel_um if pixel_um is not None else float(stored or 0) / _NM
-    half_pixel_um(p)
-    frame = table["frame"].astype(np.float64)
-    if np.isfinite(frame).all() and (frame != np.round(frame)).any():
-        frame = np.floor(frame)
-        found.notes.append("frames are means over linked localizations: rounded down")
-    found.columns = {"frame": frame, "z_um": np.zeros(frame.size)}
-    rules = {"x": ("x_um", p, 0.5 * p), "y": ("y_um", p, 0.5 * p), "z": ("z_um", 1 / _NM, 0.0)}
-    rules |= {"photons": ("photons", 1.0, 0.0), "bg": ("background", 1.0, 0.0), "score": ("score", 1.0, 0.0)}
-    rules |= {"lpx": ("sigma_x_um", p, 0.0), "lpy": ("sigma_y_um", p, 0.0), "lpz": ("sigma_z_um", 1 / _NM, 0.0)}
-    rules |= {"channel": ("channel", 1.0, 0.0)}
-    for name, (column, factor, shift) in rules.items():
-        if name in names:
-            found.columns[column] = table[name].astype(np.float64) * factor + shift
-    size = [_said(info, key) for key in ("Height", "Width", "Frames")]
-    whole = [int(value) if isinstance(value, int | float) and math.isfinite(value) else 0 for value in size]
-    frame_px = (whole[0], whole[1]) if min(whole[:2]) > 0 else None
-    found.info = TableInfo(p, frame_px, whole[2] or None)
+class writing:
+    """An HDF5 file open for writing under its temporary name; the system's errors become ours."""
+
+    def __init__(self, part: PartFile) -> None:
+        self._part = part
+
+    def __enter__(self) -> h5py.File:
+        try:
+            self._file = h5py.File(self._part.temporary, "w", track_order=False)
+        except OSError as error:
+            raise cannot_write(self._part.path, error) from error
+        return self._file
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            self._file.close()
+        except (OSError, RuntimeError) as failure:
+            raise cannot_write(self._part.path, failure) from failure
+        if isinstance(error, OSError | RuntimeError):
+            raise cannot_write(self._part.path, error) from error
 
 
-def _picasso_metadata(path: Path, file: h5py.File) -> list[dict[str, Any]]:
-    """The .yaml beside the file, as Picasso itself prefers it, else what is embedded in the file."""
-    side = path.with_suffix(".yaml")
-    if side.is_file():
-        return load_yaml(side)
-    if "metadata" not in file:
-        return []
-    metadata: Any = file["metadata"]
-    raw = metadata[()]
-    documents = json.loads(raw.decode() if isinstance(raw, bytes) else str(raw))
-    return [document for document in documents if isinstance(document, dict)]
-
-
-def _said(info: list[dict[str, Any]], key: str) -> Any:
-    """The value in the last document that has one, as Picasso searches."""
-    return next((document[key] for document in reversed(info) if document.get(key)), None)
+def dataset(group: Any, name: str, shape: tuple[int, ...] | None, dtype: np.dtype) -> Any:
+    # without times in the header the same rows give the same bytes
+    if shape is None:
+        return group.create_dataset(name, data=h5py.Empty(dtype))
+    return group.create_dataset(name, shape=shape, dtype=dtype, track_times=False)

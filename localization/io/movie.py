@@ -3,27 +3,17 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.arrays import ZarrMovie, is_zarr, open_npy, open_raw
-from localization.io.tiff_movie import open_folder, open_stack
+from localization.io import movies
+from localization.io.movies.source import Source
 from localization.types import LocalizationError
 
 Span = tuple[int, int]
 _BLOCK_PX = 1 << 22  # a request is served in pieces, so that pixels as stored and as float32 stay small
-
-
-class _Source(Protocol):
-    shape: tuple[int, int, int]
-    dtype: np.dtype
-    notes: list[str]
-
-    def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray: ...
-
-    def close(self) -> None: ...
 
 
 class Movie:
@@ -34,7 +24,7 @@ class Movie:
     closes the file.
     """
 
-    def __init__(self, path: Path, source: _Source) -> None:
+    def __init__(self, path: Path, source: Source) -> None:
         self.path = path
         self.shape: tuple[int, int, int] = source.shape
         self.dtype: np.dtype = np.dtype(source.dtype)
@@ -44,7 +34,7 @@ class Movie:
     def read(
         self, start: int, stop: int, *, rows: Span | None = None, columns: Span | None = None
     ) -> NDArray[np.float32]:
-        """Frames start to stop - 1 (0-based) as float32 counts, (stop - start, height, width).
+        """Read frames start to stop - 1 (0-based) as float32 counts, (stop - start, height, width).
 
         `rows` and `columns` are (first, stop): only that part of every frame is read.
         """
@@ -58,7 +48,7 @@ class Movie:
         return frames
 
     def read_stored(self, start: int, stop: int, *, rows: Span | None = None, columns: Span | None = None) -> NDArray:
-        """As `read`, in the type of the file."""
+        """Read as `read` does, in the type of the file."""
         y, x = self._part(start, stop, rows, columns)
         return np.ascontiguousarray(self._source.block(start, stop, y, x), self.dtype)
 
@@ -92,7 +82,7 @@ class Movie:
 
 
 def open_movie(path: str | os.PathLike[str], *, min_size_px: int | None = None, allow_cut: bool = False) -> Movie:
-    """Open a movie: a TIFF stack, a folder of frames, zarr, Picasso's .raw, .npy. See docs/formats.md.
+    """Open a movie: a TIFF stack, a folder of frames, zarr, Picasso's .raw, .npy (`localization.io.MOVIES`).
 
     Of a TIFF, classic, BigTIFF, OME and ImageJ's, also those above 4 GB; the files in which Micro-Manager goes on
     are found by themselves. Only a few headers are read here. With `allow_cut` a movie whose end is missing gives
@@ -110,7 +100,8 @@ def open_movie(path: str | os.PathLike[str], *, min_size_px: int | None = None, 
     path = Path(path)
     if not path.exists():
         raise LocalizationError(f"{path}: no such file or folder; check the name")
-    movie = Movie(path, _source(path, allow_cut))
+    kind = movies.recognise(path) or movies.MOVIES["tiff"]  # whose reader says that the file is none
+    movie = Movie(path, kind.open(path, allow_cut))
     smallest = min(movie.shape[1:])
     if min_size_px is not None and smallest < min_size_px:
         movie.close()
@@ -121,11 +112,10 @@ def open_movie(path: str | os.PathLike[str], *, min_size_px: int | None = None, 
     return movie
 
 
-def _source(path: Path, allow_cut: bool) -> _Source:
-    if path.is_dir():
-        return ZarrMovie(path) if is_zarr(path) else open_folder(path, allow_cut)
-    if path.suffix.lower() == ".raw":
-        return open_raw(path, allow_cut)
-    if path.suffix.lower() == ".npy":
-        return open_npy(path, allow_cut)
-    return open_stack(path, allow_cut)
+def is_movie(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file or folder is a movie of a known kind, by its name or its first bytes.
+
+    >>> is_movie("movie.npy"), is_movie("locs.csv")
+    (True, False)
+    """
+    return movies.recognise(Path(path)) is not None

@@ -38,6 +38,6 @@ class PartFile:
 
 
 def cannot_write(path: Path, error: BaseException) -> LocalizationError:
-    """The error for a file that the system does not take."""
+    """Make the error for a file that the system does not take."""
     reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())[:120]
     return LocalizationError(f"{path}: cannot write ({reason}); free space or choose another folder")

@@ -1,7 +1,7 @@
 """Localization tables in files of every known format: recognised by content, written by name or suffix.
 
-Units, axes, half pixels and frame numbers are converted here and in the modules named by format
-(`io_text_formats`, `io_hdf5`, `io_smlm`), nowhere else; docs/formats.md has them in one table.
+Units, axes, half pixels and frame numbers are converted in the files of the formats (`localization/io/formats`),
+nowhere else; docs/formats.md has them in one table.
 """
 
 import math
@@ -9,29 +9,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import numpy as np
 
-from localization.io import hdf5 as io_hdf5
-from localization.io import hdf5_write as io_hdf5_write
-from localization.io import text_formats as io_text_formats
-from localization.io.csv import half_pixel_um
-from localization.io.hdf5 import TableInfo
-from localization.io.hdf5_write import Spool
+from localization.io import formats
 from localization.io.part import PartFile, cannot_write
-from localization.io.smlm import read_smlm
+from localization.io.table_format import RowWriter, TableInfo
+from localization.io.text import half_pixel_um
 from localization.types import COLUMNS, LocalizationError, Localizations
-
-WRITABLE = ("thunderstorm", "picasso", "challenge", "decode", "decode-csv", "deepstorm3d", "colocus")
-READABLE = (*WRITABLE, "rapidstorm", "elyra", "nanoimager", "smlm")
-SUFFIXES = {
-    "thunderstorm": ".csv", "picasso": ".hdf5", "challenge": ".csv", "decode": ".h5", "decode-csv": ".csv",
-    "deepstorm3d": ".csv", "colocus": ".colocus.h5",
-}  # fmt: skip
-_HDF5 = tuple(io_hdf5_write.WRITERS)
-_HDF5_HOLDS = {"colocus": COLUMNS, "picasso": COLUMNS, "decode": tuple(c for c in COLUMNS if c != "channel")}
-_NEEDS_PIXEL = ("picasso", "decode", "decode-csv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +43,11 @@ def read(
 ) -> Localizations:
     """Read a localization table of any known format. `read_file` also gives what the file says beside it.
 
-    The format is found from the content, unless `format` names it: thunderstorm, picasso, challenge, decode,
-    decode-csv, deepstorm3d, colocus, rapidstorm, elyra, nanoimager, smlm. `pixel_um` is needed where positions
-    are in pixels, or counted from the first pixel's centre, and the file does not name the pixel; it goes before
-    what the file says. `z_zero_um` is added to z in DeepSTORM3D's tables, which count from the lower end of
-    their range. Raises LocalizationError, naming file, column and line, for a missing, empty, damaged or foreign
-    file, a missing column, an unknown unit, and a value that is not a number where one is needed.
+    The format is found from the content, unless `format` names it (`localization.io.FORMATS`). `pixel_um` is
+    needed where positions are in pixels, or counted from the first pixel's centre, and the file does not name the
+    pixel; it goes before what the file says. `z_zero_um` is added to z in DeepSTORM3D's tables, which count from the
+    lower end of their range. Raises LocalizationError, naming file, column and line, for a missing, empty, damaged
+    or foreign file, a missing column, an unknown unit, and a value that is not a number where one is needed.
 
     >>> import tempfile, os
     >>> from localization import make_localizations
@@ -91,55 +76,14 @@ def read_file(
         half_pixel_um(pixel_um)
     if not math.isfinite(z_zero_um):
         raise LocalizationError(f"z_zero_um = {z_zero_um} must be a number of um")
-    name = recognise(path) if format is None else _known(format, READABLE)
-    if name in _HDF5:
-        locs, notes, info = io_hdf5.read_format(path, name, pixel_um)
-        return TableFile(path, name, locs, tuple(notes), info.pixel_um, info.frame_px, info.n_frames)
-    if name == "smlm":
-        locs, notes = read_smlm(path)
-        return TableFile(path, name, locs, tuple(notes), pixel_um)
+    found = formats.recognise(path) if format is None else formats.find(format)
     try:
-        locs, notes, found_um = io_text_formats.read_format(path, name, pixel_um, z_zero_um)
+        locs, notes, info = found.read(path, TableInfo(pixel_um, z_zero_um=z_zero_um))
     except LocalizationError as error:
         if str(error).startswith(str(path)):
             raise
         raise LocalizationError(f"{path}: {error}") from error
-    return TableFile(path, name, locs, tuple(notes), found_um if found_um is not None else pixel_um)
-
-
-def recognise(path: Path) -> str:
-    """The name of a table file's format, from its content. Raises LocalizationError for a foreign file."""
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(8)
-    except OSError as error:
-        raise LocalizationError(f"{path}: cannot read ({error.strerror}); check the file") from error
-    if magic == b"\x89HDF\r\n\x1a\n":
-        return io_hdf5.recognise(path)
-    if magic[:4] == b"PK\x03\x04":
-        return "smlm"
-    return io_text_formats.recognise(path)
-
-
-def format_of_name(path: Path) -> str:
-    """The format that a file's name asks for. Raises LocalizationError where it does not say."""
-    name = path.name.lower()
-    if name.endswith(".colocus.h5"):
-        return "colocus"
-    if path.suffix.lower() == ".csv":
-        return "thunderstorm"
-    if path.suffix.lower() == ".hdf5":
-        return "picasso"
-    raise LocalizationError(
-        f"{path}: the name does not tell the format; end it in .csv (ThunderSTORM), .hdf5 (Picasso) or .colocus.h5, "
-        f"or name one of {', '.join(WRITABLE)}"
-    )
-
-
-def _known(name: str, names: tuple[str, ...]) -> str:
-    if name not in names:
-        raise LocalizationError(f"format = {name!r} is not one of {', '.join(names)}")
-    return name
+    return TableFile(path, found.name, locs, tuple(notes), info.pixel_um, info.frame_px, info.n_frames)
 
 
 class TableWriter:
@@ -173,8 +117,9 @@ class TableWriter:
         self._path = Path(path)
         if self._path.is_dir():
             raise LocalizationError(f"{self._path}: is a folder; give the name of a file to write")
-        self.format = format_of_name(self._path) if format is None else _known(format, WRITABLE)
-        if self.format in _NEEDS_PIXEL and pixel_um is None:
+        self._format = formats.named(self._path) if format is None else formats.find(format, to_write=True)
+        self.format = self._format.name
+        if self._format.needs_pixel and pixel_um is None:
             raise LocalizationError(
                 f"{self._path}: the format {self.format} counts in pixels; give pixel_um (--pixel NM)"
             )
@@ -182,58 +127,40 @@ class TableWriter:
             half_pixel_um(pixel_um)
         if frame_px is not None and (len(frame_px) != 2 or min(frame_px) < 1):
             raise LocalizationError(f"frame_px = {frame_px} must be height and width in pixels")
-        self._info = TableInfo(pixel_um, frame_px, n_frames)
-        self._z_zero_um = z_zero_um
+        assert self._format.writer is not None  # `find` and `named` give formats that can be written
         self.notes: tuple[str, ...] = ()
         self._lost: dict[str, None] = {}
-        self._rows = 0
         self._part = PartFile(self._path)
-        self._file: IO[str] | None = None
-        self._spool: Spool | None = None
+        self._rows: RowWriter | None = None
         try:
-            if self.format in _HDF5:
-                self._spool = Spool(self._path.parent)
-            else:
-                self._file = open(self._part.temporary, "w", encoding="utf-8", newline="")
-                self._file.write(io_text_formats.WRITERS[self.format].head(pixel_um))
+            self._rows = self._format.writer(self._part, TableInfo(pixel_um, frame_px, n_frames, z_zero_um))
         except OSError as error:
             self._discard()
             raise cannot_write(self._path, error) from error
 
     def append(self, locs: Localizations) -> None:
         """Add the rows of a table; ids run on from the last piece."""
-        if self._file is None and self._spool is None:
+        if self._rows is None:
             raise LocalizationError(f"{self._path}: the writer is closed; open a new one")
         self._see_what_is_lost(locs)
         try:
-            if self._spool is not None:
-                self._spool.append(locs)
-            elif self._file is not None:
-                rules = io_text_formats.WRITERS[self.format]
-                rows = rules.rows(locs, self._rows, self._info.pixel_um, self._z_zero_um)
-                rows.to_csv(self._file, header=False, index=False, na_rep="NaN")
+            self._rows.append(locs)
         except OSError as error:
             self._discard()
             raise cannot_write(self._path, error) from error
-        self._rows += locs.frame.size
 
     def _see_what_is_lost(self, locs: Localizations) -> None:
-        holds = _HDF5_HOLDS.get(self.format) or io_text_formats.WRITERS[self.format].holds
         for name in COLUMNS:
-            if name in holds:
+            if name in self._format.holds:
                 continue
             column = getattr(locs, name)
             if name == "channel" and column.any():
+                others = [f.name for f in formats.FORMATS.values() if f.writer is not None and name in f.holds]
                 raise LocalizationError(
                     f"{self._path}: the format {self.format} has no channel; write a file for each channel, or "
-                    "choose thunderstorm, picasso or colocus"
+                    f"choose {formats.either(others)}"
                 )
-            if (
-                name == "score"
-                and (column != 1).any()
-                or name not in ("score", "channel")
-                and np.isfinite(column).any()
-            ):
+            if name != "channel" and (column != 1 if name == "score" else np.isfinite(column)).any():
                 self._lost[name] = None
 
     def __enter__(self) -> Self:
@@ -242,15 +169,12 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None or (self._file is None and self._spool is None):
+        if kind is not None or self._rows is None:
             self._discard()
             return
         notes = [f"the format {self.format} holds no {', '.join(self._lost)}: left out"] if self._lost else []
         try:
-            if self._spool is not None:
-                notes += io_hdf5_write.WRITERS[self.format](self._part, self._spool, self._info)
-            elif self._file is not None:
-                self._file.close()
+            notes += self._rows.finish()
             self._part.finish()
         except OSError as failure:
             raise cannot_write(self._path, failure) from failure
@@ -259,13 +183,12 @@ class TableWriter:
         self.notes = tuple(notes)
 
     def _discard(self) -> None:
-        for file in (self._file, self._spool):
-            try:
-                if file is not None:
-                    file.close()
-            except OSError:
-                pass  # closing flushes, which fails again on a full disk; the file goes anyway
-        self._file = self._spool = None
+        try:
+            if self._rows is not None:
+                self._rows.close()
+        except OSError:
+            pass  # closing flushes, which fails again on a full disk; the file goes anyway
+        self._rows = None
         self._part.discard()
 
 

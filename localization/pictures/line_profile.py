@@ -163,7 +163,7 @@ def profile_width(profile: LineProfile, *, model: ProfileModel = "gaussian") -> 
 
 
 def _starts(profile: LineProfile, peaks: int, length_um: float) -> list[NDArray[np.float64]]:
-    """Starts for the fit: around the median of the profile, at several widths."""
+    """Choose starts for the fit: around the median of the profile, at several widths."""
     total = float(profile.n_rows)
     share = np.cumsum(profile.count) / total
     low, middle, high = (float(np.interp(q, share, profile.position_um)) for q in (0.16, 0.5, 0.84))
@@ -183,7 +183,7 @@ def _starts(profile: LineProfile, peaks: int, length_um: float) -> list[NDArray[
 
 
 def _standard_errors(expected, parameters: NDArray, mean: NDArray) -> tuple[NDArray, NDArray]:
-    """Standard errors and covariance from the Fisher matrix of Poisson counts, central differences."""
+    """Estimate standard errors and covariance from the Fisher matrix of Poisson counts, central differences."""
     step = 1e-5 * np.maximum(np.abs(parameters), 1e-3)
     slopes = np.stack(
         [

@@ -61,7 +61,7 @@ def to_image(
 
 
 def table_region_um(locs: Localizations, pixel_um: float, margin_um: float = 0.0) -> Region:
-    """The bounding box ((x0, x1), (y0, y1)) of a table, outwards to whole pixels from 0; one pixel if it is empty.
+    """Find the bounding box ((x0, x1), (y0, y1)) of a table, outwards to whole pixels from 0; one pixel if empty.
 
     >>> from localization import make_localizations
     >>> table_region_um(make_localizations([0], [0.7], [0.3], [0.0]), 0.5)
@@ -78,7 +78,7 @@ def table_region_um(locs: Localizations, pixel_um: float, margin_um: float = 0.0
 
 
 def image_shape(pixel_um: float, region_um: Region, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Rows and columns of a picture of `region_um`, checked before memory is asked for.
+    """Count rows and columns of a picture of `region_um`, before memory is asked for.
 
     >>> image_shape(0.1, ((0.0, 2.0), (0.0, 1.05)))
     (11, 20)
@@ -206,7 +206,7 @@ def _add_patches(
 def _integrals(
     centre_px: NDArray, sigma_px: NDArray, half: int, step: int, first: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Nodes (n, 2 half + 1) and each Gaussian's integral over their pixels; 0 outside, at a node that exists."""
+    """Compute nodes (n, 2 half + 1) and each Gaussian's integral over their pixels; 0 outside."""
     node = np.floor((centre_px - first) / step).astype(np.int64)[:, None] + np.arange(-half, half + 1)
     left = (node * step + first).astype(np.float64) - centre_px[:, None]
     scale = np.maximum(sigma_px, 1e-9)[:, None]

@@ -57,7 +57,7 @@ def fourier_ring_correlation(
     threshold: float = FRC_THRESHOLD,
     smooth_rings: int | None = None,
 ) -> RingCorrelation:
-    """Resolution of a table as the Fourier ring correlation of its random halves (Nieuwenhuizen et al. 2013).
+    """Measure a table's resolution: Fourier ring correlation of random halves (Nieuwenhuizen et al. 2013).
 
     The rows are dealt into two halves, drawn as histograms of `pixel_um` (an eighth of the resolution or less: a
     quarter makes the value some 4 % larger), faded out at the border and transformed; the correlation of the two
@@ -134,7 +134,7 @@ def fourier_ring_correlation(
 
 
 def smooth_curve(values: NDArray[np.float64], span: int) -> NDArray[np.float64]:
-    """Locally linear fit with tricube weights over `span` evenly spaced points (LOESS), ends included.
+    """Smooth by local lines with tricube weights over `span` evenly spaced points (LOESS), ends included.
 
     >>> smooth_curve(np.array([0.0, 1.0, 2.0, 3.0]), 3).round(12)
     array([0., 1., 2., 3.])
@@ -159,7 +159,7 @@ def _in_region(locs: Localizations, region_um: Region) -> Localizations:
 
 
 def _dealer(locs: Localizations, split: str, block_frames: int | None):
-    """A function that draws which rows are in the first half."""
+    """Make the function that draws which rows are in the first half."""
     n = locs.frame.size
     if split == "random":
 
@@ -205,7 +205,7 @@ class _Rings:
         self.twice = np.where((across == 0) | ((across == side // 2) & (side % 2 == 0)), 1.0, 2.0).astype(np.float32)
 
     def total(self, a: NDArray[np.complex64], b: NDArray[np.complex64]) -> NDArray[np.float64]:
-        """Real part of the sum of a times b conjugate, per ring."""
+        """Sum the real part of a times b conjugate, per ring."""
         sums = np.zeros(self.rings + 1)
         for rows in _row_blocks(len(a)):
             product = (a[rows].real * b[rows].real + a[rows].imag * b[rows].imag) * self.twice
@@ -220,7 +220,7 @@ def _row_blocks(n: int) -> list[slice]:
 def _ring_correlation(
     half: NDArray[np.complex64], whole: NDArray[np.complex64], power: NDArray[np.float64], rings: _Rings
 ) -> NDArray[np.float64]:
-    """Correlation per ring of a half and of what is left of the whole, whose `power` per ring is known.
+    """Correlate a half with the rest of the whole, whose `power` per ring is known, ring by ring.
 
     The other half's spectrum is whole - half, so that a split costs one transform.
     """
@@ -233,7 +233,7 @@ def _ring_correlation(
 def _crossing(
     frequency: NDArray[np.float64], curve: NDArray[np.float64], threshold: float, pixel_um: float, coarsest: int
 ) -> tuple[float, str]:
-    """1 / frequency of the first fall below the threshold, by linear interpolation, or NaN and why."""
+    """Find 1 / frequency of the first fall below the threshold, by linear interpolation, or NaN and why."""
     below = np.flatnonzero(curve[1:] < threshold) + 1
     if below.size == 0:
         return float("nan"), (

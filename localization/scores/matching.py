@@ -1,7 +1,6 @@
 """Pairs found emitters with true ones, frame by frame."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,10 @@ from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from localization.types import LocalizationError, Localizations
+from localization.scores.gate import Gate, MatchMode
+from localization.types import Localizations
 
-MatchMode = Literal["gated", "deepstorm3d"]
 Index = NDArray[np.int64]
-
-# Match radius of the published evaluation code (Nehme et al. 2020, doi 10.1038/s41592-020-0853-5)
-DEEPSTORM3D_BALL_UM = 0.1
 _DENSE_CELLS_MAX = 4_000_000  # above this a dense cost matrix (32 MB) loses to the sparse solver
 
 
@@ -48,33 +44,23 @@ def match(
 ) -> Matches:
     """Pair found with true emitters of the same frame, each at most once; channels are not looked at.
 
-    mode "gated": as many pairs as possible inside the gate, then the smallest sum of squared
-    gate-normalised distances. The gate is a cylinder (lateral distance < `lateral_um` and axial distance <
-    `axial_um`), or, when `ball_um` is given, a ball (3D distance < `ball_um`); both strict. `axial_um=None`
-    leaves z out of gate and distances, for tables that do not know it; the ball is then a disc. mode
-    "deepstorm3d": all emitters of a frame are assigned first, by the smallest sum of 3D distances, and
-    pairs of `ball_um` (0.1 um when None) or more are cut afterwards, which can lose pairs that the gate
-    would have kept. Raises LocalizationError for a gate that is not positive and for an unknown mode.
+    The sizes and the mode are those of `Gate`, which stands for them: `match(found, truth, **gate)`. mode "gated":
+    as many pairs as possible inside the gate, then the smallest sum of squared gate-normalised distances. mode
+    "deepstorm3d": all emitters of a frame are assigned first, by the smallest sum of 3D distances, and pairs of
+    `ball_um` (0.1 um when None) or more are cut afterwards, which can lose pairs that the gate would have kept.
+    Raises LocalizationError where `Gate` does.
 
     >>> from localization import make_localizations
     >>> found = make_localizations([0, 0], [1.00, 3.0], [1.0, 1.0], [0.0, 0.0])
     >>> match(found, make_localizations([0], [1.05], [1.0], [0.1])).found_index
     array([0])
     """
-    if mode == "deepstorm3d":
-        radius_um = _positive("ball_um", DEEPSTORM3D_BALL_UM if ball_um is None else ball_um)
-        pairs = _assign_then_cut(found, truth, radius_um, axes=2 if axial_um is None else 3)
-    elif mode == "gated":
-        pairs = pair_edges(*gated_edges(found, truth, lateral_um, axial_um, ball_um))
+    gate = Gate(lateral_um, axial_um, ball_um, mode)
+    if gate.mode == "deepstorm3d":
+        pairs = _assign_then_cut(found, truth, gate.radius_um, axes=2 if gate.flat else 3)
     else:
-        raise LocalizationError(f"match: unknown mode {mode!r}; use 'gated' or 'deepstorm3d'")
+        pairs = pair_edges(*gated_edges(found, truth, gate))
     return _matches(found, truth, *pairs)
-
-
-def _positive(name: str, value_um: float) -> float:
-    if not (np.isfinite(value_um) and value_um > 0):
-        raise LocalizationError(f"match: {name} is {value_um}; give a positive distance in um")
-    return float(value_um)
 
 
 def _matches(found: Localizations, truth: Localizations, found_index: Index, truth_index: Index) -> Matches:
@@ -92,20 +78,17 @@ def _xyz_um(locs: Localizations) -> NDArray[np.float64]:
     return np.stack([locs.x_um, locs.y_um, locs.z_um], axis=1)
 
 
-def gated_edges(
-    found: Localizations, truth: Localizations, lateral_um: float, axial_um: float | None, ball_um: float | None
-) -> tuple[Index, Index, NDArray[np.float64]]:
-    """All pairs inside the gate: found rows, truth rows, squared gate-normalised distances (< 2)."""
-    flat = axial_um is None
-    lateral_um = _positive("lateral_um", lateral_um) if ball_um is None else _positive("ball_um", ball_um)
-    depth_um = lateral_um if ball_um is not None or axial_um is None else _positive("axial_um", axial_um)
+def gated_edges(found: Localizations, truth: Localizations, gate: Gate) -> tuple[Index, Index, NDArray[np.float64]]:
+    """Find all pairs inside the gate: found rows, truth rows, squared gate-normalised distances (< 2)."""
+    lateral_um = gate.radius_um
+    depth_um = lateral_um if gate.ball_um is not None or gate.axial_um is None else gate.axial_um
     if found.frame.size == 0 or truth.frame.size == 0:
         none = np.zeros(0, np.int64)
         return none, none, np.zeros(0)
     # One tree for all frames: the frame number is a fourth axis on which neighbours are 4 gates apart, and
     # the box (maximum norm) of half-width 1 holds every gate. The hair on top keeps rounding from losing a
     # pair on the rim; the strict tests below are in um and decide.
-    axes = 2 if flat else 3
+    axes = 2 if gate.flat else 3
     scale_um = np.array([lateral_um, lateral_um, depth_um])[:axes]
     found_points = np.column_stack([_xyz_um(found)[:, :axes] / scale_um, 4.0 * found.frame])
     truth_points = np.column_stack([_xyz_um(truth)[:, :axes] / scale_um, 4.0 * truth.frame])
@@ -113,8 +96,8 @@ def gated_edges(
     near = found_tree.sparse_distance_matrix(truth_tree, 1.0 + 1e-6, p=np.inf, output_type="ndarray")
     i, j = near["i"].astype(np.int64), near["j"].astype(np.int64)
     lateral_sq = (found.x_um[i] - truth.x_um[j]) ** 2 + (found.y_um[i] - truth.y_um[j]) ** 2
-    axial_sq = np.zeros(i.size) if flat else (found.z_um[i] - truth.z_um[j]) ** 2
-    if ball_um is None:
+    axial_sq = np.zeros(i.size) if gate.flat else (found.z_um[i] - truth.z_um[j]) ** 2
+    if gate.ball_um is None:
         inside = (lateral_sq < lateral_um**2) & (axial_sq < depth_um**2)
     else:
         inside = lateral_sq + axial_sq < lateral_um**2
@@ -123,7 +106,7 @@ def gated_edges(
 
 
 def pair_edges(i: Index, j: Index, cost: NDArray[np.float64]) -> tuple[Index, Index]:
-    """Exact matching of a sparse bipartite graph, one connected component at a time."""
+    """Match a sparse bipartite graph exactly, one connected component at a time."""
     if i.size == 0:
         return i, j
     found_rows, i = np.unique(i, return_inverse=True)
@@ -161,7 +144,7 @@ def pair_edges(i: Index, j: Index, cost: NDArray[np.float64]) -> tuple[Index, In
 
 
 def _rank_within(label: NDArray, size: Index) -> Index:
-    """Number of each node within its component, 0-based; `size` counts the nodes of every component."""
+    """Number each node within its component, 0-based; `size` counts the nodes of every component."""
     order = np.argsort(label, kind="stable")
     rank = np.empty(label.size, np.int64)
     rank[order] = np.arange(label.size) - np.repeat(np.cumsum(size) - size, size)
@@ -169,7 +152,7 @@ def _rank_within(label: NDArray, size: Index) -> Index:
 
 
 def _solve_dense(i: Index, j: Index, cost: NDArray[np.float64], n: int, m: int) -> Index:
-    """Positions of the edges of the best matching of an n x m component."""
+    """Find the edges of the best matching of an n x m component."""
     # Every pair costs less than 2, so a reward above 2 min(n, m) per pair makes one more pair worth more than
     # any distances: the number of pairs comes first, the distances second. No edge = no reward.
     reward = 2.0 * min(n, m) + 1.0
@@ -183,7 +166,7 @@ def _solve_dense(i: Index, j: Index, cost: NDArray[np.float64], n: int, m: int) 
 
 
 def _solve_sparse(i: Index, j: Index, cost: NDArray[np.float64], n: int, m: int) -> Index:
-    """As `_solve_dense`, without the n x m table."""
+    """Do what `_solve_dense` does, without the n x m table."""
     # Each row also has an edge to a column of its own that stands for "unmatched" and costs the reward. One
     # is added to every edge, since the solver takes a stored zero for "no edge"; each row pays it exactly
     # once.
@@ -199,7 +182,7 @@ def _solve_sparse(i: Index, j: Index, cost: NDArray[np.float64], n: int, m: int)
 
 
 def _assign_then_cut(found: Localizations, truth: Localizations, radius_um: float, *, axes: int) -> tuple[Index, Index]:
-    """DeepSTORM3D's evaluation: Hungarian assignment on the distance over a whole frame, then the cut."""
+    """Assign by distance over a whole frame, then cut, as DeepSTORM3D's evaluation does."""
     found_xyz, truth_xyz = _xyz_um(found)[:, :axes], _xyz_um(truth)[:, :axes]
     found_order, truth_order = (np.argsort(locs.frame, kind="stable") for locs in (found, truth))
     frames = np.intersect1d(found.frame, truth.frame)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from localization.scores.matching import Matches, MatchMode, match
+from localization.scores.gate import Gate, MatchMode
+from localization.scores.matching import Matches, match
 from localization.types import LocalizationError, Localizations, make_localizations
 
 # Weight of the RMSE in the efficiency of the 2016 challenge, 1/nm (Sage et al. 2019, doi
@@ -93,18 +94,16 @@ def score(
     ball_um: float | None = None,
     mode: MatchMode = "gated",
 ) -> Score:
-    """Score a found list against the true one; gates and mode are those of `match`.
+    """Score a found list against the true one; the gate is that of `match`, or a `Gate` as `**gate`.
 
-    `axial_um=None` scores x and y alone, for tables that do not know z. Raises LocalizationError where
-    `match` does.
+    `axial_um=None` scores x and y alone, for tables that do not know z. Raises LocalizationError where `Gate` does.
 
     >>> from localization import make_localizations
     >>> truth = make_localizations([0, 0], [1.0, 4.0], [1.0, 4.0], [0.0, 0.0])
     >>> score(make_localizations([0], [1.03], [1.04], [0.0]), truth).recall
     0.5
     """
-    per_frame = score_frames(found, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um, mode=mode)
-    return score_total(per_frame)
+    return score_total(score_frames(found, truth, **Gate(lateral_um, axial_um, ball_um, mode)))
 
 
 def score_frames(
@@ -128,7 +127,8 @@ def score_frames(
     >>> score_frames(one, one, n_frames=3).true_positives
     array([0, 1, 0])
     """
-    matches = match(found, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um, mode=mode)
+    gate = Gate(lateral_um, axial_um, ball_um, mode)
+    matches = match(found, truth, **gate)
     frame = matches.frame
     if n_frames is not None:
         if frame.size and frame[-1] >= n_frames:
@@ -143,7 +143,7 @@ def score_frames(
         for power in (1, 2)
         for axis in range(3)
     ]
-    if axial_um is None:  # z is not known, in a frame without pairs either
+    if gate.flat:  # z is not known, in a frame without pairs either
         sums[2], sums[5] = (np.full(frame.size, np.nan) for _ in range(2))
     pairs, n_found, n_truth = (np.zeros(frame.size, np.int64) for _ in range(3))
     at = np.searchsorted(frame, matches.frame)
@@ -152,7 +152,7 @@ def score_frames(
 
 
 def pair_errors_um(found: Localizations, truth: Localizations, matches: Matches) -> NDArray[np.float64]:
-    """Position errors found minus truth of the pairs, (pairs, 3) in um, columns x, y, z.
+    """Subtract true from found positions of the pairs, (pairs, 3) in um, columns x, y, z.
 
     >>> from localization import make_localizations
     >>> found, truth = (make_localizations([0], [x], [1.0], [0.0]) for x in (1.25, 1.125))
@@ -181,7 +181,7 @@ def score_total(per_frame: FrameScores) -> Score:
 def bootstrap(
     per_frame: FrameScores, *, rng: np.random.Generator | int, n: int = 1000, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Percentile interval of every metric of `Score`, by drawing as many frames with replacement, n times.
+    """Estimate an interval of every metric of `Score`, by drawing as many frames with replacement, n times.
 
     `rng` is a generator or a seed. Raises LocalizationError for no frames, n < 1, or a level outside (0, 1).
 
@@ -205,7 +205,7 @@ def bootstrap_difference(
     n: int = 1000,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Interval of metric(a) - metric(b) for two lists of the same frames, drawing the same frames for both.
+    """Estimate intervals of metric(a) - metric(b) of two lists, drawing the same frames for both.
 
     Raises LocalizationError when the two do not list the same frames (give `score_frames` the same
     `n_frames`), and where `bootstrap` does.
@@ -232,7 +232,7 @@ def place_at_random(
     rng: np.random.Generator | int,
     region_um: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None,
 ) -> Localizations:
-    """As many points per frame as `like` has, placed evenly over a box ((x0, x1), (y0, y1), (z0, z1)).
+    """Place as many points per frame as `like` has evenly over a box ((x0, x1), (y0, y1), (z0, z1)).
 
     Without `region_um` the box is the bounding box of `like`. `score(place_at_random(...), truth)` is what a
     dense set gives for nothing: a score is only worth what it has above that. Raises LocalizationError for a
@@ -265,7 +265,7 @@ def chance_score(
     ball_um: float | None = None,
     mode: MatchMode = "gated",
 ) -> Score:
-    """Score of randomly placed points: in each frame as many as were found, over the truth's bounding box.
+    """Score randomly placed points: in each frame as many as were found, over the truth's bounding box.
 
     `region_um` names another box. Raises LocalizationError where `place_at_random` and `match` do.
 
@@ -278,11 +278,11 @@ def chance_score(
         x, y, z = ((float(a.min()), float(a.max())) for a in (truth.x_um, truth.y_um, truth.z_um))
         region_um = (x, y, z)
     placed = place_at_random(found, rng=rng, region_um=region_um)
-    return score(placed, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um, mode=mode)
+    return score(placed, truth, **Gate(lateral_um, axial_um, ball_um, mode))
 
 
 def rmse_over_crlb(error_um: ArrayLike, crlb_std_um: ArrayLike, *, outlier_k: float = 5.0) -> CrlbRatio:
-    """Root mean square of error/CRLB per axis, with the share of errors beyond `outlier_k` CRLB beside it.
+    """Divide errors by their CRLB: root mean square per axis, and the share beyond `outlier_k` CRLB.
 
     `error_um` has shape (n, axes); `crlb_std_um` is a standard deviation and has that shape or broadcasts
     to it. An unbiased, efficient estimator gives 1. Raises LocalizationError for other shapes, errors that
@@ -313,12 +313,12 @@ def rmse_over_crlb(error_um: ArrayLike, crlb_std_um: ArrayLike, *, outlier_k: fl
 
 
 def _stacked(per_frame: FrameScores) -> NDArray[np.float64]:
-    """(frames, 9): the fields after `frame`, in their order."""
+    """Stack the fields after `frame`, in their order, (frames, 9)."""
     return np.stack([getattr(per_frame, field.name) for field in fields(FrameScores)[1:]], axis=1).astype(float)
 
 
 def _metrics(sums: NDArray[np.float64]) -> dict[str, Any]:
-    """Every field of Score from summed statistics (..., 9), as arrays (...)."""
+    """Compute every field of Score from summed statistics (..., 9), as arrays (...)."""
     tp, fp, fn = sums[..., 0], sums[..., 1], sums[..., 2]
     nothing = tp + fp + fn == 0
 
@@ -365,7 +365,7 @@ def _check_bootstrap(name: str, n_frames: int, n: int, level: float) -> None:
 
 
 def resample_frames(stacked: list[NDArray[np.float64]], rng: np.random.Generator, n: int) -> list[NDArray[np.float64]]:
-    """Totals (n, 9) of each list over n draws of frames; one draw serves all lists."""
+    """Sum each list over n draws of frames, (n, 9); one draw serves all lists."""
     n_frames = len(stacked[0])
     at_once = max(1, _RESAMPLED_CELLS // n_frames)
     totals: list[list[NDArray[np.float64]]] = [[] for _ in stacked]

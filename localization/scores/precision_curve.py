@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from localization.scores.gate import Gate
 from localization.scores.matching import gated_edges, pair_edges
 from localization.scores.metrics import Interval, resample_frames
 from localization.types import LocalizationError, Localizations
@@ -39,7 +40,7 @@ def precision_recall_curve(
     ball_um: float | None = None,
     n_thresholds: int = 50,
 ) -> PrecisionRecall:
-    """Precision, recall and Jaccard index of the rows above each threshold on `score`; gates are those of `match`.
+    """Compute precision, recall and Jaccard index of the rows above each threshold on `score`; gates as in `match`.
 
     At every threshold the rows that it keeps are matched afresh, so that a point of the curve is exactly what
     `localization.score` says of the table cut there (a single greedy pass by score, as for detections in
@@ -61,7 +62,7 @@ def precision_recall_curve(
     thresholds = _thresholds(found.score, n_thresholds)
     frames = np.union1d(found.frame, truth.frame)
     found_at, truth_at = np.searchsorted(frames, found.frame), np.searchsorted(frames, truth.frame)
-    i, j, cost = gated_edges(found, truth, lateral_um, axial_um, ball_um)
+    i, j, cost = gated_edges(found, truth, Gate(lateral_um, axial_um, ball_um))
     shape = (frames.size, thresholds.size)
     n_found, n_pairs = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for k, threshold in enumerate(thresholds):
@@ -90,7 +91,7 @@ def precision_recall_curve(
 def average_precision(
     curve: PrecisionRecall, *, rng: np.random.Generator | int, n: int = 1000, level: float = 0.95
 ) -> Interval:
-    """Area under the precision-recall curve, with a percentile interval from drawing frames with replacement.
+    """Integrate the precision-recall curve, with a percentile interval from drawing frames with replacement.
 
     The precision at a recall is the best one at that recall or above, and the area the sum of its steps: the
     convention of the PASCAL challenge since 2010 (Everingham et al. 2010, doi 10.1007/s11263-009-0275-4).
@@ -127,12 +128,12 @@ def _thresholds(score: NDArray[np.float64], n_thresholds: int) -> NDArray[np.flo
 
 
 def _ratios(pairs: NDArray, found: NDArray, truth: NDArray | int) -> tuple[NDArray, NDArray]:
-    """Precision and recall; where nothing is found, or nothing true, the ratio is 0."""
+    """Divide to precision and recall; where nothing is found, or nothing true, the ratio is 0."""
     return pairs / np.maximum(found, 1), pairs / np.maximum(truth, 1)
 
 
 def _area(counts: NDArray, n_thresholds: int) -> NDArray[np.float64]:
-    """Average precision (n,) from counts (n, 2 thresholds + 1): pairs, found, truth."""
+    """Compute the average precision (n,) from counts (n, 2 thresholds + 1): pairs, found, truth."""
     pairs, found, truth = counts[:, :n_thresholds], counts[:, n_thresholds:-1], counts[:, -1:]
     precision, recall = _ratios(pairs, found, truth)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from localization.scores.gate import Gate
 from localization.scores.matching import match
 from localization.scores.metrics import pair_errors_um
 from localization.types import LocalizationError, Localizations
@@ -94,10 +95,11 @@ def calibrate_uncertainty(
     """
     if n_bins < 1:
         raise LocalizationError(f"calibrate_uncertainty: n_bins is {n_bins}; need at least 1")
-    matches = match(found, truth, lateral_um=lateral_um, axial_um=axial_um, ball_um=ball_um)
+    gate = Gate(lateral_um, axial_um, ball_um)
+    matches = match(found, truth, **gate)
     error_um = pair_errors_um(found, truth, matches)
     sigma_um = np.stack([found.sigma_x_um, found.sigma_y_um, found.sigma_z_um], axis=1)[matches.found_index]
-    if axial_um is None:
+    if gate.flat:
         sigma_um[:, 2] = np.nan
     axes = [_calibrate_axis(error_um[:, a], sigma_um[:, a], n_bins) for a in range(3)]
     return UncertaintyCalibration(*axes, n_pairs=len(error_um))
@@ -134,7 +136,7 @@ def rescale_sigma(
 
 
 def subpixel_uniformity(locs: Localizations, pixel_um: float) -> SubpixelUniformity:
-    """How even the positions are within the camera pixel: the Kolmogorov-Smirnov distance per axis.
+    """Test how even positions are within the camera pixel: the Kolmogorov-Smirnov distance per axis.
 
     A decoder that is drawn to centres or edges of pixels has a large one, whatever its RMSE. The distances of an
     empty table are NaN. Raises LocalizationError for a pixel that is not positive.

@@ -1,8 +1,6 @@
 """`colocus calibrate-camera`: files in, files out, and what is refused; the camera that other commands then use."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +11,8 @@ from experiments.instrument.calibrate_camera import CalibrateConfig, measure, wr
 from experiments.reading.cameras import one_camera, photometry
 from experiments.reading.localize import LocalizeConfig
 from experiments.settings import load_camera, load_settings
+from made.camera_frames import blinking_movie, record
 from training import CameraConfig, ConfigError, RunConfig, from_dict
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "localization" / "camera"))
-from test_camera_calibration import record
-from test_photometry import blinking_movie
 
 
 def stack(path, frames, **options):

@@ -5,17 +5,7 @@ import pytest
 import tifffile
 
 from localization import LocalizationError, calibrate_camera, measure_level, open_movie
-
-SIDE = 40
-
-
-def record(light, *, gain=2.2, offset=100.0, read_noise_e=1.6, frames=150, seed=0, flicker=0.0, side=SIDE, top=65535):
-    """A movie of constant light (electrons per pixel), rounded and cut off at `top`; numbers may be maps."""
-    rng = np.random.default_rng(seed)
-    lamp = 1 + flicker * rng.normal(size=(frames, 1, 1))
-    electrons = rng.poisson(light * lamp * np.ones((frames, side, side)))
-    read = read_noise_e * rng.normal(size=electrons.shape)
-    return np.clip(np.round(offset + gain * (electrons + read)), 0, top).astype(np.uint16)
+from made.camera_frames import SIDE_PX, record
 
 
 def calibrated(levels=(30.0, 120.0, 500.0), **camera):
@@ -50,7 +40,7 @@ def test_errors_are_those_that_repeats_show():
 def test_maps_follow_the_pixels():
     """sCMOS maps: each pixel's offset, gain and read noise to within the scatter that 150 frames leave."""
     rng = np.random.default_rng(7)
-    shape = (SIDE, SIDE)
+    shape = (SIDE_PX, SIDE_PX)
     gain, offset = rng.normal(2.0, 0.2, shape).clip(1), rng.normal(100, 5, shape)
     read = rng.gamma(4.0, 0.5, shape) + 0.5
     found = calibrated((50.0, 300.0, 1000.0), gain=gain, offset=offset, read_noise_e=read)
@@ -63,7 +53,7 @@ def test_maps_follow_the_pixels():
 
 def test_a_lamp_that_flickers_does_not_raise_the_gain():
     """2 % flicker of 2,000 electrons would add 80 % to the variance; uneven light does not hide it."""
-    uneven = 2000 * (1 + 0.3 * np.linspace(-1, 1, SIDE))
+    uneven = 2000 * (1 + 0.3 * np.linspace(-1, 1, SIDE_PX))
     dark = measure_level(record(0.0))
     flat = measure_level(record(uneven, flicker=0.02, seed=1), dark)
     assert flat.flicker == pytest.approx(0.02, rel=0.2)
@@ -72,7 +62,9 @@ def test_a_lamp_that_flickers_does_not_raise_the_gain():
 
 def test_drift_is_told():
     """A dark whose pixels drift by themselves is warned of."""
-    movie = record(0.0) + np.round(np.linspace(0, 20, 150)[:, None, None] * np.linspace(-1, 1, SIDE)).astype(int) + 40
+    movie = (
+        record(0.0) + np.round(np.linspace(0, 20, 150)[:, None, None] * np.linspace(-1, 1, SIDE_PX)).astype(int) + 40
+    )
     dark = measure_level(movie)
     assert dark.drift > 0.5
     assert any("dark drifts" in warning for warning in calibrate_camera(dark, [measure_level(record(90.0))]).warnings)

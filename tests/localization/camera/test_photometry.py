@@ -2,29 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 from localization import LocalizationError, estimate_gain_offset
 from localization.camera.photometry import rounding_step
-
-
-def blinking_movie(
-    gain, offset, *, read_noise_e=0.0, n_frames=60, side=96, emitters=150, sigma_px=1.5, seed=0, photons=900
-):
-    """Molecules of `photons` a frame that are on for about three frames, over an uneven background."""
-    rng = np.random.default_rng(seed)
-    uneven = gaussian_filter(rng.normal(size=(side, side)), 12)
-    light = np.repeat((40 + 60 * (uneven - uneven.min()) / np.ptp(uneven))[None], n_frames, axis=0)
-    y, x = np.mgrid[:side, :side]
-    for _ in range(emitters):
-        cx, cy = rng.uniform(0, side, 2)
-        spot = photons / (2 * np.pi * sigma_px**2) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma_px**2))
-        on, change = False, np.where(rng.random(n_frames) < 1 / 3, 1, 0)
-        for t in range(n_frames):
-            on = (on and not change[t]) or (not on and rng.random() < 0.04)
-            light[t] += on * spot
-    electrons = rng.poisson(light) + rng.normal(0, read_noise_e, light.shape)
-    return np.clip(np.round(offset + gain * electrons), 0, 65535).astype(np.uint16)
+from made.camera_frames import blinking_movie
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(0.5, 100.0), (1.42, 91.0), (2.2, 400.0), (8.0, 0.0)])

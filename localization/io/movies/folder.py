@@ -1,4 +1,4 @@
-"""A movie that is a folder of files with one frame each."""
+"""A movie that is a folder: of files with one frame each, or of the files of one Micro-Manager movie."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.tiff import DAMAGE, TiffStack, damaged
+from localization.io.movies.source import MovieFormat, Source
+from localization.io.movies.tiff import DAMAGE, TiffStack, damaged
+from localization.io.movies.tiff_movie import SUFFIXES, continuations, open_stack
 from localization.types import LocalizationError
 
 
@@ -37,7 +39,7 @@ class FolderMovie:
         return stack
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
-        """Frames start to stop - 1, a part of each."""
+        """Read frames start to stop - 1, a part of each."""
         size = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
         frames = np.empty(size, self.dtype)
         for k in range(start, stop):
@@ -56,7 +58,7 @@ class FolderMovie:
         return frames
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: files are open only while they are read."""
 
 
 _MICROMANAGER = re.compile(
@@ -103,6 +105,25 @@ def _gaps(folder: Path, files: list[Path]) -> list[str]:
     ]
 
 
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sorts 2.tif before 10.tif: runs of digits compare as numbers."""
+def _natural_key(name: str) -> list[tuple[int, int | str]]:
+    """Sort 2.tif before 10.tif: runs of digits compare as numbers."""
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower())]
+
+
+def _open(folder: Path, allow_cut: bool) -> Source:
+    """Open a folder of single-frame files, or one that holds the files of one Micro-Manager movie."""
+    files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+    if not files:
+        raise LocalizationError(f"{folder}: the folder holds no .tif files; give a movie or a folder of frames")
+    files.sort(key=lambda file: _natural_key(file.name))
+    if any("_MMStack" in file.name for file in files):
+        heads = [file for file in files if not any(file in continuations(other) for other in files)]
+        if len(heads) == 1:
+            return open_stack(heads[0], allow_cut)
+        raise LocalizationError(
+            f"{folder}: holds {len(heads)} Micro-Manager movies ({heads[0].name}, ...); name the one that is meant"
+        )
+    return FolderMovie(folder, files)
+
+
+MOVIE = MovieFormat("folder", Path.is_dir, _open)

@@ -1,26 +1,31 @@
-"""Tables as text: one reader for every format, told by a `TextFormat` what the columns mean."""
+"""Tables as text: one reader and one writer for every format, told by a `Columns` what the columns mean."""
 
 import csv
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from localization.types import LocalizationError, Localizations, make_localizations
+from localization.io.part import PartFile
+from localization.io.table_format import Content, Head, TableInfo, not_text
+from localization.types import FINITE, LocalizationError, Localizations, make_localizations, one_line
 
-_FINITE = ("frame", "x_um", "y_um", "z_um", "channel")
+NM_PER_UM = 1000.0
 _LABEL = re.compile(r"\s*(.*?)\s*(?:[\[(]\s*([^\])]*?)\s*[\])])?\s*")
 
 Units = Mapping[str | None, float | None]
+BARE: Units = {None: 1.0}
+BARE_NM: Units = {None: 1e-3}
+LENGTH: Units = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0}
 
 
 @dataclass(frozen=True)
-class TextFormat:
+class Columns:
     """What the columns of a text format mean.
 
     `columns`: name in the file (lower case) -> (our column, factor per unit). A unit with the factor None is
@@ -40,15 +45,24 @@ class TextFormat:
 
 
 @dataclass(frozen=True)
-class TextTable:
+class Table:
     """A table of text as it stands in the file: labels, rows with their line numbers as index."""
 
     labels: list[str]
     rows: pd.DataFrame
 
 
+def labels_in(head: Head) -> dict[str, str | None]:
+    """Read the column names of a table of text, in lower case, with their units; none where there is no header."""
+    separator = "\t" if "\t" in head.first_line and "," not in head.first_line else ","
+    try:
+        return dict(split_label(label) for label in header_labels(head.path, head.first_line, separator))
+    except LocalizationError:
+        return {}  # the reader says what is wrong with the header
+
+
 def split_label(label: str) -> tuple[str, str | None]:
-    """A column's name in lower case and its unit, in brackets of either kind.
+    """Split a column's name, in lower case, from its unit in brackets of either kind.
 
     >>> split_label("x [nm]"), split_label("Position X (um)"), split_label("score")
     (('x', 'nm'), ('position x', 'um'), ('score', None))
@@ -57,8 +71,8 @@ def split_label(label: str) -> tuple[str, str | None]:
     return (parts[1].lower(), parts[2]) if parts else (label.lower(), None)
 
 
-def to_localizations(path: Path, text: TextTable, rules: TextFormat) -> tuple[Localizations, list[str]]:
-    """The localizations of a table, and notes on what was left out. Raises LocalizationError."""
+def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizations, list[str]]:
+    """Convert a table of text into localizations, and notes on what was left out. Raises LocalizationError."""
     columns: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
     notes: list[str] = []
@@ -76,7 +90,7 @@ def to_localizations(path: Path, text: TextTable, rules: TextFormat) -> tuple[Lo
             continue
         if target in columns:
             raise LocalizationError(f"{path}: columns '{header[target]}' and '{label}' mean the same; drop one")
-        columns[target] = _numbers(path, label, text.rows.iloc[:, k], finite=target in _FINITE) * factor
+        columns[target] = _numbers(path, label, text.rows.iloc[:, k], finite=target in FINITE) * factor
         header[target] = label
     for name in ("frame", "x_um", "y_um"):
         if name not in columns:
@@ -104,15 +118,25 @@ def to_localizations(path: Path, text: TextTable, rules: TextFormat) -> tuple[Lo
     return make_localizations(**columns), notes
 
 
-def read_text(
+def reader(rules: Columns) -> Callable[[Path, TableInfo], Content]:
+    """Make the reader of a text format whose columns say all that is needed."""
+
+    def read_table(path: Path, info: TableInfo) -> Content:
+        table = read(path, separator=rules.separator, encoding=rules.encoding)
+        return *to_localizations(path, table, rules), info
+
+    return read_table
+
+
+def read(
     path: Path,
     *,
     separator: str = ",",
     comment: str = "",
     labels: list[str] | None = None,
     encoding: str = "utf-8-sig",
-) -> TextTable:
-    """A table of text with its line numbers in the file. Raises LocalizationError for what is no such table.
+) -> Table:
+    """Read a table of text with its line numbers in the file. Raises LocalizationError for what is no such table.
 
     Lines at the top that begin with `comment` are passed over; with `labels` the file has no header line. In
     latin-1 the table ends at the first zero byte: Elyra's notes follow there.
@@ -136,25 +160,23 @@ def read_text(
                 sep=separator if separator != " " else r"\s+",
             )  # fmt: skip
     except pd.errors.EmptyDataError:
-        return TextTable(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}))
-    except pd.errors.ParserError as error:
-        reason = " ".join(str(error).split())
-        raise LocalizationError(f"{path}: not a regular CSV table ({reason}); repair or export it again") from error
+        return Table(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}))
     except UnicodeDecodeError as error:
-        raise LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)") from error
+        raise not_text(path) from error
     except OSError as error:
         raise LocalizationError(f"{path}: cannot read ({error.strerror}); check the file") from error
     except (ValueError, csv.Error, MemoryError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LocalizationError(f"{path}: not a regular CSV table ({reason}); repair or export it again") from error
+        raise LocalizationError(
+            f"{path}: not a regular CSV table ({one_line(error)}); repair or export it again"
+        ) from error
     if not isinstance(rows.index, pd.RangeIndex):  # pandas takes surplus leading fields for row labels
         raise LocalizationError(f"{path}: rows have more fields than the header; repair or export it again")
     rows.index = pd.RangeIndex(skipped + 1, len(rows) + skipped + 1)
-    return TextTable(labels, rows.dropna(how="all"))
+    return Table(labels, rows.dropna(how="all"))
 
 
 def header_labels(path: Path, line: str, separator: str = ",") -> list[str]:
-    """The column names of a header line. Raises LocalizationError where it is empty or names one twice."""
+    """Read the column names of a header line. Raises LocalizationError where it is empty or names one twice."""
     try:
         labels = next(csv.reader([line], delimiter=separator), [])
         if len(labels) == 1:  # a spreadsheet has quoted the whole line once more
@@ -184,17 +206,53 @@ def _numbers(path: Path, label: str, column: pd.Series, *, finite: bool) -> np.n
 
 
 def decimals(column: np.ndarray, places: int) -> np.ndarray:
-    """Rounded to `places` decimals; what is not known stays NaN, and minus zero becomes zero."""
+    """Round to `places` decimals; what is not known stays NaN, and minus zero becomes zero."""
     return np.round(column, places) + 0.0
 
 
-def is_known(column: np.ndarray) -> bool:
-    """Whether any value of a column is known."""
-    return bool(np.isfinite(column).any()) if column.size else False
+def nanometres(column: np.ndarray) -> np.ndarray:
+    """Convert um to nm, rounded to 1 pm: far below any precision."""
+    return decimals(column * NM_PER_UM, 3)
+
+
+def header(labels: tuple[str, ...], quote: str = "") -> Callable[[TableInfo], str]:
+    """Make the header line of a text format."""
+    return lambda info: ",".join(f"{quote}{label}{quote}" for label in labels) + "\n"
+
+
+class Writer:
+    """Writes rows of text as they come: `head(info)`, then `rows(locs, number of rows before, info)`."""
+
+    def __init__(
+        self,
+        part: PartFile,
+        info: TableInfo,
+        *,
+        head: Callable[[TableInfo], str],
+        rows: Callable[[Localizations, int, TableInfo], pd.DataFrame],
+    ) -> None:
+        self._info, self._rows, self._written = info, rows, 0
+        self._file = open(part.temporary, "w", encoding="utf-8", newline="")
+        self._file.write(head(info))
+
+    def append(self, locs: Localizations) -> None:
+        """Add rows."""
+        rows = self._rows(locs, self._written, self._info)
+        rows.to_csv(self._file, header=False, index=False, na_rep="NaN")
+        self._written += locs.frame.size
+
+    def finish(self) -> list[str]:
+        """Write what is left in memory."""
+        self._file.close()
+        return []
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def half_pixel_um(pixel_um: float | None) -> float:
-    """Half a pixel. Raises LocalizationError for a size that is none."""
+    """Halve a pixel. Raises LocalizationError for a size that is none."""
     if pixel_um is None or not (math.isfinite(pixel_um) and 0 < pixel_um < 1000):
         raise LocalizationError(f"pixel_um = {pixel_um} must be the camera pixel in the sample, in um, such as 0.1")
     return 0.5 * pixel_um

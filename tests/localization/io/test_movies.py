@@ -11,6 +11,7 @@ import tifffile
 import zarr
 
 from localization import LocalizationError, open_movie
+from localization.io import MOVIES, MovieFormat, is_movie
 
 FRAMES = np.random.default_rng(0).integers(0, 4000, (12, 20, 31)).astype(np.uint16)
 GREY = {"photometric": "minisblack"}
@@ -301,3 +302,19 @@ def test_parts_of_frames(tmp_path):
             assert movie.read_stored(2, 5).dtype == np.uint16
             with pytest.raises(LocalizationError, match="rows 5 to 21 wanted, the movie has 20"):
                 movie.read(0, 1, rows=(5, 21))
+
+
+def test_one_more_kind_of_movie_is_one_entry(tmp_path, monkeypatch):
+    """A kind that is put into the table is recognised, opened and told from a table."""
+    path = tmp_path / "movie.toy"
+    path.write_text("toy")
+    assert not is_movie(path)
+    toy = MovieFormat(
+        "toy", lambda path: path.suffix == ".toy", lambda path, allow_cut: MOVIES["npy"].open(array, False)
+    )
+    array = tmp_path / "a.npy"
+    np.save(array, np.zeros((2, 3, 4), np.uint8))
+    monkeypatch.setitem(MOVIES, "toy", toy)
+    assert is_movie(path)
+    with open_movie(path) as movie:
+        assert movie.shape == (2, 3, 4)

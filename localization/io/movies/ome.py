@@ -31,7 +31,7 @@ class OmeImage:
 
 
 def main_file(path: Path, description: str) -> Path | None:
-    """The file that describes the set which this one only belongs to; None where this one describes itself."""
+    """Find the file that describes the set of this one; None where this one describes itself."""
     found = _BINARY_ONLY.search(description)
     if found is None:
         return None
@@ -46,7 +46,7 @@ def main_file(path: Path, description: str) -> Path | None:
 
 
 def ome_images(description: str) -> list[OmeImage]:
-    """The images of a description; those without planes are passed over."""
+    """Read the images of a description; those without planes are passed over."""
     images = [_image(text) for text in _IMAGE.findall(description)]
     return [image for image in images if image is not None]
 

@@ -1,6 +1,10 @@
 """Every table format: round trip, its own units, axes, origin and frame base, and what it cannot hold."""
 
+import dataclasses
 import json
+import re
+from functools import partial
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -8,7 +12,7 @@ import pytest
 import yaml
 
 from localization import LocalizationError, TableWriter, make_localizations, read, read_file, select, to_frame, write
-from localization.io import SUFFIXES, WRITABLE
+from localization.io import FORMATS, SUFFIXES, WRITABLE, formats, text
 
 PIXEL_UM = 0.11
 HOLDS_NOT = {  # what a format cannot hold, by its own definition (docs/formats.md)
@@ -61,6 +65,61 @@ def test_round_trip(name, tmp_path):
             np.testing.assert_allclose(back, wanted, rtol=1.2e-7, atol=atol, err_msg=column)
     if name == "picasso":
         assert (found.frame_px, found.n_frames, found.pixel_um) == ((64, 128), 60, pytest.approx(PIXEL_UM))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_table_says_what_a_format_holds(name):
+    """The registry's own words against the list above, and against docs/formats.md, where each has a row."""
+    lost = set(to_frame(table(1)).columns) - set(FORMATS[name].holds)
+    assert lost == set(HOLDS_NOT.get(name, ()))
+    assert FORMATS[name].needs_pixel == (name in ("picasso", "decode", "decode-csv"))
+    docs = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
+    row = f"| `{name}` |" if FORMATS[name].writer else f"| `{name}` (read) |"
+    assert docs.read_text().count(row) == 1
+
+
+def test_links_of_the_docs_lead_somewhere():
+    """Files that docs/formats.md links to or names are there."""
+    docs = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", docs.read_text())
+    named = re.findall(r"`((?:localization|benchmarks)/[\w/.]+)`", docs.read_text())
+    assert len(links) > 5 and len(named) > 3
+    assert [link for link in links if not (docs.parent / link).exists()] == []
+    assert [name for name in named if not (docs.parents[1] / name).exists()] == []
+
+
+def test_one_more_format_is_one_entry(tmp_path, monkeypatch):
+    """A format that is put into the table is recognised, read, written, named by its ending, helped with and told."""
+    rules = text.Columns(
+        "a toy", {"t": ("frame", text.BARE), "x": ("x_um", text.BARE), "y": ("y_um", text.BARE)}, 0, {}
+    )
+
+    def rows(locs, before, info):
+        return to_frame(locs)[["frame", "x_um", "y_um"]]
+
+    toy = formats.Format(
+        name="toy",
+        title="Toy",
+        recognise=lambda head: head.first_line.startswith("t,x,y"),
+        read=text.reader(rules),
+        writer=partial(text.Writer, head=text.header(("t", "x", "y")), rows=rows),
+        suffix=".toy",
+        owns_suffix=True,
+        holds=("frame", "x_um", "y_um"),
+    )
+    monkeypatch.setitem(FORMATS, "toy", toy)
+    locs = make_localizations([3], [1.5], [2.5], [0.5], photons=7.0)
+    assert write(tmp_path / "a.toy", locs) == ("the format toy holds no z_um, photons: left out",)
+    assert (tmp_path / "a.toy").read_text() == "t,x,y\n3,1.5,2.5\n"
+    found = read_file(tmp_path / "a.toy")
+    assert (found.format, found.locs.frame[0], found.locs.x_um[0]) == ("toy", 3, 1.5)
+    assert "toy (.toy)" in formats.summary() and "toy" in formats.writable()
+    with pytest.raises(LocalizationError, match=r"\.colocus\.h5 or \.toy, or name one of"):
+        write(tmp_path / "a.unknown", locs)
+    with pytest.raises(LocalizationError, match="'tox' is not one of .*; did you mean 'toy'?"):
+        write(tmp_path / "a.toy", locs, format="tox")
+    with pytest.raises(LocalizationError, match="choose thunderstorm, picasso or colocus$"):
+        write(tmp_path / "a.toy", dataclasses.replace(locs, channel=locs.channel + 1))
 
 
 @pytest.mark.parametrize("name", WRITABLE)
@@ -168,6 +227,8 @@ def test_the_name_says_the_format(tmp_path):
         write(tmp_path / "a.h5", one())
     with pytest.raises(LocalizationError, match="'vutara' is not one of"):
         write(tmp_path / "a.h5", one(), format="vutara")
+    with pytest.raises(LocalizationError, match="'smlm' is not one of"):
+        write(tmp_path / "a.h5", one(), format="smlm")
     with pytest.raises(LocalizationError, match="counts in pixels; give pixel_um"):
         write(tmp_path / "b.hdf5", one())
     with pytest.raises(LocalizationError, match="pixel_um = -1"):

@@ -7,7 +7,6 @@ the frames that were read.
 
 import logging
 import math
-import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -20,14 +19,14 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from localization.types import LocalizationError
+from localization.io.movies.source import pread, refuse_size, refuse_type
+from localization.types import LocalizationError, one_line
 
 # What tifffile and its codecs raise on a damaged file; codec errors are RuntimeErrors.
 DAMAGE = (
     tifffile.TiffFileError, OSError, EOFError, struct.error, ValueError, RuntimeError, IndexError, KeyError,
     TypeError, AttributeError, ArithmeticError, MemoryError, AssertionError,
 )  # fmt: skip
-MAX_FRAME_PX = 1 << 28  # a damaged header may ask for any amount of memory
 _PROBES = 64
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _COUNTS = 256, 257, 258, 259, 273, 277, 279
 _PREDICTOR, _TILE, _FILL_ORDER = 317, 322, 266
@@ -87,13 +86,13 @@ class TiffStack:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def offset(self, k: int) -> int:
-        """Where the header of page k lies."""
+        """Find where the header of page k lies."""
         if k < len(self._list):
             return self._list[k]
         return self._list[-1] + (k - len(self._list) + 1) * self._stride
 
     def read(self, k: int, rows: slice, columns: slice) -> NDArray:
-        """A part of page k. Raises LocalizationError where its pixels are not in the file."""
+        """Read a part of page k. Raises LocalizationError where its pixels are not in the file."""
         header = self._header(self.offset(k))
         if header is None:
             raise LocalizationError(f"{self.path}: the header of frame {k} is missing; copy or export it again")
@@ -105,7 +104,7 @@ class TiffStack:
             return self._inside(k, page).asarray()[rows, columns]
 
     def read_at(self, position: int, rows: slice, columns: slice) -> NDArray:
-        """A part of the frame whose plain pixels begin at `position`."""
+        """Read a part of the frame whose plain pixels begin at `position`."""
         row_bytes = self.shape[1] * self.dtype.itemsize
         wanted = (rows.stop - rows.start) * row_bytes
         raw = pread(self._fd, wanted, position + rows.start * row_bytes)
@@ -115,7 +114,7 @@ class TiffStack:
         return stored.reshape(-1, self.shape[1])[:, columns]
 
     def complete(self, k: int) -> bool:
-        """Whether the header of page k and all its pixels are in the file."""
+        """Tell whether the header of page k and all its pixels are in the file."""
         header = self._header(self.offset(k))
         if header is None:
             return False
@@ -139,7 +138,7 @@ class TiffStack:
                 )
 
     def probes(self) -> list[int]:
-        """Pages to look at before all is believed to be well: the first, the last, some between."""
+        """Choose pages to check before a file is trusted: the first, the last, some between."""
         return sorted({int(k) for k in np.linspace(0, self.n_pages - 1, min(self.n_pages, _PROBES))})
 
     # finding the headers
@@ -168,7 +167,7 @@ class TiffStack:
         self.n_pages = len(self._list) + (self._n_even if self._stride else 0)
 
     def _even_rest(self) -> int:
-        """How many more pages follow at one distance, where a look at some of them says that all do.
+        """Count the pages that follow at one distance, where a look at some of them says that all do.
 
         Reading frame k parses its own header, so a stray page could not pass for a frame unseen.
         """
@@ -197,7 +196,7 @@ class TiffStack:
         return last
 
     def _directory(self, start: int) -> tuple[bytes, int] | None:
-        """A header's entries, and where the next header lies; None where the file ends before that is said."""
+        """Read a header's entries, and where the next header lies; None where the file ends before that."""
         count_form, entry, next_form = ("Q", 20, "Q") if self._big else ("H", 12, "I")
         width = struct.calcsize(count_form)
         raw = pread(self._fd, 1024, start)
@@ -244,7 +243,7 @@ class TiffStack:
         return struct.unpack(f"{self._order}{count}{code}", raw[:need]) if len(raw) >= need else ()
 
     def _plain(self, k: int, header: _Header, *, quietly: bool = False) -> int | None:
-        """Where the pixels of a page begin if they lie there plainly, in one piece and whole; else None."""
+        """Find where the pixels of a page begin if they lie there plainly, in one piece and whole; else None."""
         if k == 0 and not hasattr(self, "dtype"):
             return None
         bits = 8 * self.dtype.itemsize
@@ -275,7 +274,7 @@ class TiffStack:
         return tifffile.TiffPage(self.tif, k)
 
     def _inside(self, k: int, page: Any) -> Any:
-        """The page itself, after a look whether its pixels lie inside the file."""
+        """Return the page itself, after a look whether its pixels lie inside the file."""
         if page.shape != self.shape or page.dtype != self.dtype:
             raise LocalizationError(
                 f"{self.path}: frame {k} has shape {page.shape} {page.dtype}, the first {self.shape} {self.dtype}; "
@@ -297,34 +296,6 @@ class TiffStack:
         refuse_size(self.path, page.shape)
 
 
-def refuse_type(path: Path, dtype: np.dtype | None) -> None:
-    """Raise where pixels are not whole numbers."""
-    if dtype is None or np.dtype(dtype).kind not in "ui":
-        raise LocalizationError(
-            f"{path}: pixels of type {dtype}; convert the movie to uint16 camera counts without scaling"
-        )
-
-
-def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
-    """Raise where a frame has no pixels, or more than any camera."""
-    if not 0 < math.prod(shape) <= MAX_FRAME_PX:
-        raise LocalizationError(f"{path}: frames of {shape} pixels; check the file, or crop the frames")
-
-
-def pread(fd: int, count: int, position: int) -> bytes:
-    """Bytes of a file from a position on; fewer where the file ends, none where no file could reach."""
-    if not 0 <= position < 1 << 62 or not 0 <= count < 1 << 40:
-        return b""
-    pieces = []
-    while count:
-        piece = os.pread(fd, min(count, 1 << 30), position)
-        if not piece:
-            break
-        pieces.append(piece)
-        count, position = count - len(piece), position + len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 def open_tiff(path: Path) -> tifffile.TiffFile:
     """Open a file for tifffile. Raises LocalizationError for one that is empty or no TIFF."""
     try:
@@ -343,13 +314,13 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
 
 
 def damaged(path: Path, error: BaseException) -> LocalizationError:
-    """The error for a file that makes no sense."""
+    """Make the error for a file that makes no sense."""
     return LocalizationError(f"{path}: a damaged TIFF ({one_line(error)}); copy or export the movie again")
 
 
 @contextmanager
 def quiet_tifffile() -> Iterator[None]:
-    """Keeps tifffile's log lines off the terminal: what they report comes out as our one-line error."""
+    """Keep tifffile's log lines off the terminal: what they report comes out as our one-line error."""
     logger = logging.getLogger("tifffile")
     before = logger.disabled
     logger.disabled = True
@@ -357,8 +328,3 @@ def quiet_tifffile() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in a few words without line breaks."""
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from localization.types import LocalizationError, Localizations, make_localizations
+from localization.io.table_format import ZIP_MAGIC, Content, Format, TableInfo
+from localization.types import LocalizationError, Localizations, make_localizations, one_line
 
 _TYPES = {"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"}
 # name in the file -> (our column, factor); positions stand under three names
@@ -31,8 +32,7 @@ _COLUMNS = {
 _MOST_BYTES = 1 << 34
 
 
-def read_smlm(path: Path) -> tuple[Localizations, list[str]]:
-    """The localizations of the file's table. Raises LocalizationError for several tables and for damage."""
+def _read(path: Path, info: TableInfo) -> Content:
     try:
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("manifest.json"))
@@ -43,15 +43,14 @@ def read_smlm(path: Path) -> tuple[Localizations, list[str]]:
             if archive.getinfo(tables[0]["name"]).file_size > _MOST_BYTES:
                 raise LocalizationError(f"{path}: the table announces more bytes than any; export it again")
             raw = archive.read(tables[0]["name"])
-        return _table(path, kind, int(tables[0]["rows"]), raw)
+        return *_table(path, kind, int(tables[0]["rows"]), raw), info
     except LocalizationError:
         raise
     except (
         zipfile.BadZipFile, zlib.error, OSError, KeyError, ValueError, TypeError, AttributeError, IndexError,
         EOFError, RuntimeError, NotImplementedError, RecursionError, MemoryError,
     ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise LocalizationError(f"{path}: not a whole .smlm file ({reason}); export it again") from error
+        raise LocalizationError(f"{path}: not a whole .smlm file ({one_line(error)}); export it again") from error
 
 
 def _table(path: Path, kind: dict[str, Any], n_rows: int, raw: bytes) -> tuple[Localizations, list[str]]:
@@ -70,8 +69,14 @@ def _table(path: Path, kind: dict[str, Any], n_rows: int, raw: bytes) -> tuple[L
         if name not in columns:
             raise LocalizationError(f"{path}: no column {header}; export it again")
     columns.setdefault("z_um", np.zeros(n_rows))
-    try:
-        locs = make_localizations(**columns)
-    except LocalizationError as error:
-        raise LocalizationError(f"{path}: {error}") from error
-    return locs, ["the format does not say where its pixels begin nor from where its frames count: taken as they are"]
+    return make_localizations(**columns), [
+        "the format does not say where its pixels begin nor from where its frames count: taken as they are"
+    ]
+
+
+FORMAT = Format(
+    name="smlm",
+    title="the .smlm file",
+    recognise=lambda head: head.magic.startswith(ZIP_MAGIC),
+    read=_read,
+)

@@ -1,4 +1,4 @@
-"""TIFF movies: what a stack's description announces, files that belong together, folders of single frames."""
+"""TIFF movies: what a stack's description announces, and files that belong together."""
 
 import json
 import re
@@ -6,18 +6,17 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.folder import FolderMovie, natural_key
-from localization.io.ome import OmeImage, main_file, ome_images
-from localization.io.tiff import DAMAGE, TiffStack, damaged, quiet_tifffile
-from localization.types import LocalizationError
+from localization.io.movies.ome import OmeImage, main_file, ome_images
+from localization.io.movies.source import CUT_REMEDY, MovieFormat
+from localization.io.movies.tiff import DAMAGE, TiffStack, damaged, quiet_tifffile
+from localization.types import LocalizationError, one_line
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
-_CUT_REMEDY = "copy it again, or read what is there with allow_cut=True (colocus convert --allow-cut)"
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass
@@ -50,7 +49,7 @@ class TiffMovie:
         self.shape, self.dtype = (n_frames, *first.shape), first.dtype
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
-        """Frames start to stop - 1, a part of each."""
+        """Read frames start to stop - 1, a part of each."""
         size = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
         frames = np.empty(size, self.dtype)
         for k in range(start, stop):
@@ -62,9 +61,8 @@ class TiffMovie:
             except LocalizationError:
                 raise
             except DAMAGE as error:
-                reason = " ".join(str(error).split())[:120] or type(error).__name__
                 raise LocalizationError(
-                    f"{part.stack.path}: frame {k} cannot be read ({reason}); copy or export it again"
+                    f"{part.stack.path}: frame {k} cannot be read ({one_line(error)}); copy or export it again"
                 ) from error
         return frames
 
@@ -75,7 +73,7 @@ class TiffMovie:
 
 
 def open_stack(path: Path, allow_cut: bool) -> TiffMovie:
-    """A TIFF file, with the files that go on where it ends."""
+    """Open a TIFF file, with the files that go on where it ends."""
     first = TiffStack(path)
     opened, notes = [first], []
     try:
@@ -115,7 +113,7 @@ def _close(stacks: list[TiffStack]) -> None:
 def _parts(
     stacks: list[TiffStack], image: OmeImage | None, allow_cut: bool, notes: list[str]
 ) -> tuple[list[_Part], bool]:
-    """What each file holds, and whether something is missing from one of them."""
+    """Find what each file holds, and whether something is missing from one of them."""
     parts, any_cut = [], False
     for stack in stacks:
         part, announced = _part(stack, alone=image is None)
@@ -142,7 +140,7 @@ def _parts(
 
 
 def _part(stack: TiffStack, *, alone: bool) -> tuple[_Part, int]:
-    """The frames of a file, and how many its description announces (0 where it says nothing)."""
+    """Find the frames of a file, and how many its description announces (0 where it says nothing)."""
     announced = _announced(stack) if alone else 0
     if stack.n_pages > 1 or announced <= 1 and not (stack.tif.is_stk or stack.tif.is_lsm):
         # a program that appends frame by frame describes its first write alone
@@ -157,7 +155,7 @@ def _part(stack: TiffStack, *, alone: bool) -> tuple[_Part, int]:
 
 
 def _announced(stack: TiffStack) -> int:
-    """How many frames ImageJ's or tifffile's description says there are. Raises where they are no movie."""
+    """Read how many frames ImageJ's or tifffile's description announces. Raises where they are no movie."""
     text = stack.description
     if stack.tif.is_imagej and text.startswith("ImageJ="):
         found = {
@@ -198,12 +196,12 @@ def _cut(stack: TiffStack, n_frames: int, announced: int, allow_cut: bool, notes
             if announced
             else f"it ends after frame {n_frames - 1}"
         )
-        raise LocalizationError(f"{stack.path}: truncated, {said}; {_CUT_REMEDY}")
+        raise LocalizationError(f"{stack.path}: truncated, {said}; {CUT_REMEDY}")
     notes.append(f"{stack.path.name} is cut off: its first {n_frames} frames are read")
 
 
 def _ome_image(path: Path, first: TiffStack) -> OmeImage | None:
-    """The image of an OME description that this file belongs to."""
+    """Find the image of an OME description that this file belongs to."""
     if not first.tif.is_ome:
         return None
     images = ome_images(first.description)
@@ -217,21 +215,21 @@ def _ome_image(path: Path, first: TiffStack) -> OmeImage | None:
 
 
 def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path], list[str]]:
-    """The files of a movie in order, and the names of those that should be there and are not."""
+    """List the files of a movie in order, and the names of those that should be there and are not."""
     if image is None or len(image.files) < 2:
         # a file that describes all its planes as its own is whole, whatever lies beside it
         whole = image is not None and image.n_planes <= n_pages
-        return [path] if whole else [path, *_continuations(path)], []
+        return [path] if whole else [path, *continuations(path)], []
     named = [path.parent / Path(name).name for name in image.files]
     if path not in named:  # renamed, perhaps the whole set
-        going_on = _continuations(path)
+        going_on = continuations(path)
         if len(going_on) + 1 == len(named):
             return [path, *going_on], []
     return [file for file in named if file.exists()] or [path], [file.name for file in named if not file.exists()]
 
 
-def _continuations(path: Path) -> list[Path]:
-    """Micro-Manager goes on in name_1.ome.tif, name_2.ome.tif, ... when a file is full."""
+def continuations(path: Path) -> list[Path]:
+    """List the files in which Micro-Manager goes on when one is full: name_1.ome.tif, name_2.ome.tif, ..."""
     stem = re.fullmatch(r"(.*?)(\.ome)?\.tiff?", path.name, re.I)
     if stem is None or not (stem[2] or "_MMStack" in path.name):
         return []
@@ -248,7 +246,7 @@ def _order(
     path: Path, image: OmeImage | None, files: list[Path], parts: list[_Part], cut: bool, missing: list[str],
     allow_cut: bool, notes: list[str],
 ) -> NDArray[np.int64] | None:  # fmt: skip
-    """Where each frame lies among all pages, as the OME description says; None where they simply follow."""
+    """Find where each frame lies among all pages by the OME description; None where they simply follow."""
     held = sum(part.n_frames for part in parts)
     if image is None:
         return None
@@ -290,7 +288,7 @@ def _order(
 
 
 def _names(path: Path, image: OmeImage, files: list[Path]) -> list[tuple[Path, str]]:
-    """Each file with the name that the description has for it; in a set that was renamed they go by order."""
+    """Pair each file with its name in the description; in a set that was renamed they go by order."""
     listed = image.files or [path.name]
     if len(listed) == len(files):
         return list(zip(files, listed, strict=True))
@@ -298,17 +296,14 @@ def _names(path: Path, image: OmeImage, files: list[Path]) -> list[tuple[Path, s
     return [(file, by_name.get(file.name, file.name)) for file in files]
 
 
-def open_folder(folder: Path, allow_cut: bool) -> Any:
-    """A folder of single-frame files, or one that holds the files of one Micro-Manager movie."""
-    files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
-    if not files:
-        raise LocalizationError(f"{folder}: the folder holds no .tif files; give a movie or a folder of frames")
-    files.sort(key=lambda file: natural_key(file.name))
-    if any("_MMStack" in file.name for file in files):
-        heads = [file for file in files if not any(file in _continuations(other) for other in files)]
-        if len(heads) == 1:
-            return open_stack(heads[0], allow_cut)
-        raise LocalizationError(
-            f"{folder}: holds {len(heads)} Micro-Manager movies ({heads[0].name}, ...); name the one that is meant"
-        )
-    return FolderMovie(folder, files)
+def _recognises(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return not path.is_dir()
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in _MAGIC
+    except OSError:
+        return False
+
+
+MOVIE = MovieFormat("tiff", _recognises, open_stack)

@@ -1,0 +1,24 @@
+"""Every known kind of movie, in one table.
+
+To add one, write a file in this folder that makes a `MovieFormat`, and name it in `MOVIES`; a program of your own may
+also add to `MOVIES` while it runs. The last one is asked first whether it recognises a path.
+"""
+
+from pathlib import Path
+
+from localization.io.movies import folder, npy, raw, tiff_movie, zarr
+from localization.io.movies.source import MovieFormat
+
+MOVIES: dict[str, MovieFormat] = {
+    movie.name: movie for movie in (tiff_movie.MOVIE, raw.MOVIE, npy.MOVIE, folder.MOVIE, zarr.MOVIE)
+}
+
+
+def recognise(path: Path) -> MovieFormat | None:
+    """Find the kind of movie that a file or folder is; None where it is none.
+
+    >>> kind = recognise(Path("movie.npy"))
+    >>> kind and kind.name
+    'npy'
+    """
+    return next((movie for movie in reversed(MOVIES.values()) if movie.recognises(path)), None)

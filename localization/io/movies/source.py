@@ -1,0 +1,72 @@
+"""What a movie format must answer, `MovieFormat`, and what all of them refuse."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localization.types import LocalizationError
+
+CUT_REMEDY = "copy it again, or read what is there with allow_cut=True (colocus convert --allow-cut)"
+_MAX_FRAME_PX = 1 << 28  # a damaged header may ask for any amount of memory
+
+
+class Source(Protocol):
+    """An open movie of `shape` (frames, height, width), with lines on what is unusual about it."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    notes: list[str]
+
+    def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
+        """Read frames start to stop - 1, a part of each."""
+        ...
+
+    def close(self) -> None:
+        """Close every file."""
+        ...
+
+
+@dataclass(frozen=True)
+class MovieFormat:
+    """A kind of movie on disk: whether a file or folder is one, and how it is opened.
+
+    `open(path, allow_cut)` reads headers alone; with `allow_cut` a movie whose end is missing gives what is there.
+    """
+
+    name: str
+    recognises: Callable[[Path], bool]
+    open: Callable[[Path, bool], Source]
+
+
+def refuse_type(path: Path, dtype: np.dtype | None) -> None:
+    """Raise where pixels are not whole numbers."""
+    if dtype is None or np.dtype(dtype).kind not in "ui":
+        raise LocalizationError(
+            f"{path}: pixels of type {dtype}; convert the movie to uint16 camera counts without scaling"
+        )
+
+
+def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise where a frame has no pixels, or more than any camera."""
+    if not 0 < math.prod(shape) <= _MAX_FRAME_PX:
+        raise LocalizationError(f"{path}: frames of {shape} pixels; check the file, or crop the frames")
+
+
+def pread(fd: int, count: int, position: int) -> bytes:
+    """Read bytes of a file from a position on; fewer where the file ends, none where no file could reach."""
+    if not 0 <= position < 1 << 62 or not 0 <= count < 1 << 40:
+        return b""
+    pieces = []
+    while count:
+        piece = os.pread(fd, min(count, 1 << 30), position)
+        if not piece:
+            break
+        pieces.append(piece)
+        count, position = count - len(piece), position + len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

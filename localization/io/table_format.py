@@ -1,0 +1,102 @@
+"""What a table format must answer: `Format`, of which every file in `localization/io/formats` makes one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from localization.io.part import PartFile
+from localization.types import COLUMNS, LocalizationError, Localizations
+
+HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What is known of a table beside its rows: pixel, frame size (height, width), number of frames, zero of z.
+
+    `z_zero_um` is the depth that a format counts from which counts from the lower end of its range (DeepSTORM3D).
+    """
+
+    pixel_um: float | None = None
+    frame_px: tuple[int, int] | None = None
+    n_frames: int | None = None
+    z_zero_um: float = 0.0
+
+
+Content = tuple[Localizations, list[str], TableInfo]  # of a file: rows, notes, what is known beside them
+
+
+class Head:
+    """The beginning of a file, by which formats recognise it. Raises LocalizationError for a file that is not read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with open(path, "rb") as file:
+                self.magic = file.read(8)
+        except OSError as error:
+            raise LocalizationError(f"{path}: cannot read ({error.strerror}); check the file") from error
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the file is neither HDF5 nor zip."""
+        return not self.magic.startswith((HDF5_MAGIC, ZIP_MAGIC))
+
+    @cached_property
+    def first_line(self) -> str:
+        """The first line of a text file; "" for HDF5 and zip. Raises LocalizationError for other binary files."""
+        if not self.is_text:
+            return ""
+        try:
+            with open(self.path, "rb") as file:
+                line = file.readline(1 << 16).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise not_text(self.path) from error
+        if "\0" in line:
+            raise not_text(self.path)
+        return line
+
+
+def not_text(path: Path) -> LocalizationError:
+    """Make the error for a binary file where a table of text was expected."""
+    return LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)")
+
+
+class RowWriter(Protocol):
+    """Writes the rows of one table under a temporary name."""
+
+    def append(self, locs: Localizations) -> None:
+        """Add rows."""
+        ...
+
+    def finish(self) -> list[str]:
+        """Complete the file; returns notes for the user."""
+        ...
+
+    def close(self) -> None:
+        """Free files and memory, whether finished or not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A table format: how it is recognised, read and written, and what it can hold.
+
+    `recognise` looks at the beginning of a file; `read` takes a path and what the user knows, and returns rows, notes
+    and what is known with the file. `writer` (None: read only) begins a file under its temporary name. `suffix` is
+    the usual ending of a written file; with `owns_suffix` that ending alone asks for the format. `title` is the
+    program's name. `holds` are the columns of `Localizations` that a file keeps; with `needs_pixel` it counts in
+    pixels and cannot be written without their size.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[Head], bool]
+    read: Callable[[Path, TableInfo], Content]
+    writer: Callable[[PartFile, TableInfo], RowWriter] | None = None
+    suffix: str = ""
+    owns_suffix: bool = False
+    holds: tuple[str, ...] = COLUMNS
+    needs_pixel: bool = False
