@@ -12,6 +12,7 @@ from training.decode import (
     read_output,
 )
 from training.evaluate import emitters_to_localizations, evaluate
+from training.generator import DrawSettings, fit_generator, generate, load_generator
 from training.instrument import build_camera
 from training.loop import fit, load_run
 from training.run_folder import TimeLimit, load_config
@@ -24,6 +25,7 @@ __all__ = [
     "CameraConfig",
     "CheckpointError",
     "ConfigError",
+    "DrawSettings",
     "Frames",
     "LearnConfig",
     "MaskConfig",
@@ -41,9 +43,12 @@ __all__ = [
     "emitters_to_localizations",
     "evaluate",
     "fit",
+    "fit_generator",
     "from_dict",
+    "generate",
     "init_state",
     "load_config",
+    "load_generator",
     "load_run",
     "make_decoder",
     "make_scene",
