@@ -16,7 +16,6 @@ of the experiment's own background under its true emitters is told beside it: li
 """
 
 import argparse
-import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -32,9 +31,11 @@ from optics import Camera, Emitters, Psf, cut_stamps, fit_emitters, make_camera,
 from optics.fits.matched_filter import Templates, choose_depths, local_background, make_templates, significance_maps
 from optics.psf_table import tabulate_psf
 from optics.pytree import replace
-from training.generator.draw import DrawSettings, GeneratedScenes, generate, make_scenes
+from training.generator.draw import DrawSettings, SceneGenerator, generate, make_generator
 from training.generator.files import read_arrays
-from training.generator.model import draw_emitters, expected_parts, photon_variance, posterior_mean, smooth
+from training.generator.model import expected_components, photon_variance, render_emitters
+from training.generator.posterior import posterior_mean
+from training.generator.surroundings import smooth
 from worlds.scene_learned import MOVIE_SEED, RUNS, add_learning, generator_path, learned_scenes, learning_of, model_of
 from worlds.scene_rows import prepared, result_folder, write_row
 from worlds.scene_world import EFFICIENCY, KINDS, World, draw_many
@@ -46,7 +47,7 @@ SURE, GHOST = 6.0, 0.5  # standard deviations; share of an emitter's light
 CLEAR = (6.0, 10.0, 20.0)  # standard deviations of an emitter by itself in the true noise, by the same filter
 
 
-def bright_frames(scenes: GeneratedScenes, n: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
+def bright_frames(scenes: SceneGenerator, n: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """`n` generated frames, the light around their emitters, and xyz_um, photons and valid of the emitters."""
 
     @jax.jit
@@ -63,10 +64,10 @@ def bright_frames(scenes: GeneratedScenes, n: int) -> tuple[NDArray, NDArray, ND
     return images, background, xyz, photons, valid
 
 
-def with_settings(scenes: GeneratedScenes, settings: DrawSettings) -> GeneratedScenes:
-    return make_scenes(
-        scenes.model, scenes.variables, scenes.movie, scenes.bank, scenes.psf,
-        bank_px=scenes.bank_px, frame_px=scenes.frame_px, settings=settings,
+def with_settings(scenes: SceneGenerator, settings: DrawSettings) -> SceneGenerator:
+    return make_generator(
+        scenes.fitted, scenes.posteriors, scenes.psf,
+        crop_px=scenes.crop_px, frame_px=scenes.frame_px, settings=settings,
     )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def photon_camera(camera: Camera) -> Camera:
     return make_camera(gain_adu_per_e=1 / efficiency, quantum_efficiency=efficiency, read_noise_e=read)
 
 
-def label_bias(scenes: GeneratedScenes, n: int, *, photons: float) -> dict:
+def label_bias(scenes: SceneGenerator, n: int, *, photons: float) -> dict:
     """Found minus label in zones of the field, nm; emitters of about `photons`."""
     middle = float(np.exp(np.median(np.asarray(scenes.pool)[:, 0])))
     wide = scenes.frame_px / scenes.psf.image_px
@@ -86,7 +87,7 @@ def label_bias(scenes: GeneratedScenes, n: int, *, photons: float) -> dict:
     density = wanted / max(float(np.mean(np.asarray(scenes.counts))), 0.5)
     settings = DrawSettings(density=density, brightness=photons / middle, places="even")
     images, background, xyz, light, valid = bright_frames(with_settings(scenes, settings), n)
-    pixel_um, side = scenes.model.ranges.pixel_um, scenes.psf.image_px
+    pixel_um, side = scenes.fitted.model.ranges.pixel_um, scenes.psf.image_px
     frame, slot = np.nonzero(valid)
     place = xyz[frame, slot].astype(np.float64)
     far = np.abs(place[:, None, :2] - place[None, :, :2]).max(axis=-1)
@@ -100,7 +101,7 @@ def label_bias(scenes: GeneratedScenes, n: int, *, photons: float) -> dict:
     rest = images - background + level
     column, row = place[:, 0] / pixel_um, place[:, 1] / pixel_um
     cut = cut_stamps(rest, frame, row, column, side, edge="mask")
-    model = scenes.model
+    model = scenes.fitted.model
     table = tabulate_psf(scenes.psf, model.ranges.z_um)
     fits = fit_emitters(
         scenes.psf, cut.images, valid=cut.valid, table=table, camera=photon_camera(model.camera), starts=3
@@ -147,21 +148,21 @@ def _strength(templates: Templates, frame: jax.Array, variance: jax.Array, level
     return significance_maps(templates, frame - level, variance)[0]
 
 
-def ghosts(scenes: GeneratedScenes, templates: Templates) -> dict[str, list]:
+def ghosts(scenes: SceneGenerator, templates: Templates) -> dict[str, list]:
     """Of every believed emitter: its own significance, and the largest that is left at its place without emitters."""
-    model, shape = scenes.model, (scenes.bank_px, scenes.bank_px)
+    model, shape = scenes.fitted.model, (scenes.crop_px, scenes.crop_px)
 
     @jax.jit
     def one(posterior):
-        draw = posterior_mean(model, posterior)
-        parts = expected_parts(jax.random.key(6), model, scenes.variables, scenes.movie, posterior, shape)
+        draw = posterior_mean(model.ranges, posterior)
+        parts = expected_components(jax.random.key(6), scenes.fitted, posterior, shape)
         there = (draw.presence > 0.5).astype(float)
-        light, _ = draw_emitters(model, draw.xyz_um, draw.photons, there, shape)
+        light, _ = render_emitters(model, draw.xyz_um, draw.photons, there, shape)
         return parts.haze + parts.background, light, draw.xyz_um, there, parts.read_scale
 
     own, left, anywhere = [], [], []
     for index in range(len(scenes.counts)):
-        around, light, xyz, there, read_scale = one(jax.tree.map(lambda leaf: leaf[index], scenes.bank))  # noqa: B023
+        around, light, xyz, there, read_scale = one(jax.tree.map(lambda leaf: leaf[index], scenes.posteriors))  # noqa: B023
         maps = _with_and_without(scenes, templates, around, light, read_scale)
         picked = np.asarray(there) > 0.5
         at, peaks = _at_places(maps, np.asarray(xyz)[picked, :2] / model.ranges.pixel_um)
@@ -173,9 +174,9 @@ def ghosts(scenes: GeneratedScenes, templates: Templates) -> dict[str, list]:
 
 def _with_and_without(scenes, templates, around, light, read_scale=1.0) -> tuple[NDArray, NDArray]:
     """Significance maps with the emitters and without, each less its own local level."""
-    model = scenes.model
+    model = scenes.fitted.model
     level = local_background(around, model.block_px)
-    noise = photon_variance(model.camera, jnp.maximum(around, 0.0), scenes.movie.log_gain, read_scale)
+    noise = photon_variance(model.camera, jnp.maximum(around, 0.0), scenes.fitted.movie.log_gain, read_scale)
     # the same level and noise for both: only the emitters' light differs
     with_light = _strength(templates, around + light, noise, level)
     return np.asarray(with_light), np.asarray(_strength(templates, around, noise, level))
@@ -211,7 +212,7 @@ def ghost_shares(found: dict[str, list]) -> dict:
     }
 
 
-def world_ghosts(scenes: GeneratedScenes, world: World, templates: Templates, n: int) -> dict[str, list]:
+def world_ghosts(scenes: SceneGenerator, world: World, templates: Templates, n: int) -> dict[str, list]:
     """The same search in the experiment's own light around its true emitters, for comparison."""
     frames = draw_many(MOVIE_SEED, world, n)
     own, left, anywhere = [], [], []
@@ -225,14 +226,14 @@ def world_ghosts(scenes: GeneratedScenes, world: World, templates: Templates, n:
     return {"own": own, "left": left, "anywhere": anywhere}
 
 
-def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, smooth_px: float) -> dict:
+def light_left(scenes: SceneGenerator, world: World, fit_at: NDArray, n: int, smooth_px: float) -> dict:
     """What haze and background hold of the light of the true emitters of the movie, as shares of their photons."""
-    model, side = scenes.model, scenes.bank_px
+    side = scenes.crop_px
     truth = draw_many(MOVIE_SEED, world, n)
 
     @jax.jit
     def shares(posterior, background, read_e, emitters):
-        parts = expected_parts(jax.random.key(6), model, scenes.variables, scenes.movie, posterior, (side, side))
+        parts = expected_components(jax.random.key(6), scenes.fitted, posterior, (side, side))
         excess = parts.haze + parts.background - background
         variance = background / EFFICIENCY + (read_e / EFFICIENCY) ** 2
 
@@ -248,7 +249,7 @@ def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, s
 
     found, clear = [], []
     for index, frame in enumerate(fit_at[:, 0]):
-        own = jax.tree.map(lambda leaf: leaf[index], scenes.bank)  # noqa: B023
+        own = jax.tree.map(lambda leaf: leaf[index], scenes.posteriors)  # noqa: B023
         emitters = jax.tree.map(lambda leaf: leaf[frame], truth.emitters)  # noqa: B023
         some, strength = shares(own, truth.background[frame], truth.camera.read_noise_e[frame], emitters)
         found += np.asarray(some)[np.asarray(emitters.valid)].tolist()
@@ -271,10 +272,10 @@ def light_left(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int, s
     }
 
 
-def belief(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int) -> dict:
+def belief(scenes: SceneGenerator, world: World, fit_at: NDArray, n: int) -> dict:
     """The emitters that the model believes in, scored against the movie's true ones."""
     truth = draw_many(MOVIE_SEED, world, n).emitters
-    draws = jax.vmap(functools.partial(posterior_mean, scenes.model))(scenes.bank)
+    draws = jax.vmap(functools.partial(posterior_mean, scenes.fitted.model.ranges))(scenes.posteriors)
 
     def listed(frames: NDArray, xyz_um, photons, there) -> Localizations:
         at = np.asarray(there, bool)
@@ -298,7 +299,7 @@ def belief(scenes: GeneratedScenes, world: World, fit_at: NDArray, n: int) -> di
     }
 
 
-def psf_error(scenes: GeneratedScenes, world: World) -> dict[str, float]:
+def psf_error(scenes: SceneGenerator, world: World) -> dict[str, float]:
     """Relative L2 distance of the calibrated and of the generator's PSF from the experiment's, over five depths."""
     low, high = world.kind.z_um
     places = jnp.stack([jnp.zeros(5), jnp.zeros(5), jnp.linspace(low, high, 5)], axis=1)
@@ -315,9 +316,10 @@ def one_kind(name: str, arguments: argparse.Namespace) -> dict:
     world = prepared(name, arguments.movie)[0]
     learning = learning_of(arguments)
     scenes, told = learned_scenes(name, world, learning, arguments.generators)
-    scenes = replace(scenes, model=model_of(world, learning, scenes.psf)[0])
-    plain = make_templates(*choose_depths(scenes.model.table), (scenes.bank_px, scenes.bank_px))
-    of_world = dataclasses.replace(scenes, movie=replace(scenes.movie, log_gain=jnp.zeros(())))
+    scenes = replace(scenes, fitted=replace(scenes.fitted, model=model_of(world, learning, scenes.psf)[0]))
+    plain = make_templates(*choose_depths(scenes.fitted.model.table), (scenes.crop_px, scenes.crop_px))
+    plain_gain = replace(scenes.fitted.movie, log_gain=jnp.zeros(()))
+    of_world = replace(scenes, fitted=replace(scenes.fitted, movie=plain_gain))
     few = min(arguments.movie, 64)
     fit_at = read_arrays(generator_path(name, learning, arguments.generators) / "bank.npz")["fit_at"]
     return {
@@ -328,9 +330,9 @@ def one_kind(name: str, arguments: argparse.Namespace) -> dict:
         "bias": label_bias(scenes, arguments.frames, photons=60_000.0 if world.kind.deep else 20_000.0),
         "ghosts": {
             "light_of_true_emitters": light_left(scenes, world, fit_at, arguments.movie, learning.smooth_px),
-            "templates_of_the_model": ghost_shares(ghosts(scenes, scenes.model.templates)),
+            "templates_of_the_model": ghost_shares(ghosts(scenes, scenes.fitted.model.templates)),
             "templates_that_see_smooth_light": ghost_shares(ghosts(scenes, plain)),
-            "the_experiment_itself": ghost_shares(world_ghosts(of_world, world, scenes.model.templates, few)),
+            "the_experiment_itself": ghost_shares(world_ghosts(of_world, world, scenes.fitted.model.templates, few)),
             "the_experiment_itself_smooth_light_too": ghost_shares(world_ghosts(of_world, world, plain, few)),
         },
         "commit": commit(),

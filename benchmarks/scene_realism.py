@@ -30,11 +30,12 @@ from localization import Interval
 from measure.record import Rows, commit, write_result
 from optics.pytree import replace
 from training.generator.crops import read_crops
-from training.generator.draw import GeneratedScenes
-from training.generator.files import load_fitted, load_scenes
-from training.generator.fit import FitSettings, FitState, refine, see_all
-from training.generator.model import expected_parts, photon_variance
-from training.generator.run import make_model
+from training.generator.draw import SceneGenerator
+from training.generator.files import load_generator, load_parts
+from training.generator.fit import FitSettings
+from training.generator.model import expected_components, photon_variance
+from training.generator.refine import encode_and_refine, propose_in_frames
+from training.generator.start import make_model
 from worlds import DATA
 from worlds.recordings import RECORDINGS
 from worlds.recordings import RUNS as FITTED
@@ -79,14 +80,13 @@ def compare_histograms(real: NDArray, other: NDArray) -> dict:
 
 
 def mean_variance(
-    scenes: GeneratedScenes, frames: jax.Array, settings, levels: NDArray | None = None
+    scenes: SceneGenerator, frames: jax.Array, settings, levels: NDArray | None = None
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Frames (N, H, W) taken apart by the fitted model: edges of levels (L + 1,), and in each level the mean rate, the
     mean square of frame minus rate, and that over what the model expects."""
-    seen = see_all(scenes.model, frames)
-    state = FitState(jnp.zeros((), jnp.int32), scenes.variables, scenes.movie, None)
-    bank = refine(jax.random.key(3), scenes.model, state, frames, seen, settings)
-    rate, expected = _rates(scenes, bank, frames.shape[1:])
+    evidence = propose_in_frames(scenes.fitted.model, frames)
+    posteriors = encode_and_refine(jax.random.key(3), scenes.fitted, frames, evidence, settings)
+    rate, expected = _rates(scenes, posteriors, frames.shape[1:])
     rate, expected, square = rate.ravel(), expected.ravel(), (np.asarray(frames).ravel() - rate.ravel()) ** 2
     if levels is None:
         levels = np.quantile(rate, np.linspace(0.005, 0.995, LEVELS + 1))
@@ -98,22 +98,22 @@ def mean_variance(
     return levels, mean[0], mean[1], over
 
 
-def _rates(scenes: GeneratedScenes, bank, shape) -> tuple[NDArray, NDArray]:
+def _rates(scenes: SceneGenerator, posteriors, shape) -> tuple[NDArray, NDArray]:
     @jax.jit
     def one(posterior):
         key = jax.random.key(4)
-        parts = expected_parts(key, scenes.model, scenes.variables, scenes.movie, posterior, shape)
-        noise = photon_variance(scenes.model.camera, parts.rate, scenes.movie.log_gain, parts.read_scale)
+        parts = expected_components(key, scenes.fitted, posterior, shape)
+        noise = photon_variance(scenes.fitted.model.camera, parts.rate, scenes.fitted.movie.log_gain, parts.read_scale)
         return parts.rate, noise
 
-    rate, noise = jax.lax.map(one, bank)
+    rate, noise = jax.lax.map(one, posteriors)
     return np.asarray(rate, np.float64), np.asarray(noise, np.float64)
 
 
-def compare_noise(scenes: GeneratedScenes, real: NDArray, other: NDArray, settings: FitSettings, frames: int) -> dict:
+def compare_noise(scenes: SceneGenerator, real: NDArray, other: NDArray, settings: FitSettings, frames: int) -> dict:
     """Mean square of frame minus model, generated over real, at each level of expected photons.
 
-    `scenes.model` must have its templates and table.
+    `scenes.fitted.model` must have its templates and table.
     """
     first, second = (jnp.asarray(some[:frames], dtype=float) for some in (real, other))
     levels, rate, of_real, over_real = mean_variance(scenes, first, settings)
@@ -230,7 +230,7 @@ def frames_of(label: str, name: str, world: World, arguments: argparse.Namespace
     drawn = draw_source(generated(scenes), world.psf_believed, n, 5)
 
     def noise(real: NDArray) -> dict:
-        whole = replace(scenes, model=model_of(world, learning, scenes.psf)[0])
+        whole = replace(scenes, fitted=replace(scenes.fitted, model=model_of(world, learning, scenes.psf)[0]))
         return compare_noise(whole, real, drawn, generator_config(world, learning).fit, arguments.noise_frames)
 
     return drawn, noise
@@ -239,11 +239,12 @@ def frames_of(label: str, name: str, world: World, arguments: argparse.Namespace
 def of_recording(name: str, arguments: argparse.Namespace) -> dict:
     """A generator of a recording beside that recording's crops."""
     run = FITTED / name / "generator"
-    fitted = load_fitted(run)
-    config = fitted.facts.config
+    saved = load_parts(run)
+    config = saved.facts.config
     crops = read_crops(config, DATA / RECORDINGS[name].movie)
     real = np.concatenate([crops.fit, crops.held_out]).astype(np.float64)[: arguments.frames]
-    scenes = replace(load_scenes(run, config.crop_px), model=make_model(config, fitted.psf, crops))
+    scenes = load_generator(run, config.crop_px)
+    scenes = replace(scenes, fitted=replace(scenes.fitted, model=make_model(config, saved.psf, crops)))
     drawn = draw_source(generated(scenes), scenes.psf, len(real), 5)
     row = {"kind": name, "source": "generated", "frames": len(real)}
     row |= compare(real, drawn, steps=arguments.steps)

@@ -27,15 +27,16 @@ from scipy.spatial import cKDTree
 
 import localization
 from experiments.compare.on_scenes import scenes_experiment
-from experiments.generator.fit import fit, load_generator
+from experiments.generator.fit import fit, generator_config
 from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
 from measure.record import Rows, write_result
 from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
 from training.codesign import fit as train
 from training.config import RunConfig
-from training.generator.files import load_facts, load_fitted
-from training.generator.model import photon_variance, smooth
+from training.generator.files import load_facts, load_parts
+from training.generator.model import photon_variance
+from training.generator.surroundings import smooth
 from training.instrument import run_psf
 from worlds import DATA, ROOT
 from worlds.recordings import RECORDINGS, RUNS, Recording, Rectangle
@@ -56,7 +57,7 @@ def run_of(scenes: Path, arm: str, psf: str, steps: int) -> RunConfig:
     )
     if arm == "generated":
         return run
-    given = load_generator(psf, None)
+    given = generator_config(psf, None)
     own = {"psf": given.psf, "mask": given.mask} if not given.psf_file else {}
     return dataclasses.replace(run, scene=dataclasses.replace(run.scene, generator=""), **own)
 
@@ -70,7 +71,7 @@ def prepare(name: str, steps: int) -> None:
     movie, scenes = DATA / what.movie, folder / "generator"
     camera = None if what.camera is None else str(ROOT / what.camera)
     psf = str(ROOT / what.psf) if what.psf.endswith(".npz") else what.psf
-    config = load_generator(psf, what.preset, what.settings, camera)
+    config = generator_config(psf, what.preset, what.settings, camera)
     if not (scenes / "run.toml").exists():
         fit(movie, config, scenes, resume=True, report=teller(name))
     for arm in ARMS:
@@ -160,8 +161,8 @@ def told_of(kept: Localizations, what: Recording, frames: NDArray, psf: Psf, cam
 def measured(name: str) -> dict:
     """Everything that is told of one recording."""
     what, folder = RECORDINGS[name], RUNS / name
-    fitted = load_fitted(folder / "generator")
-    pixel_um = fitted.facts.config.microscope.pixel_um
+    saved = load_parts(folder / "generator")
+    pixel_um = saved.facts.config.microscope.pixel_um
     frames, camera = photons_of(name)
     area = sum((r.stop - r.start) * (c.stop - c.start) for r, c in what.empty) * pixel_um**2 * len(frames)
     row: dict = {
@@ -172,7 +173,7 @@ def measured(name: str) -> dict:
     }
     tables = {arm: localization.read(folder / f"{arm}.csv") for arm in ARMS}
     for arm, found in tables.items():
-        psf = fitted.psf if arm == "generated" else run_psf(run_of(folder / "generator", arm, _psf(what), 1))
+        psf = saved.psf if arm == "generated" else run_psf(run_of(folder / "generator", arm, _psf(what), 1))
         log = [json.loads(line) for line in (folder / arm / "log.jsonl").read_text().splitlines()]
         own: dict = {"training_seconds": round(log[-1]["seconds"], 1), "steps": log[-1]["step"]}
         likely = localization.select(found, found.score >= DEFAULT_SCORE)

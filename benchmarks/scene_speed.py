@@ -25,8 +25,8 @@ from optics.background import UniformLevel
 from optics.pytree import replace
 from training.config import SceneConfig
 from training.generator.draw import DrawSettings, generate
-from training.generator.files import load_scenes
-from training.generator.run import fit_scenes
+from training.generator.files import load_generator
+from training.generator.run import fit_generator
 from training.scenes import make_scene, simulate
 from worlds.scene_learned import RUNS, Learning, generator_config
 from worlds.scene_sources import SHEET_READ_E
@@ -57,7 +57,7 @@ def fit_time(world: World, crops: int, steps: int, folder: Path) -> dict:
             print(f"{event['seconds']:7.1f} s  {name}", flush=True)
 
     started = time.perf_counter()
-    told = fit_scenes(config, frames, folder, report=report)
+    told = fit_generator(config, frames, folder, report=report)
     whole = time.perf_counter() - started
     ends = [s[1] for s in stages[1:]] + [whole]
     return {
@@ -73,12 +73,12 @@ def fit_time(world: World, crops: int, steps: int, folder: Path) -> dict:
 
 def draw_rates(folder: Path, frames: int, batch: int) -> dict:
     """Frames a minute of the generator and of plain simulation, in turn."""
-    plain = load_scenes(folder, SIDE)
+    plain = load_generator(folder, SIDE)
     per_frame = float(np.mean(np.asarray(plain.counts)))
-    scenes = load_scenes(folder, SIDE, DrawSettings(density=EMITTERS / per_frame))
+    scenes = load_generator(folder, SIDE, DrawSettings(density=EMITTERS / per_frame))
     scene = make_scene(
         SceneConfig(frame_px=SIDE, count_min=20, count_max=30, z_max_um=2.0, margin_um=0.0, photons_min=1000.0),
-        float(scenes.model.ranges.pixel_um),
+        float(scenes.fitted.model.ranges.pixel_um),
         30,
     )
     camera = make_camera(

@@ -1,8 +1,8 @@
-"""Layers of the scene model: the convolutional stems, glimpse and picture decoders of deep latent particles.
+"""Layers of `nets.dlp`: the convolutional stems, glimpse and picture decoders of deep latent particles.
 
 Layouts follow DLPv2 (Daniel and Tamar 2024, Transactions on Machine Learning Research) in the sizes that PILPEL
 published (doi 10.1101/2025.07.16.665148): convolution without bias, group norm over four groups (five where four do
-not divide), ReLU; edges repeated, so that a flat frame has no rim.
+not divide), ReLU; padding repeats the edge, so that a flat frame stays flat.
 """
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ from nets.start import fan_in_spread
 
 
 class PlainBlock(nn.Module):
-    """Convolution, group norm, ReLU: (B, H, W, C) -> (B, H', W', features), twice as large where `upsample`."""
+    """Convolution, group norm and ReLU: (B, H, W, C) -> (B, H', W', features); `upsample` doubles the sides."""
 
     features: int
     size: int = 3
@@ -26,7 +26,7 @@ class PlainBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two normed convolutions beside a skip; `stride` 2 halves, `upsample` doubles the sides."""
+    """Two normalised convolutions beside a skip; `stride` 2 halves the sides, `upsample` doubles them."""
 
     features: int
     stride: int = 1
@@ -43,7 +43,7 @@ class ResidualBlock(nn.Module):
 
 
 class Stem(nn.Module):
-    """Frames or glimpses to feature maps: first width at full size, each further one at half the size of the last."""
+    """Map frames or glimpses to features: the first width at full size, each further width at half the size before."""
 
     widths: tuple[int, ...]
     first_size: int = 3
@@ -81,9 +81,9 @@ class Dense(nn.Module):
 
 
 class GlimpseDecoder(nn.Module):
-    """A particle's appearance (N, F) to maps (N, G, G, 2), transparency and brightness, both in 0...1.
+    """Map appearances (N, F) to maps (N, G, G, 2) of transparency and brightness, both in 0...1.
 
-    G is 8 times two for each width after the first.
+    G is 8, doubled for each width after the first.
     """
 
     hidden: int
@@ -91,9 +91,9 @@ class GlimpseDecoder(nn.Module):
     last: int = 32
 
     @nn.compact
-    def __call__(self, look: jax.Array) -> jax.Array:
+    def __call__(self, appearance: jax.Array) -> jax.Array:
         first = self.widths[0]
-        x = Dense((self.hidden, self.hidden, 64 * first), last_relu=True)(look)
+        x = Dense((self.hidden, self.hidden, 64 * first), last_relu=True)(appearance)
         x = x.reshape(-1, 8, 8, first)
         for width in self.widths[1:]:
             x = ResidualBlock(width, upsample=True)(x)
@@ -102,10 +102,10 @@ class GlimpseDecoder(nn.Module):
 
 
 class PictureDecoder(nn.Module):
-    """One code (B, D) to a picture (B, side, side) in 0...1: the published background decoder.
+    """Map codes (B, D) to pictures (B, side, side) in 0...1 by the published background decoder.
 
-    8 x 8 maps, doubled by a residual block of 32 maps and one for each of `widths`; a rim of one pixel more, cut to
-    `side`.
+    Maps of 8 x 8 are doubled by a residual block of 32 features and by one for each of `widths`, padded by a pixel and
+    cut to `side`.
     """
 
     side: int

@@ -18,8 +18,8 @@ from training.config import (
     RunConfig,
 )
 from training.decoders import find_kind
-from training.generator.draw import GeneratedScenes
-from training.generator.files import check_microscope, load_facts, load_scenes, scene_ranges
+from training.generator.draw import SceneGenerator
+from training.generator.files import check_microscope, load_facts, load_generator, scene_ranges
 from training.instrument import build_background, build_camera, build_family, file_path, run_psf
 from training.scenes import Scene, make_scene
 from training.settings import ConfigError
@@ -44,7 +44,7 @@ class Parts:
     mask_params: Any
     to_mask: Callable[[Any], PhaseMask]
     field: FieldAberration | None = None
-    generated: GeneratedScenes | None = None
+    generated: SceneGenerator | None = None
 
 
 def build_net(run: RunConfig) -> nets.NetConfig:
@@ -99,7 +99,7 @@ def build(run: RunConfig) -> Parts:
     )
 
 
-def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, GeneratedScenes]:
+def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, SceneGenerator]:
     """Return PSF and source of frames of a run on a generator's scenes: its optics under the run's own mask."""
     folder = file_path(run.scene.generator, "scene.generator")
     facts = load_facts(folder)
@@ -109,16 +109,16 @@ def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, GeneratedScenes
             f"scene.z_min_um, z_max_um = {run.scene.z_min_um:g}, {run.scene.z_max_um:g} are not the depths of "
             f"scene.generator, {facts.config.z_min_um:g} to {facts.config.z_max_um:g}; set them so"
         )
-    generated = load_scenes(folder, run.scene.frame_px)
-    theirs = generated.psf
-    if psf.kind != theirs.kind:
-        raise ConfigError(f"psf.kind = {psf.kind!r}, but scene.generator is {theirs.kind}; set it so")
+    generated = load_generator(folder, run.scene.frame_px)
+    fitted = generated.psf
+    if psf.kind != fitted.kind:
+        raise ConfigError(f"psf.kind = {psf.kind!r}, but scene.generator is {fitted.kind}; set it so")
     psf = replace(
         psf,
-        aberration=theirs.aberration,
-        zernike_um=theirs.zernike_um,
-        blur_um=theirs.blur_um,
-        polarisation=theirs.polarisation,
+        aberration=fitted.aberration,
+        zernike_um=fitted.zernike_um,
+        blur_um=fitted.blur_um,
+        polarisation=fitted.polarisation,
     )
     return psf, generated
 

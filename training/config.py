@@ -120,7 +120,7 @@ class SceneConfig:
 
     `generator` is the folder of `colocus generate fit`, or the name of a generator that comes with Colocus: training
     frames are then its scenes. The other fields go on to say what a trained run is scored on, but for the ranges of a
-    list decoder, which are the generator's (`training.scene_files.with_generator` sets both alike).
+    list decoder, which are the generator's (`training.generator.files.with_generator` sets both alike).
     """
 
     frame_px: int = 64

@@ -11,13 +11,15 @@ import numpy as np
 
 from optics import Psf
 from training.config import CameraConfig, MaskConfig, MicroscopeConfig, PsfConfig
+from training.generator.bound import KlWeights
 from training.generator.config import GeneratorConfig
 from training.generator.crops import read_crops
-from training.generator.draw import DrawSettings, GeneratedScenes, make_scenes
-from training.generator.files import load_scenes
+from training.generator.draw import DrawSettings, SceneGenerator, make_generator
+from training.generator.files import load_generator
 from training.generator.fit import FitSettings
-from training.generator.model import Branches, KlWeights, SceneModel
-from training.generator.run import fit_scenes, generator_psf, make_model
+from training.generator.model import Branches, GeneratorModel
+from training.generator.run import fit_generator
+from training.generator.start import generator_psf, make_model
 from worlds import ROOT
 from worlds.scene_world import BLUR_UM, EFFICIENCY, GAIN, NA, OFFSET, SHEET_READ_E, WAVELENGTH_UM, World, movie
 
@@ -118,25 +120,25 @@ def generator_path(name: str, learning: Learning, folder: Path) -> Path:
     return folder / f"{name}-{learning.label}"
 
 
-def learned_scenes(name: str, world: World, learning: Learning, folder: Path) -> tuple[GeneratedScenes, dict[str, Any]]:
+def learned_scenes(name: str, world: World, learning: Learning, folder: Path) -> tuple[SceneGenerator, dict[str, Any]]:
     """The generator of the world's movie, fitted or read back from `folder`, and what its fit said."""
     config = generator_config(world, learning)
     place = generator_path(name, learning, folder)
-    told = fit_scenes(config, movie(MOVIE_SEED, world, learning.frames), place, resume=True)
+    told = fit_generator(config, movie(MOVIE_SEED, world, learning.frames), place, resume=True)
     settings = DrawSettings(places=learning.places, jitter_um=learning.jitter_um)  # pyright: ignore[reportArgumentType]
-    scenes = load_scenes(place, world.kind.frame_px, settings)
+    scenes = load_generator(place, world.kind.frame_px, settings)
     return (scenes if learning.law else _as_believed(scenes, settings)), told
 
 
-def _as_believed(scenes: GeneratedScenes, settings: DrawSettings) -> GeneratedScenes:
+def _as_believed(scenes: SceneGenerator, settings: DrawSettings) -> SceneGenerator:
     """The same without the movie's law: as many emitters, and as bright, as the fit believes in."""
-    return make_scenes(
-        scenes.model, scenes.variables, scenes.movie, scenes.bank, scenes.psf, bank_px=scenes.bank_px,
+    return make_generator(
+        scenes.fitted, scenes.posteriors, scenes.psf, crop_px=scenes.crop_px,
         frame_px=scenes.frame_px, settings=settings,
     )  # fmt: skip
 
 
-def model_of(world: World, learning: Learning, psf: Psf | None = None) -> tuple[SceneModel, jax.Array]:
+def model_of(world: World, learning: Learning, psf: Psf | None = None) -> tuple[GeneratorModel, jax.Array]:
     """The scene model with templates and table of `psf` (else the calibrated one); the movie's frames in photons."""
     config = generator_config(world, learning)
     crops = read_crops(config, movie(MOVIE_SEED, world, learning.frames))

@@ -31,7 +31,7 @@ import optics
 from experiments.generator.report import draw_panels
 from optics.pytree import replace
 from training.generator.draw import DrawSettings, generate
-from training.generator.files import generator_folder, load_facts, load_scenes, read_arrays
+from training.generator.files import generator_folder, load_facts, load_generator, read_arrays
 
 
 def show(figure, name):
@@ -71,9 +71,9 @@ show(figure, "generator_panels.png")
 # %%
 side = 40
 draw = jax.jit(lambda key, scenes: generate(jax.random.split(key, 16), scenes, scenes.psf))
-scenes = load_scenes("demo", side)
+scenes = load_generator("demo", side)
 sparse = draw(jax.random.key(1), scenes)
-crowded = draw(jax.random.key(1), load_scenes("demo", side, DrawSettings(density=2.0, brightness=2.0)))
+crowded = draw(jax.random.key(1), load_generator("demo", side, DrawSettings(density=2.0, brightness=2.0)))
 
 pixel_um = facts.config.microscope.pixel_um
 figure, axes = plt.subplots(2, 5, figsize=(10.5, 4.4), constrained_layout=True)
@@ -99,7 +99,7 @@ print(f"{numbers[0]} emitters in {len(sparse.images)} frames, {numbers[1]} in th
 # taken off, so that only the label is tested.)
 
 # %%
-bright = load_scenes("demo", side, DrawSettings(density=0.12, brightness=15.0, places="even"))
+bright = load_generator("demo", side, DrawSettings(density=0.12, brightness=15.0, places="even"))
 parts = [draw(jax.random.key(k), bright) for k in range(24)]
 images, level, xyz_um, valid = (
     np.concatenate([np.asarray(leaf) for leaf in leaves])

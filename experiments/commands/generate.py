@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
 def _fit(arguments: argparse.Namespace, argv: list[str]) -> int:
     print("colocus generate: loading", file=sys.stderr, flush=True)
     from experiments.cli import resume_command
-    from experiments.generator.fit import fit, load_generator, table
+    from experiments.generator.fit import fit, generator_config, table
     from training import ConfigError, TimeLimit
 
     if arguments.n is not None:
@@ -56,7 +56,7 @@ def _fit(arguments: argparse.Namespace, argv: list[str]) -> int:
     if arguments.psf is None and not files:
         raise ConfigError("say what the optics are: --psf psf.npz (of colocus retrieve), or an experiment's TOML")
     assignments = [item for item in arguments.settings if "=" in item]
-    config = load_generator(arguments.psf, files[0] if files else None, assignments, arguments.camera)
+    config = generator_config(arguments.psf, files[0] if files else None, assignments, arguments.camera)
     deadline = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     try:
         with _Display() as display:

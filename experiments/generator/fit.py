@@ -16,7 +16,7 @@ from optics.psf_io import load_psf
 from optics.whole_file import write_text
 from training import CameraConfig, ConfigError, MaskConfig, MicroscopeConfig, from_dict, to_dict
 from training.generator.config import GeneratorConfig
-from training.generator.run import fit_scenes
+from training.generator.run import fit_generator
 
 Event = dict[str, Any]
 
@@ -39,7 +39,7 @@ def read_settings(name_or_path: str | None) -> dict[str, Any]:
     return read_toml(name)
 
 
-def load_generator(
+def generator_config(
     psf: str | None, settings: str | None = None, assignments: Sequence[str] = (), camera: str | None = None
 ) -> GeneratorConfig:
     """A generator's configuration: settings (a preset or TOML), under them the optics that `psf` says.
@@ -48,7 +48,7 @@ def load_generator(
     first arm's mask is the microscope's; without it the settings have the optics. `camera` is a camera.toml. What
     `assignments` say goes before all. Raises `ConfigError`, `OpticsError`.
 
-    >>> load_generator("tubulin-2d", "generator-2d", ["crops=100"]).crops
+    >>> generator_config("tubulin-2d", "generator-2d", ["crops=100"]).crops
     100
     """
     values = read_settings(settings)
@@ -93,9 +93,9 @@ def fit(
 ) -> dict[str, Any]:
     """Fit a generator to a movie and write its folder, panels and report included; returns metrics.json.
 
-    Raises as `training.scene_run.fit_scenes` does.
+    Raises as `training.fit_generator` does.
     """
-    metrics = fit_scenes(config, movie, out, resume=resume, report=report, deadline_s=deadline_s)
+    metrics = fit_generator(config, movie, out, resume=resume, report=report, deadline_s=deadline_s)
     mask = load_psf(out / "psf.npz").mask
     if config.psf_file and mask is not None:
         mask_io.save(out / "mask.npz", mask)

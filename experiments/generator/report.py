@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from experiments.report.page import Figures, page, table
 from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
 from optics.whole_file import write_text
+from training.generator.bound import KlWeights
 from training.generator.config import GeneratorConfig
 from training.generator.files import GeneratorFacts, load_facts, read_arrays
-from training.generator.model import KlWeights
 
 _COLUMNS = (
     ("input", "movie"),
@@ -29,6 +29,7 @@ _SIDE_IN = 1.75
 def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) -> None:
     """Write figures/*.png and report.html of a generator into its folder."""
     facts, shown = load_facts(out), read_arrays(out / "examples.npz")
+    correction = facts.correction
     figures = {name: out / "figures" / f"{name}.png" for name in ("panels", "laws")}
     with matplotlib.rc_context(STYLE):
         draw_panels(shown, config.microscope.pixel_um, figures["panels"])
@@ -39,20 +40,20 @@ def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) ->
             "panels",
             "Crops of the movie, taken apart",
             "Photons per pixel, but for the residual: movie less reconstruction in standard deviations of the noise. "
-            "Circles: emitters that the model believes in. What is in structure or background must not look like a "
+            "Circles: emitters that the model finds. What is in structure or background must not look like a "
             "PSF, and the residual must not look like anything.",
         ),
         embedded.figure(
             "laws",
             "What the emitters are like",
-            "Those that the model believes in, over all crops. Scenes draw from these (depth only where it is kept) "
-            f"{facts.law.number:.2f} times as many, {facts.law.light:.2f} times as bright, {facts.law.spread:.2f} "
-            "times as spread: then drawn frames look to the model like the movie's.",
+            "Those that the model finds, over all crops. Scenes draw from these (depth only where it is kept) "
+            f"{correction.number:.2f} times as many, {correction.brightness:.2f} times as bright, "
+            f"{correction.spread:.2f} times as spread: then the model finds the same in drawn frames as in the movie.",
         ),
         _numbers(metrics),
     ]
     scope = config.microscope
-    depth = f"z {config.z_min_um:g} to {config.z_max_um:g} µm" if config.deep else "all in one plane"
+    depth = f"z {config.z_min_um:g} to {config.z_max_um:g} µm" if config.is_3d else "all in one plane"
     subtitle = (
         f"NA {scope.na:g}, {1e3 * scope.wavelength_um:g} nm light, {1e3 * scope.pixel_um:g} nm pixels, {depth}; "
         f"{metrics['crops']} crops of {config.crop_px} × {config.crop_px} px, {config.fit.steps} steps of "
@@ -104,7 +105,7 @@ def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> No
     sure = bank["bank/presence"] > 0
     place = bank["bank/place/mean"][sure]
     figure = new_figure(7.2, 2.3)
-    axes = figure.subplots(1, 3 if facts.ranges.deep else 2)
+    axes = figure.subplots(1, 3 if facts.ranges.is_3d else 2)
     light = np.exp(place[:, 3])
     axes[0].hist(light, bins=np.geomspace(light.min() * 0.99, light.max() * 1.01, 30), color=FIXED_COLOURS[0])
     axes[0].axvline(float(np.median(light)), color=LEARNED_COLOURS[0], lw=1)
@@ -119,7 +120,7 @@ def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> No
     axes[1].set_xlabel("emitters in a crop")
     axes[1].locator_params(axis="y", integer=True)
     axes[1].set_ylabel("crops")
-    if facts.ranges.deep:
+    if facts.ranges.is_3d:
         depth_um = np.asarray(facts.ranges.depth_um(place[:, 2]))
         axes[2].hist(depth_um, bins=np.linspace(min(facts.z_um), max(facts.z_um), 30), color=FIXED_COLOURS[0])
         axes[2].set_xlabel("z (µm)")

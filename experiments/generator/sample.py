@@ -20,10 +20,10 @@ from optics.camera import photons_to_adu
 from optics.psf_table import PsfTable, evaluate, tabulate_psf
 from optics.whole_file import whole_files, write_text
 from training import CameraConfig, ConfigError, to_dict
-from training.generator.draw import DrawSettings, GeneratedScenes, generate
-from training.generator.files import load_facts, load_scenes
+from training.generator.draw import DrawSettings, SceneGenerator, generate
+from training.generator.files import load_facts, load_generator
 from training.generator.model import photon_variance
-from training.generator.run import depth_range
+from training.generator.start import depth_range
 from training.run_folder import check_folder
 from training.scenes import Frames, frame_keys
 
@@ -33,7 +33,7 @@ _PLAIN = CameraConfig(offset_adu=100.0)
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig:
-    """How many frames, and how they differ from the movie's; see `training.generated_scenes.DrawSettings`.
+    """How many frames, and how they differ from the movie's; see `training.generator.draw.DrawSettings`.
 
     `frame_px` 0: the size of the crops.
     """
@@ -83,7 +83,7 @@ def sample(
     check_folder(out, unused=True)
     facts = load_facts(generator)
     draw = DrawSettings(config.density, config.brightness, config.places, config.jitter_um, config.depths)
-    scenes = load_scenes(generator, config.frame_px or facts.config.crop_px, draw)
+    scenes = load_generator(generator, config.frame_px or facts.config.crop_px, draw)
     counts_of, camera, notes = written_camera(facts.camera)
     table = tabulate_psf(scenes.psf, depth_range(facts.config, scenes.psf), reach_px=0.5)
     side, total = scenes.frame_px, config.frames
@@ -124,7 +124,7 @@ def written_camera(camera: CameraConfig) -> tuple[Callable[[jax.Array], jax.Arra
 
 
 def draw_batches(
-    scenes: GeneratedScenes, table: PsfTable, config: SampleConfig
+    scenes: SceneGenerator, table: PsfTable, config: SampleConfig
 ) -> Iterator[tuple[int, Frames, NDArray]]:
     """Batches of frames with the number of their first, and the emitters' bounds (B, N, 3) in um."""
     key = jax.random.key(config.seed)
@@ -136,27 +136,28 @@ def draw_batches(
 
 
 @jax.jit
-def _draw(keys: jax.Array, scenes: GeneratedScenes) -> Frames:
+def _draw(keys: jax.Array, scenes: SceneGenerator) -> Frames:
     return generate(keys, scenes, scenes.psf)
 
 
 @jax.jit
-def _bounds(scenes: GeneratedScenes, table: PsfTable, frames: Frames) -> jax.Array:
+def _bounds(scenes: SceneGenerator, table: PsfTable, frames: Frames) -> jax.Array:
     """Standard deviations (B, N, 3) of x, y and z that the Cramer-Rao bound allows each emitter alone, photons and an
     even background unknown; without depth, where z does not count, of x and y with z 0."""
-    camera: Camera = scenes.model.camera
-    pixel_um, deep = scenes.model.ranges.pixel_um, scenes.model.ranges.deep
+    camera: Camera = scenes.fitted.model.camera
+    ranges = scenes.fitted.model.ranges
+    pixel_um, is_3d = ranges.pixel_um, ranges.is_3d
 
     def one(xyz_um: jax.Array, photons: jax.Array, level: jax.Array) -> jax.Array:
         offset = jnp.mod(xyz_um[:2], pixel_um) - 0.5 * pixel_um  # a stamp's centre is a pixel's
         z = jnp.clip(xyz_um[2], table.z_range_um[0], table.z_range_um[1])
         image, *slopes = evaluate(table, jnp.concatenate([offset, z[None]]))
-        used = slopes if deep else slopes[:2]
+        used = slopes if is_3d else slopes[:2]
         by = jnp.stack([*(photons * s for s in used), image, jnp.ones_like(image)])
-        movie = scenes.movie
+        movie = scenes.fitted.movie
         variance = photon_variance(camera, photons * image + level, movie.log_gain, jnp.exp(movie.log_read))
         std = bound_std(information(by, variance))
-        return std[:3] if deep else jnp.concatenate([std[:2], jnp.zeros(1)])
+        return std[:3] if is_3d else jnp.concatenate([std[:2], jnp.zeros(1)])
 
     place = jnp.clip(jnp.floor(frames.emitters.xyz_um[..., :2] / pixel_um).astype(int), 0, scenes.frame_px - 1)
     level = jax.vmap(lambda image, at: image[at[:, 1], at[:, 0]])(frames.background, place)

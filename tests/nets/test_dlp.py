@@ -1,12 +1,10 @@
-"""The scene model's networks: published sizes, haze and level of known latents."""
+"""The networks of deep latent particles: published sizes, gradients at the start, sizes that cannot be."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from nets.dlp import Dlp, cut_glimpses, draw_background, draw_haze, init_dlp, spread_cells
-from nets.dlp_types import DlpConfig, parity_config
+from nets.dlp import Dlp, DlpConfig, apply_dlp, init_dlp, parity_config
 from nets.errors import NetsError
 
 CONFIG = DlpConfig(
@@ -29,53 +27,16 @@ def parts(config: DlpConfig) -> dict[str, int]:
 def test_parity_has_the_published_sizes():
     """Parameters of the published layout, counted from its layer list: attribute trunk without its 16 heads, feature
     encoder, glimpse decoder, background encoder's convolutions and its perceptron, background decoder; 3D and 2D."""
-    deep, flat = parts(parity_config(129)), parts(parity_config(65))
-    for n in (deep, flat):
+    in_3d, in_2d = parts(parity_config(129)), parts(parity_config(65))
+    for n in (in_3d, in_2d):
         assert n["attribute_stem"] + n["attribute_trunk"] == 831_776 - 16 * 257
         assert n["feature_stem"] + n["feature_trunk"] + n["feature_heads"] == 735_364
         assert n["glimpse_decoder"] == 745_090
-    assert deep["frame_stem"] == 2_784_512 and flat["frame_stem"] == 681_216
-    assert deep["frame_trunk"] + deep["frame_heads"] == 2_438_676
-    assert flat["frame_trunk"] + flat["frame_heads"] == 2_443_816
-    assert deep["picture_decoder"] == 613_504 + 1_285_985
-    assert flat["picture_decoder"] == 616_064 + 326_497
-
-
-def test_spread_cells_repeats_a_straight_line():
-    """Cubic B-splines reproduce straight lines up to the rim, where the cell beyond it carries the slope on."""
-    cells = jnp.asarray(2.0 + 3.0 * np.arange(10))[None, :] * jnp.ones((10, 1))
-    drawn = np.asarray(spread_cells(cells, (32, 32), 4.0))
-    x = (np.arange(32) + 0.5) / 4 + 0.5
-    np.testing.assert_allclose(drawn[10, 2:-2], (2.0 + 3.0 * x)[2:-2], rtol=1e-6)
-
-
-def test_glimpses_are_cut_around_the_emitters_pixel():
-    """The pixel that an emitter lies in is the glimpse's middle; beyond the rim there are zeros."""
-    image = jnp.arange(20.0 * 24).reshape(20, 24)
-    cut = cut_glimpses(image, jnp.array([[1.05, 0.75, 0.0], [0.02, 0.02, 0.0]]), 0.1, 8)
-    assert float(cut[0, 4, 4]) == float(image[7, 10])
-    assert float(cut[1, 4, 4]) == float(image[0, 0])
-    assert float(jnp.abs(cut[1, :4]).max()) == 0
-
-
-def test_haze_is_smooth_and_moves_with_its_particle(variables):
-    """Haze has no light at spatial frequencies beyond its blur (a Gaussian's transfer), and a shift of its place by
-    three pixels is a shift of the picture by three pixels."""
-    look, haze = jnp.array([[0.5, -1.0]]), jnp.array([[1.0, 0.2]])
-    draw = jax.jit(lambda xy: draw_haze(CONFIG, variables, look, haze, xy, (48, 48), 0.1))
-    here, there = draw(jnp.array([[2.0, 2.2]])), draw(jnp.array([[2.3, 2.2]]))
-    np.testing.assert_allclose(here[:, :-3], there[:, 3:], atol=1e-9)
-    assert float(here.min()) >= 0 and float(here.max()) > 0
-    spectrum = np.abs(np.fft.fft2(np.asarray(here)))
-    assert spectrum[16, 16] < 1e-6 * spectrum[0, 0]
-
-
-def test_level_starts_as_the_first_latent(variables):
-    """Before training the level is exp of the first latent, spread over the cells: flat latents, flat level."""
-    latents = jnp.zeros((*CONFIG.grid((20, 30)), CONFIG.background_channels)).at[..., 0].set(0.7)
-    level = draw_background(CONFIG, variables, latents, (20, 30))
-    assert level.shape == (20, 30)
-    np.testing.assert_allclose(level, np.exp(0.7), rtol=1e-6)
+    assert in_3d["frame_stem"] == 2_784_512 and in_2d["frame_stem"] == 681_216
+    assert in_3d["frame_trunk"] + in_3d["frame_heads"] == 2_438_676
+    assert in_2d["frame_trunk"] + in_2d["frame_heads"] == 2_443_816
+    assert in_3d["picture_decoder"] == 613_504 + 1_285_985
+    assert in_2d["picture_decoder"] == 616_064 + 326_497
 
 
 def test_networks_have_finite_gradients_at_the_start(variables):
@@ -83,8 +44,8 @@ def test_networks_have_finite_gradients_at_the_start(variables):
     glimpses = jax.random.normal(jax.random.key(1), (3, 8, 8, 2))
 
     def loss(params):
-        heads, look = Dlp(CONFIG).apply({"params": params}, glimpses, method=Dlp.particles)
-        return jnp.sum(heads**2) + jnp.sum(look**2)
+        heads, appearance = apply_dlp(CONFIG, {"params": params}, Dlp.particles, glimpses)
+        return jnp.sum(heads**2) + jnp.sum(appearance**2)
 
     grads = jax.jit(jax.grad(loss))(variables["params"])
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))

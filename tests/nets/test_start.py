@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nets.dlp import init_dlp
-from nets.dlp_types import DlpConfig
+from nets.dlp import DlpConfig, init_dlp
 from nets.start import drawn, fan_in_spread
 
 

@@ -1,4 +1,4 @@
-"""Crops of a movie in photons, for a scene model to learn from: numpy in, numpy out."""
+"""Cut crops of a movie in photons, for a generator to learn from: numpy in, numpy out."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from training.config import CameraConfig
 from training.generator.config import GeneratorConfig, has_camera
 from training.settings import ConfigError
 
-_SUCCESSIVE = 8  # frames that the noise between them can be measured in
-_LOOK = 48  # frames that the camera is estimated from
-_SATURATED = 1e-3  # share of pixels at the largest value from which frames are cut off there
+_SUCCESSIVE = 8  # least frames whose differences show the noise
+_CAMERA_FRAMES = 48  # that the camera is estimated from
+_SATURATED = 1e-3  # share of pixels at the largest value from which frames are saturated
 _LEAST_CROPS = 4
 
 
@@ -28,8 +28,8 @@ _LEAST_CROPS = 4
 class Crops:
     """Squares of a movie in photons: `fit` (F, P, P) and `held_out` (G, P, P) from other frames, float32.
 
-    `fit_at` (F, 3) and `held_out_at` (G, 3): frame, row and column that each begins at. `camera` is what is left of
-    the camera in photons; `notes` are lines on what was found on the way.
+    `fit_at` (F, 3) and `held_out_at` (G, 3) have the frame, row and column where each begins. `camera` describes the
+    noise of the crops; `notes` are lines on how it was found and what was left out.
     """
 
     fit: NDArray[np.float32]
@@ -47,7 +47,7 @@ class _Frames(Protocol):
 
 
 class _Array:
-    """An array (frames, height, width) read as a movie is."""
+    """An array (frames, height, width) with the interface of a movie."""
 
     def __init__(self, frames: NDArray):
         if frames.ndim != 3 or 0 in frames.shape:
@@ -70,11 +70,11 @@ def _opened(movie: Path | str | NDArray) -> Iterator[_Frames]:
 
 
 def read_crops(config: GeneratorConfig, movie: Path | str | NDArray) -> Crops:
-    """Crops of a movie (a file that `localization.open_movie` reads, or an array (T, H, W)), by the seed.
+    """Cut crops of a movie (a file that `localization.open_movie` reads, or an array (T, H, W)), chosen by the seed.
 
-    Only what is needed is read. Held-out crops come from frames of their own; of a movie too short for that, from a
-    band of columns of their own. Raises `ConfigError` or `LocalizationError` for crops larger than the frame, too few
-    frames, frames that are constant, saturated or hold NaN, and a camera that cannot be found.
+    Only the frames that are needed are read. Held-out crops come from frames of their own, or from a band of columns of
+    their own in a movie that is too short. Raises `ConfigError` or `LocalizationError` for crops larger than the frame,
+    too few frames, frames that are constant, saturated or hold NaN, and a camera that cannot be found.
 
     >>> rng = np.random.default_rng(0)
     >>> movie = 100 + rng.poisson(np.linspace(20, 60, 40), (12, 40, 40))
@@ -83,10 +83,10 @@ def read_crops(config: GeneratorConfig, movie: Path | str | NDArray) -> Crops:
     (11, 24, 24)
     """
     with _opened(movie) as frames:
-        fit_at, held_out_at = _places(config, frames.shape)
+        fit_at, held_out_at = _choose(config, frames.shape)
         side = config.crop_px
         counts = _cut(frames, np.concatenate([fit_at, held_out_at]), side)
-        alive, notes = _checked(counts, side)
+        alive, notes = _check_counts(counts, side)
         camera, affine, more = _camera(config, frames, np.unique(np.concatenate([fit_at, held_out_at])[:, 0]))
     at = np.concatenate([fit_at, held_out_at])
     photons = _to_photons(counts, camera, affine, at[:, 0])
@@ -98,8 +98,8 @@ def read_crops(config: GeneratorConfig, movie: Path | str | NDArray) -> Crops:
     return Crops(photons[keep], photons[rest], at[keep], at[rest], camera, (*notes, *more))
 
 
-def _places(config: GeneratorConfig, shape: tuple[int, int, int]) -> tuple[NDArray, NDArray]:
-    """Frame, row and column of the crops to fit and of those held out: (F, 3), (G, 3)."""
+def _choose(config: GeneratorConfig, shape: tuple[int, int, int]) -> tuple[NDArray, NDArray]:
+    """Choose frame, row and column of the crops to fit (F, 3) and of those held out (G, 3)."""
     n_frames, height, width = shape
     side, rng = config.crop_px, np.random.default_rng(config.seed)
     if side > min(height, width):
@@ -111,10 +111,10 @@ def _places(config: GeneratorConfig, shape: tuple[int, int, int]) -> tuple[NDArr
     order = rng.permutation(n_frames)
     if wanted == 0:
         fit = _spread(rng, order, (height, width), side, config.crops)
-        return _enough(fit, shape, side), np.zeros((0, 3), int)
+        return _check_enough(fit, shape, side), np.zeros((0, 3), int)
     if held_frames:
         fit = _spread(rng, order[held_frames:], (height, width), side, config.crops - wanted)
-        return _enough(fit, shape, side), _spread(rng, order[:held_frames], (height, width), side, wanted)
+        return _check_enough(fit, shape, side), _spread(rng, order[:held_frames], (height, width), side, wanted)
     band = max(side, round(config.held_out * width))
     if width - band < side:
         raise ConfigError(
@@ -123,10 +123,10 @@ def _places(config: GeneratorConfig, shape: tuple[int, int, int]) -> tuple[NDArr
         )
     fit = _spread(rng, order, (height, width - band), side, config.crops - wanted)
     held_out = _spread(rng, order, (height, band), side, wanted)
-    return _enough(fit, shape, side), held_out + np.array([0, 0, width - band])
+    return _check_enough(fit, shape, side), held_out + np.array([0, 0, width - band])
 
 
-def _enough(at: NDArray, shape: tuple[int, int, int], side: int) -> NDArray:
+def _check_enough(at: NDArray, shape: tuple[int, int, int], side: int) -> NDArray:
     if len(at) < _LEAST_CROPS:
         raise ConfigError(
             f"{shape[0]} frame(s) of {shape[1]} x {shape[2]} px give {len(at)} crops of {side} px to learn from, fewer "
@@ -136,7 +136,7 @@ def _enough(at: NDArray, shape: tuple[int, int, int], side: int) -> NDArray:
 
 
 def _spread(rng: np.random.Generator, frames: NDArray, shape: tuple[int, int], side: int, count: int) -> NDArray:
-    """Up to `count` crops over frames of `shape`: one at most in each cell of half a crop, anywhere in it."""
+    """Choose up to `count` crops in frames of `shape`: at most one, anywhere, in each cell of half a crop."""
     cells = [1 + int(2 * (n - side) / side) for n in shape]
     all_cells = np.stack(np.meshgrid(frames, *map(np.arange, cells), indexing="ij"), axis=-1).reshape(-1, 3)
     chosen = rng.permutation(all_cells)[:count]
@@ -151,8 +151,8 @@ def _cut(frames: _Frames, at: NDArray, side: int) -> NDArray[np.float32]:
     return np.stack(crops).astype(np.float32)
 
 
-def _checked(counts: NDArray, side: int) -> tuple[NDArray, list[str]]:
-    """Which crops show anything; refuses a movie that cannot be learned from."""
+def _check_counts(counts: NDArray, side: int) -> tuple[NDArray, list[str]]:
+    """Return which crops are not constant, with notes; refuse a movie that cannot be learned from."""
     if not np.isfinite(counts).all():
         raise LocalizationError("the movie holds NaN or Inf; pass what the camera gave")
     alive = counts.max(axis=(1, 2)) > counts.min(axis=(1, 2))
@@ -162,7 +162,7 @@ def _checked(counts: NDArray, side: int) -> tuple[NDArray, list[str]]:
             "check the file, or cut its frames to where the sample is"
         )
     notes = [f"{np.count_nonzero(~alive)} constant crops were left out."] if not alive.all() else []
-    # of frames stretched to a range each has one such pixel: it is left out
+    # a frame that was stretched to a range has one such pixel anyway, which does not count
     highest = np.maximum((counts == counts.max()).sum(axis=(1, 2)) - 1, 0)[alive]
     share = float(highest.mean() / side**2)
     if share > _SATURATED:
@@ -176,30 +176,30 @@ def _checked(counts: NDArray, side: int) -> tuple[NDArray, list[str]]:
 def _camera(
     config: GeneratorConfig, frames: _Frames, used: NDArray
 ) -> tuple[CameraConfig, tuple[NDArray, NDArray] | None, list[str]]:
-    """The movie's camera; or a gain and an offset for each frame, where each was stretched."""
+    """Find the movie's camera; or a gain and an offset per frame where each frame was stretched to a range."""
     kind = config.photometry
     if kind == "auto" and has_camera(config):
         kind = "camera"
     if kind == "camera":
         return config.camera, None, []
-    some = np.unique(used[np.linspace(0, len(used) - 1, min(_LOOK, len(used))).astype(int)])
-    look = np.concatenate([frames.read(int(f), int(f) + 1) for f in some])
-    stretched = is_stretched(look)
+    chosen = np.unique(used[np.linspace(0, len(used) - 1, min(_CAMERA_FRAMES, len(used))).astype(int)])
+    sampled = np.concatenate([frames.read(int(f), int(f) + 1) for f in chosen])
+    stretched = is_stretched(sampled)
     if kind == "auto":
         kind = "movie" if frames.shape[0] >= _SUCCESSIVE and not stretched else "frames"
     if kind == "movie":
-        first = max(0, (frames.shape[0] - _LOOK) // 2)
-        found = estimate_gain_offset(frames.read(first, min(first + _LOOK, frames.shape[0])))
+        first = max(0, (frames.shape[0] - _CAMERA_FRAMES) // 2)
+        found = estimate_gain_offset(frames.read(first, min(first + _CAMERA_FRAMES, frames.shape[0])))
         how, error = "between successive frames", found.gain_error
     elif not stretched:
-        found = estimate_frame_noise(look)
+        found = estimate_frame_noise(sampled)
         how, error = "within frames", found.gain_error
     else:
-        each = {int(f): estimate_frame_noise(frames.read(int(f), int(f) + 1)) for f in used}
         gain, offset = np.ones(frames.shape[0]), np.zeros(frames.shape[0])
-        for f, line in each.items():
+        for f in used.tolist():
+            line = estimate_frame_noise(frames.read(f, f + 1))
             gain[f], offset[f] = line.gain_adu_per_photon, line.offset_adu
-        note = f"Frames were stretched to one range: photons from each frame's own noise ({len(each)} frames)."
+        note = f"Frames were stretched to one range: photons from each frame's own noise ({len(used)} frames)."
         return CameraConfig(), (gain, offset), [note]
     gain, offset = found.gain_adu_per_photon, found.offset_adu
     note = (

@@ -1,4 +1,4 @@
-"""From a movie to a fitted generator: crops, proposals, networks, the PSF's residual, and files that hold it all."""
+"""Fit a generator to a movie: crops, proposals, networks, posteriors, the PSF, and the files that hold the result."""
 
 import dataclasses
 import json
@@ -13,111 +13,97 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.types import LocalizationError
-from nets.dlp import Ranges, Seen
-from nets.dlp_types import Posterior
-from optics import Psf, make_camera
-from optics.fits.matched_filter import choose_depths, make_templates
-from optics.psf_io import load_psf, save_psf
-from optics.psf_table import tabulate_psf
+from optics import Psf
+from optics.psf_io import save_psf
 from optics.pytree import replace
 from optics.whole_file import write_text
 from training.checkpoint import Checkpoints, latest_step, restore
-from training.config import MicroscopeConfig
 from training.generator.config import GeneratorConfig
 from training.generator.crops import Crops, read_crops
-from training.generator.draw import Law
-from training.generator.files import GeneratorFacts, flat, write_arrays
-from training.generator.fit import Each, FitState, init_fit, learn_movie, make_fit_step, refine, see_all
-from training.generator.model import SceneModel
-from training.generator.psf import PsfReport, bright_stamps, learn_residual
-from training.generator.search import believe, search
-from training.generator.statistics import learn_law
-from training.generator.summary import Judged, examples, judge, summary
-from training.instrument import build_psf, file_path
+from training.generator.draw import EmitterCorrection
+from training.generator.evidence import FrameEvidence
+from training.generator.files import GeneratorFacts, facts_to_dict, network_arrays, posterior_arrays, write_arrays
+from training.generator.fit import FitState, init_fit, make_fit_step
+from training.generator.model import FittedModel, GeneratorModel
+from training.generator.movie import estimate_movie
+from training.generator.posterior import Posterior
+from training.generator.psf import PsfReport, cut_bright_stamps, fit_aberrations
+from training.generator.refine import OnProgress, encode_and_refine, propose_in_frames
+from training.generator.search import infer_posteriors, search
+from training.generator.start import check_emitters, generator_psf, make_model
+from training.generator.statistics import learn_correction
+from training.generator.summary import FitQuality, assess_fit, example_crops, summarise
 from training.run_folder import Report, RunFolder, TimeLimit
-from training.settings import ConfigError, to_dict
+from training.settings import ConfigError
 
-_FLAT_UM = 0.01  # half the depth of the table for emitters in one plane
-_SURE, _LEAST_SHARE = 6.0, 0.2  # standard deviations of an emitter; share of crops that must show one
-_DARKEST = 0.5  # photons a pixel: the least level that others are measured by
-_FIT_TAG, _HELD_OUT_TAG, _SHARED_TAG, _TOLD_TAG, _SEARCH_TAG, _LAW_TAG = 11, 12, 13, 14, 15, 16
+_REFINE, _HELD_OUT, _MOVIE, _ASSESS, _SEARCH, _CORRECT = 11, 12, 13, 14, 15, 16  # tags of the stages' random keys
 
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What a generator's config.json holds."""
+    """Contents of a generator's config.json."""
 
     generator: GeneratorConfig
     movie: dict
 
 
-def generator_psf(config: GeneratorConfig) -> Psf:
-    """The PSF that a generator starts from; raises `ConfigError` or `OpticsError`."""
-    depths = (config.z_min_um, config.z_max_um)
-    if not config.psf_file:
-        return build_psf(config.microscope, config.psf, config.mask, depths)
-    psf = load_psf(file_path(config.psf_file, "psf_file"))
-    if psf.dipole == "fixed":
-        raise ConfigError(f"psf_file = {config.psf_file!r} is that of a fixed dipole; emitters here turn freely")
-    for field in dataclasses.fields(MicroscopeConfig):
-        asked, theirs = getattr(config.microscope, field.name), float(getattr(psf.microscope, field.name))
-        if asked is not None and not np.isclose(asked, theirs, rtol=1e-5):
-            raise ConfigError(
-                f"psf_file = {config.psf_file!r} has {field.name} = {theirs:g}, not microscope.{field.name} = {asked:g}"
-            )
-    return psf
+@dataclasses.dataclass(frozen=True)
+class _Progress:
+    """Reports of the stages of a fit, its random keys and its deadline (of `time.monotonic`)."""
+
+    seed: int
+    report: Report
+    started: float
+    deadline_s: float | None
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    @property
+    def late(self) -> bool:
+        return self.deadline_s is not None and time.monotonic() > self.deadline_s
+
+    def event(self, kind: str, **values: Any) -> None:
+        self.report({"event": kind, **values, "seconds": self.seconds})
+
+    def stage(self, stage: str) -> None:
+        self.event("stage", stage=stage)
+
+    def frames(self, what: str) -> OnProgress:
+        """Return the receiver of a stage's progress, which raises `TimeLimit` past the deadline."""
+
+        def on_progress(done: int, count: int) -> None:
+            self.event("refine", what=what, step=done, steps=count)
+            if self.late:
+                raise TimeLimit(f"stopped while {what}; to be resumed from the last checkpoint")
+
+        return on_progress
+
+    def key(self, tag: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.key(self.seed), tag)
 
 
-def depth_range(config: GeneratorConfig, psf: Psf) -> tuple[float, float]:
-    """Depths that are tabulated: the configured ones, or a thin layer around one plane."""
-    if config.deep:
-        return config.z_min_um, config.z_max_um
-    scope = psf.microscope
-    matched = float(scope.n_sample) == float(scope.n_coverslip) == float(scope.n_immersion)
-    low = config.z_min_um - _FLAT_UM
-    low = low if matched else max(low, 0.0)
-    return low, low + 2 * _FLAT_UM
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """A fit between two stages: crops (F, P, P), their posteriors, the model and its PSF.
+
+    `inference` is the model that inferred the posteriors, `fitted` the one whose movie parameters were estimated from
+    them. `evidence` holds the proposals; `psf_report` says how well the PSF explains the brightest emitters.
+    """
+
+    config: GeneratorConfig
+    crops: Crops
+    frames: jax.Array
+    evidence: FrameEvidence
+    psf: Psf
+    inference: FittedModel
+    fitted: FittedModel
+    posteriors: Posterior
+    psf_report: PsfReport | None = None
 
 
-def psf_radius_px(images: NDArray) -> int:
-    """Pixels, at least 2, at which images (Z, K, K) shifted against themselves are half alike: their core's size."""
-    side = images.shape[-1]
-    spectra = np.fft.rfft2(images - images.mean(axis=(1, 2), keepdims=True), (2 * side, 2 * side))
-    alike = np.fft.irfft2(np.abs(spectra) ** 2, (2 * side, 2 * side))
-    alike /= alike[:, :1, :1]
-    steps = np.arange(side // 2)
-    along = 0.5 * (alike[:, steps, 0] + alike[:, 0, steps])
-    reach = [int(np.argmax(line < 0.5)) if (line < 0.5).any() else side // 4 for line in along]
-    return int(np.clip(np.median(reach), 2, max(2, side // 4)))
-
-
-def make_model(config: GeneratorConfig, psf: Psf, crops: Crops) -> SceneModel:
-    """What a fit is given: the PSF's table and templates, the camera and the movie's level."""
-    depths = depth_range(config, psf)
-    side = config.crop_px
-    if psf.image_px > side:
-        raise ConfigError(f"crop_px = {side} is smaller than the PSF's stamp of {psf.image_px} px; make it larger")
-    table = tabulate_psf(psf, depths, reach_px=1.0)
-    depth, images = choose_depths(table)
-    level = float(np.median(crops.fit))
-    if level < -2:
-        raise ConfigError(
-            f"half of the pixels are below {level:.3g} photons; make camera.offset_adu smaller, or give its camera"
-        )
-    return SceneModel(
-        templates=make_templates(depth, images, (side, side), smooth_px=config.smooth_px),
-        table=table,
-        camera=make_camera(**dataclasses.asdict(crops.camera)),
-        level=jnp.asarray(max(level, _DARKEST), dtype=float),
-        config=config.networks(),
-        ranges=Ranges(float(config.microscope.pixel_um), depths, config.deep),
-        branches=config.branches,
-        radius_px=config.radius_px or psf_radius_px(images),
-        block_px=int(np.clip(psf.image_px, 24, max(24, side // 2))),
-    )
-
-
-def fit_scenes(
+def fit_generator(
     config: GeneratorConfig,
     movie: Path | str | NDArray,
     folder: Path | str,
@@ -126,122 +112,63 @@ def fit_scenes(
     report: Report = lambda event: None,
     deadline_s: float | None = None,
 ) -> dict[str, Any]:
-    """Fit a generator to a movie's crops into `folder`; returns what metrics.json holds. `load_scenes` reads it back.
+    """Fit a generator to a movie into `folder`; return the contents of metrics.json. `load_generator` loads it.
 
-    Writes config.json, log.jsonl, checkpoints/ (until it is finished), networks.npz, bank.npz, psf.npz, examples.npz,
-    generator.json and metrics.json. `report` receives {"event": "stage", "stage"} and {"event": "step" | "refine",
-    "step", "steps", "seconds", ...}. With `resume` it goes on from the newest checkpoint, to the same result. Past
-    `deadline_s` (of `time.monotonic`) it saves and raises `TimeLimit`.
+    `movie` is a file that `localization.open_movie` reads, or an array (T, H, W). Writes config.json, log.jsonl,
+    checkpoints/ (until it is finished), networks.npz, bank.npz, psf.npz, examples.npz, generator.json and metrics.json.
+    `report` receives {"event": "stage", "stage"} and {"event": "step" | "refine", "step", "steps", "seconds", ...}.
+    With `resume` it continues from the newest checkpoint, to the same result. Past `deadline_s` (of `time.monotonic`)
+    it saves and raises `TimeLimit`.
 
-    Raises `ConfigError`, `LocalizationError` or `OpticsError`, before the fit, for a movie without emitters and all
-    that `read_crops` refuses.
+    Raises `ConfigError`, `LocalizationError` or `OpticsError`, before the fit, for a movie without emitters and for
+    what `read_crops` refuses.
     """
     claimed = RunFolder.claim(folder, _Job(config, _identity(movie)), resume=resume, what="a generator")
     folder = claimed.path
     if resume and (folder / "metrics.json").exists():
         return json.loads((folder / "metrics.json").read_text())
-    started = time.perf_counter()
-
-    def tell(kind: str, **values: Any) -> None:
-        report({"event": kind, **values, "seconds": time.perf_counter() - started})
-
-    tell("stage", stage="reading the movie")
-    psf = generator_psf(config)
-    crops = read_crops(config, movie)
+    progress = _Progress(config.seed, report, time.perf_counter(), deadline_s)
+    progress.stage("reading the movie")
+    psf, crops = generator_psf(config), read_crops(config, movie)
     if len(crops.fit) < config.fit.batch:
         raise ConfigError(f"fit.batch = {config.fit.batch} is more than the {len(crops.fit)} crops; make it smaller")
-    tell("stage", stage="tabulating the PSF")
-    model = make_model(config, psf, crops)
-    frames, held = jnp.asarray(crops.fit, dtype=float), jnp.asarray(crops.held_out, dtype=float)
-    tell("stage", stage="looking for emitters")
-    seen = see_all(model, frames)
-    check_emitters(np.asarray(seen.proposals.significance))
+    progress.stage("tabulating the PSF")
+    model, frames = make_model(config, psf, crops), jnp.asarray(crops.fit, dtype=float)
+    progress.stage("looking for emitters")
+    evidence = propose_in_frames(model, frames)
+    check_emitters(np.asarray(evidence.proposals.significance))
     claimed.begin()
-    state = _descend(config, model, frames, seen, claimed, resume, tell, deadline_s)
-
-    def key(tag: int) -> jax.Array:
-        return jax.random.fold_in(jax.random.key(config.seed), tag)
-
-    def each(what: str) -> Each:
-        def told(done: int, count: int) -> None:
-            tell("refine", what=what, step=done, steps=count)
-            if deadline_s is not None and time.monotonic() > deadline_s:
-                raise TimeLimit(f"stopped while {what}; to be resumed from the last checkpoint")
-
-        return told
-
-    def shared(state: FitState, model: SceneModel, bank: Posterior) -> FitState:
-        _check_finite(bank)
-        return replace(state, movie=learn_movie(key(_SHARED_TAG), model, state, frames, bank))
-
-    bank = refine(key(_FIT_TAG), model, state, frames, seen, config.fit, each=each("refining"))
-    state = shared(state, model, bank)
-    tell("stage", stage="comparing the PSF with the brightest emitters")
-    given = psf
-    psf, found = _psf_report(config, given, model, state, bank, frames)
-    if psf is not given:
-        tell("stage", stage="tabulating the learned PSF")
-        model = replace(make_model(config, psf, crops), radius_px=model.radius_px, block_px=model.block_px)
-        seen = see_all(model, frames)
-        told = each("refining with the learned PSF")
-        bank = refine(key(_FIT_TAG), model, state, frames, seen, config.fit, each=told)
-    asked = state
-    if config.fit.second_look:
-        bank = search(key(_SEARCH_TAG), model, asked, frames, bank, config.fit, each("looking again for emitters"))
-    state = shared(asked, model, bank)
-    judged = judge(key(_TOLD_TAG), model, state, bank, frames)
-    if judged.counts.sum() == 0:
+    state = _train(config, model, frames, evidence, claimed, resume, progress)
+    fit = _first_posteriors(
+        config, crops, frames, evidence, psf, FittedModel(model, state.variables, state.movie), progress
+    )
+    fit = _check_psf(fit, progress)
+    fit = _search(fit, progress)
+    quality = assess_fit(progress.key(_ASSESS), fit.fitted, fit.posteriors, frames)
+    if quality.counts.sum() == 0:
         raise LocalizationError(
-            "the model believes in no emitter of this movie: is it the right PSF, and are camera gain and offset right?"
+            "the model finds no emitter in this movie: is it the right PSF, and are camera gain and offset right?"
         )
-    tell("stage", stage="asking of drawn frames what was asked of the movie's")
-    told = each("looking for emitters in drawn frames")
-    law = learn_law(key(_LAW_TAG), model, asked, state.movie, bank, psf, config.crop_px, config.fit, told)
-    judged_held = None
-    if len(held):
-        keys, told = (key(_HELD_OUT_TAG), key(_SEARCH_TAG)), each("looking for emitters in held-out crops")
-        held_bank = believe(keys, model, state, held, config.fit, told)
-        _check_finite(held_bank)
-        judged_held = judge(key(_TOLD_TAG), model, state, held_bank, held)
-    tell("stage", stage="writing")
-    metrics = summary(config, crops, model, state, judged, judged_held, found, law)
-    metrics["seconds"] = time.perf_counter() - started
-    write_arrays(folder / "networks.npz", {**flat(state.variables, "variables"), **flat(state.movie, "movie")})
-    write_arrays(folder / "bank.npz", {**flat(bank, "bank"), "fit_at": crops.fit_at, "held_out_at": crops.held_out_at})
-    save_psf(folder / "psf.npz", psf, notes={"from": "colocus generate fit"})
-    write_arrays(folder / "examples.npz", examples(key(_TOLD_TAG), model, state, bank, frames, judged))
-    facts = _facts(config, crops, model, judged, law)
-    write_text(folder / "generator.json", json.dumps(to_dict(facts), indent=1) + "\n")
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # networks.npz has what they were for
+    correction = _correct(fit, progress)
+    held_out = _assess_held_out(fit, progress)
+    progress.stage("writing")
+    metrics = summarise(config, crops, fit.fitted, quality, held_out, fit.psf_report, correction)
+    _write(fit, {**metrics, "seconds": progress.seconds}, quality, correction, progress, folder)
     return json.loads((folder / "metrics.json").read_text())  # as a second call returns it
 
 
-def check_emitters(significance: NDArray) -> None:
-    """Refuse crops whose proposals (F, K) are no emitters (`LocalizationError`)."""
-    strongest = significance.max(axis=1)
-    share = float(np.mean(strongest > _SURE))
-    if share < _LEAST_SHARE:
-        raise LocalizationError(
-            f"no emitters found: {100 * share:.0f} % of the crops show a spot like the PSF beyond {_SURE:g} standard "
-            f"deviations of the noise (the median crop's strongest has {np.median(strongest):.1f}); check PSF, depths "
-            "and camera, or choose a brighter part of the movie"
-        )
-
-
-def _descend(
+def _train(
     config: GeneratorConfig,
-    model: SceneModel,
+    model: GeneratorModel,
     frames: jax.Array,
-    seen: Seen,
+    evidence: FrameEvidence,
     folder: RunFolder,
     resume: bool,
-    tell,
-    deadline_s: float | None,
+    progress: _Progress,
 ) -> FitState:
-    """The networks' steps, from the newest checkpoint where there is one."""
+    """Train the networks, from the newest checkpoint where there is one."""
     settings = config.fit
-    state = init_fit(jax.random.key(config.seed), model, seen, settings)
+    state = init_fit(jax.random.key(config.seed), model, evidence, settings)
     done = latest_step(folder.path) if resume else None
     if done is not None:
         state = restore(folder.path, state, done)
@@ -252,11 +179,11 @@ def _descend(
     save_every, log_every = max(1, min(250, total // 4)), max(1, total // 100)
     try:
         for number in range(first + 1, total + 1):
-            state, metrics = step(state, model, frames, seen)
-            late = deadline_s is not None and time.monotonic() > deadline_s and number < total
+            state, metrics = step(state, model, frames, evidence)
+            late = progress.late and number < total
             if number % log_every == 0 or number in (first + 1, total):
                 values = {name: float(value) for name, value in metrics.items()}
-                tell("step", step=number, steps=total, **values)
+                progress.event("step", step=number, steps=total, **values)
                 folder.log({"event": "step", "step": number, **values})
                 if not np.isfinite(values["loss"]):
                     raise FloatingPointError(f"the loss is not finite at step {number}; lower fit.learning_rate")
@@ -269,42 +196,133 @@ def _descend(
     return state
 
 
-def _check_finite(bank: Posterior) -> None:
-    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(bank)):
-        raise FloatingPointError("what is believed about some crop is not finite; lower fit.refine_rate")
+def _first_posteriors(
+    config: GeneratorConfig,
+    crops: Crops,
+    frames: jax.Array,
+    evidence: FrameEvidence,
+    psf: Psf,
+    trained: FittedModel,
+    progress: _Progress,
+) -> _Fit:
+    """Refine the posteriors that the trained networks predict, and estimate the movie's parameters from them."""
+    posteriors = encode_and_refine(
+        progress.key(_REFINE), trained, frames, evidence, config.fit, progress.frames("refining")
+    )
+    fit = _Fit(config, crops, frames, evidence, psf, trained, trained, posteriors)
+    return _estimate_movie(fit, progress)
 
 
-def _psf_report(
-    config: GeneratorConfig, psf: Psf, model: SceneModel, state: FitState, bank: Posterior, frames: jax.Array
-) -> tuple[Psf, PsfReport | None]:
-    """The PSF with its learned residual, and how well it explains the brightest emitters; None where there are none.
+def _estimate_movie(fit: _Fit, progress: _Progress) -> _Fit:
+    """Estimate the movie's parameters from the posteriors, which must be finite (`FloatingPointError`)."""
+    _check_finite(fit.posteriors)
+    movie = estimate_movie(progress.key(_MOVIE), fit.inference, fit.frames, fit.posteriors)
+    return dataclasses.replace(fit, fitted=replace(fit.inference, movie=movie))
 
-    A PSF of the wrong optics stays as it is: it is reported, not bent towards the frames. So does one that what was
-    learned does not make better.
+
+def _check_psf(fit: _Fit, progress: _Progress) -> _Fit:
+    """Compare the PSF with the brightest emitters; where `learn_psf` finds a better one, refine once more with it.
+
+    A PSF of the wrong optics stays as it is: it is reported, not bent towards the frames. So does one that the fitted
+    aberrations do not improve.
     """
-    key = jax.random.fold_in(jax.random.key(config.seed), _TOLD_TAG)
-    stamps = bright_stamps(key, model, state.variables, state.movie, bank, frames)
-    raw = bright_stamps(key, model, state.variables, state.movie, bank, frames, raw=True)
+    progress.stage("comparing the PSF with the brightest emitters")
+    config, key = fit.config, progress.key(_ASSESS)
+    stamps = cut_bright_stamps(key, fit.fitted, fit.posteriors, fit.frames)
+    raw = cut_bright_stamps(key, fit.fitted, fit.posteriors, fit.frames, raw=True)
+    fit = dataclasses.replace(fit, inference=fit.fitted)
     if stamps is None or raw is None:
-        return psf, None
-    learned, found = learn_residual(psf, stamps, raw, deep=config.deep)
-    return (learned if config.learn_psf and found.improves and not found.suspect else psf), found
+        return fit
+    learned, report = fit_aberrations(fit.psf, stamps, raw, is_3d=config.is_3d)
+    fit = dataclasses.replace(fit, psf_report=report)
+    if not config.learn_psf or not report.improves or report.suspect:
+        return fit
+    progress.stage("tabulating the learned PSF")
+    old = fit.inference.model
+    model = replace(make_model(config, learned, fit.crops), radius_px=old.radius_px, block_px=old.block_px)
+    inference = replace(fit.inference, model=model)
+    evidence = propose_in_frames(model, fit.frames)
+    on_progress = progress.frames("refining with the learned PSF")
+    posteriors = encode_and_refine(progress.key(_REFINE), inference, fit.frames, evidence, config.fit, on_progress)
+    return dataclasses.replace(
+        fit, psf=learned, inference=inference, fitted=inference, evidence=evidence, posteriors=posteriors
+    )
 
 
-def _facts(config: GeneratorConfig, crops: Crops, model: SceneModel, judged: Judged, law: Law) -> GeneratorFacts:
+def _search(fit: _Fit, progress: _Progress) -> _Fit:
+    """Re-initialise emitters where `fit.second_look` is set, and estimate the movie's parameters anew."""
+    if fit.config.fit.second_look:
+        on_progress = progress.frames("looking again for emitters")
+        posteriors = search(
+            progress.key(_SEARCH), fit.inference, fit.frames, fit.posteriors, fit.config.fit, on_progress
+        )
+        fit = dataclasses.replace(fit, posteriors=posteriors)
+    return _estimate_movie(fit, progress)
+
+
+def _correct(fit: _Fit, progress: _Progress) -> EmitterCorrection:
+    """Learn the bias of the inference in drawn frames, whose emitters are known."""
+    progress.stage("measuring in drawn frames what the fit misses")
+    return learn_correction(
+        progress.key(_CORRECT), fit.inference, fit.fitted, fit.posteriors, fit.psf, fit.config.crop_px, fit.config.fit,
+        progress.frames("looking for emitters in drawn frames"),
+    )  # fmt: skip
+
+
+def _assess_held_out(fit: _Fit, progress: _Progress) -> FitQuality | None:
+    """Assess the model on the held-out crops; None where there are none."""
+    if not len(fit.crops.held_out):
+        return None
+    frames = jnp.asarray(fit.crops.held_out, dtype=float)
+    keys = progress.key(_HELD_OUT), progress.key(_SEARCH)
+    on_progress = progress.frames("looking for emitters in held-out crops")
+    posteriors = infer_posteriors(keys, fit.fitted, frames, fit.config.fit, on_progress)
+    _check_finite(posteriors)
+    return assess_fit(progress.key(_ASSESS), fit.fitted, posteriors, frames)
+
+
+def _check_finite(posteriors: Posterior) -> None:
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(posteriors)):
+        raise FloatingPointError("the posterior of some crop is not finite; lower fit.refine_rate")
+
+
+def _write(
+    fit: _Fit,
+    metrics: dict[str, Any],
+    quality: FitQuality,
+    correction: EmitterCorrection,
+    progress: _Progress,
+    folder: Path,
+) -> None:
+    """Write all files of a fitted generator; metrics.json, the last, says that it is finished."""
+    crops, posteriors = fit.crops, fit.posteriors
+    write_arrays(folder / "networks.npz", network_arrays(fit.fitted))
+    places = {"fit_at": crops.fit_at, "held_out_at": crops.held_out_at}
+    write_arrays(folder / "bank.npz", {**posterior_arrays(posteriors), **places})
+    save_psf(folder / "psf.npz", fit.psf, notes={"from": "colocus generate fit"})
+    examples = example_crops(progress.key(_ASSESS), fit.fitted, posteriors, fit.frames, quality)
+    write_arrays(folder / "examples.npz", examples)
+    facts = _facts(fit, quality, correction)
+    write_text(folder / "generator.json", json.dumps(facts_to_dict(facts), indent=1) + "\n")
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # networks.npz replaces them
+
+
+def _facts(fit: _Fit, quality: FitQuality, correction: EmitterCorrection) -> GeneratorFacts:
+    model = fit.fitted.model
     low, high = model.ranges.z_um
-    counts, photons = law.number * judged.counts, np.exp(law.of_movie(np.log(judged.photons)))
+    counts, photons = correction.number * quality.counts, np.exp(correction.correct(np.log(quality.photons)))
     return GeneratorFacts(
-        config=config,
-        camera=crops.camera,
+        config=fit.config,
+        camera=fit.crops.camera,
         z_um=(low, high),
         level=float(model.level),
         radius_px=model.radius_px,
         block_px=model.block_px,
         photons=tuple(float(v) for v in np.percentile(photons, [2, 50, 98])),
-        background=tuple(float(v) for v in judged.background),
+        background=tuple(float(v) for v in quality.background),
         counts=(float(counts.min()), float(counts.mean()), float(counts.max())),
-        law=law,
+        correction=correction,
     )
 
 

@@ -11,13 +11,13 @@ import nets
 from experiments import cli
 from experiments.compare.on_scenes import decoder_for, load_on_scenes, scenes_experiment
 from experiments.compare.toml import to_toml
-from experiments.generator.fit import generator_presets, load_generator
+from experiments.generator.fit import generator_config, generator_presets
 from localization import read
 from made.made_generator import CONFIG, CROP, made_generator
 from optics.psf_io import save_psf
 from training import ConfigError, PsfConfig, RunConfig
 from training.build import build_net
-from training.generator.run import generator_psf
+from training.generator.start import generator_psf
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def refused(capsys, *arguments) -> str:
 @pytest.mark.parametrize("name", generator_presets())
 def test_every_preset_is_a_generator(name):
     """Each file is read without error and says what it is for."""
-    assert load_generator(None, name).title.startswith(name)
+    assert generator_config(None, name).title.startswith(name)
 
 
 def test_optics_come_from_an_experiment_or_a_file(tmp_path):
@@ -48,17 +48,17 @@ def test_optics_come_from_an_experiment_or_a_file(tmp_path):
     from experiments.compare.config import load_experiment
 
     tetrapod = load_experiment("sparse-tetrapod")
-    found = load_generator("sparse-tetrapod", None, ["crops=40"])
+    found = generator_config("sparse-tetrapod", None, ["crops=40"])
     assert found.microscope == tetrapod.run.microscope and found.mask == tetrapod.arms[0].mask and found.crops == 40
     assert (found.z_min_um, found.z_max_um) == (tetrapod.run.scene.z_min_um, tetrapod.run.scene.z_max_um)
-    assert not load_generator("sparse-tetrapod", "generator-2d").deep  # depths of the settings go before
+    assert not generator_config("sparse-tetrapod", "generator-2d").is_3d  # depths of the settings go before
     psf = generator_psf(CONFIG)
     save_psf(tmp_path / "psf.npz", psf)
-    assert load_generator(str(tmp_path / "psf.npz")).psf_file == str(tmp_path / "psf.npz")
+    assert generator_config(str(tmp_path / "psf.npz")).psf_file == str(tmp_path / "psf.npz")
     from optics.pytree import replace
 
     save_psf(tmp_path / "bead.npz", replace(psf, mask=None))
-    calibrated = load_generator(str(tmp_path / "bead.npz"))
+    calibrated = generator_config(str(tmp_path / "bead.npz"))
     assert calibrated.psf.calibration and not calibrated.psf_file and calibrated.psf.stamp_px == 9
     assert calibrated.microscope.na == pytest.approx(1.2)
 
@@ -132,7 +132,7 @@ def test_wrong_use(arguments, message, capsys, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_fit_sample_and_train_from_the_command_line(tmp_path, capsys):
     """generate fit generator-tiny on a movie, its report; a sample of it; a training and a co-design on its scenes."""
-    from test_scene_run import movie
+    from test_generator_run import movie
 
     np.save(tmp_path / "movie.npy", movie())
     run, camera = tmp_path / "run", ["camera.gain_adu_per_e=2.0", "camera.offset_adu=100.0", "camera.read_noise_e=1.0"]

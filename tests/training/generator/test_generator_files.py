@@ -14,11 +14,11 @@ from optics.psf_io import load_psf
 from training import ConfigError, RunConfig
 from training.config import DecoderConfig, SceneConfig
 from training.generator.draw import DrawSettings, generate
-from training.generator.files import generator_folder, load_facts, load_fitted, load_scenes, with_generator
+from training.generator.files import generator_folder, load_facts, load_generator, load_parts, with_generator
 from training.scenes import frame_keys
 
 SIDE, BATCH = 20, 8
-draw = jax.jit(lambda keys, scenes: generate(keys, scenes, scenes.psf))
+draw = jax.jit(lambda keys, generator: generate(keys, generator, generator.psf))
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +31,19 @@ def folder(tmp_path_factory):
 
 def test_what_was_written_is_read_back(folder):
     """Posteriors, networks and facts come back to float32's last digit."""
-    fitted = load_fitted(folder)
-    written = made_posterior(4, fitted.model.config)
-    for a, b in zip(jax.tree.leaves(fitted.bank), jax.tree.leaves(written), strict=True):
+    saved = load_parts(folder)
+    written = made_posterior(4, saved.fitted.model.config)
+    for a, b in zip(jax.tree.leaves(saved.posteriors), jax.tree.leaves(written), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
-    assert fitted.facts.config == CONFIG and float(fitted.model.level) == LEVEL
-    assert fitted.bank.presence.dtype == jnp.result_type(float)
+    assert saved.facts.config == CONFIG and float(saved.fitted.model.level) == LEVEL
+    assert saved.posteriors.presence.dtype == jnp.result_type(float)
 
 
 @pytest.mark.slow
 def test_frames_show_what_their_labels_say(folder):
     """Frames less background, against emitters rendered one by one in numpy: light to 1 %, place to 2 nm."""
-    scenes = load_scenes(folder, SIDE, DrawSettings(places="even"))
-    batches = [draw(frame_keys(jax.random.key(3), first, BATCH), scenes) for first in range(0, 40, BATCH)]
+    generator = load_generator(folder, SIDE, DrawSettings(places="even"))
+    batches = [draw(frame_keys(jax.random.key(3), first, BATCH), generator) for first in range(0, 40, BATCH)]
     frames = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
     psf, pixel = load_psf(folder / "psf.npz"), CONFIG.microscope.pixel_um
     step = 0.01
@@ -80,10 +80,10 @@ def test_frames_show_what_their_labels_say(folder):
 
 def test_a_seed_draws_the_same_frames_in_any_batch(folder):
     """Frame i depends on seed and i alone."""
-    scenes = load_scenes(folder, SIDE)
+    generator = load_generator(folder, SIDE)
     key = jax.random.key(5)
-    whole = draw(frame_keys(key, 0, BATCH), scenes)
-    later = draw(frame_keys(key, 2, BATCH), scenes)
+    whole = draw(frame_keys(key, 0, BATCH), generator)
+    later = draw(frame_keys(key, 2, BATCH), generator)
     np.testing.assert_allclose(whole.images[2:], later.images[:-2])
     assert whole.images.shape == (BATCH, SIDE, SIDE)
     assert not np.allclose(whole.images[0], whole.images[1])
@@ -92,7 +92,7 @@ def test_a_seed_draws_the_same_frames_in_any_batch(folder):
 def test_folders_that_are_no_generator(folder, tmp_path):
     """None, unfinished, another version, damaged, frames too large: each with what to do."""
     with pytest.raises(ConfigError, match="name the folder of colocus generate fit"):
-        load_scenes(tmp_path / "none", 16)
+        load_generator(tmp_path / "none", 16)
     begun = tmp_path / "begun"
     begun.mkdir()
     for name in ("config.json", "log.jsonl"):
@@ -105,9 +105,9 @@ def test_folders_that_are_no_generator(folder, tmp_path):
     (begun / "generator.json").write_bytes((folder / "generator.json").read_bytes())
     (begun / "networks.npz").write_bytes((folder / "networks.npz").read_bytes()[:2000])
     with pytest.raises(ConfigError, match="networks.npz cannot be read"):
-        load_fitted(begun)
+        load_parts(begun)
     with pytest.raises(ConfigError, match=f"frame_px = 64 must lie between 8 and {CROP}"):
-        load_scenes(folder, 64)
+        load_generator(folder, 64)
     with pytest.raises(ConfigError, match="NOT_SET_AT_ALL is not set"):
         generator_folder("$NOT_SET_AT_ALL/run")
 
@@ -115,9 +115,9 @@ def test_folders_that_are_no_generator(folder, tmp_path):
 def test_a_run_takes_its_ranges_from_the_generator(folder):
     """Depths, light, density and camera are the generator's; another microscope is refused by name."""
     run = RunConfig(microscope=CONFIG.microscope, scene=SceneConfig(frame_px=12, margin_um=0.0))
-    told = with_generator(run, str(folder))
-    assert (told.scene.photons_min, told.scene.photons_max, told.scene.z_max_um) == (900.0, 2100.0, 0.0)
-    assert told.scene.count_max == 1 and told.camera == CONFIG.camera  # a quarter of the crop's area
+    changed = with_generator(run, str(folder))
+    assert (changed.scene.photons_min, changed.scene.photons_max, changed.scene.z_max_um) == (900.0, 2100.0, 0.0)
+    assert changed.scene.count_max == 1 and changed.camera == CONFIG.camera  # a quarter of the crop's area
     other = dataclasses.replace(run, microscope=dataclasses.replace(CONFIG.microscope, na=1.1))
     with pytest.raises(ConfigError, match=r"microscope.na = 1.1 is not that of scene.generator, 1.2"):
         with_generator(other, str(folder))

@@ -3,6 +3,7 @@ was not (slow)."""
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,11 @@ from localization import LocalizationError
 from made.made_generator import CONFIG, small_networks
 from optics import Emitters, make_camera, render_frames, sample_camera
 from training import CameraConfig, ConfigError, TimeLimit
-from training.generator.files import load_fitted
-from training.generator.run import fit_scenes, generator_psf, psf_radius_px
-from training.generator.summary import Judged, _warnings
+from training.generator.files import load_parts
+from training.generator.psf import PsfReport
+from training.generator.run import fit_generator
+from training.generator.start import generator_psf, psf_radius_px
+from training.generator.summary import FitQuality, warnings_of
 
 FRAMES, SIDE, SPOTS = 10, 32, 4
 
@@ -47,7 +50,7 @@ def test_movies_without_emitters_are_refused_before_the_fit(tmp_path):
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     for level in (20.0, 10 + 60 * x + 30 * y, 15 + 80 * np.exp(-((x - 0.4) ** 2 + (y - 0.6) ** 2) / 0.2)):
         with pytest.raises(LocalizationError, match="no emitters found: .* check PSF, depths and camera"):
-            fit_scenes(CONFIG, movie(level, 0.0), tmp_path / "run")
+            fit_generator(CONFIG, movie(level, 0.0), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -61,12 +64,12 @@ def test_settings_that_do_not_fit_the_movie(tmp_path):
     }
     for message, config in cases.items():
         with pytest.raises(ConfigError, match=message):
-            fit_scenes(config, bright, tmp_path / "run")
+            fit_generator(config, bright, tmp_path / "run")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="already holds a run"):
-        fit_scenes(CONFIG, bright, tmp_path)
+        fit_generator(CONFIG, bright, tmp_path)
     with pytest.raises(ConfigError, match="not the configuration of a generator"):
-        fit_scenes(CONFIG, bright, tmp_path, resume=True)
+        fit_generator(CONFIG, bright, tmp_path, resume=True)
 
 
 def test_the_radius_is_that_of_the_core():
@@ -79,17 +82,17 @@ def test_the_radius_is_that_of_the_core():
 
 def test_a_wrong_psf_and_full_slots_are_said_plainly():
     """Words for: a PSF that does not belong, no spare slots, noise that is not the camera's."""
-    from types import SimpleNamespace
-
-    from training.generator.psf import PsfReport
-
     model = SimpleNamespace(config=SimpleNamespace(slots=4), ranges=SimpleNamespace(z_um=(0.0, 1.0)))
-    judged = Judged(np.full(5, 2.0), np.full(5, 2), np.ones(10), np.zeros(10), (1.0, 2.0, 3.0), (1.0, 0.0, 1.0))
+    quality = FitQuality(np.full(5, 2.0), np.full(5, 2), np.ones(10), np.zeros(10), (1.0, 2.0, 3.0), (1.0, 0.0, 1.0))
     wrong = PsfReport(0.5, 0.4, 0.02, (0.0,), 0.1, 9)
-    said = _warnings(dataclasses.replace(CONFIG, z_max_um=1.0), model, judged, None, wrong)
-    assert "THE PSF DOES NOT BELONG" in said[0] and "noisier than the model" in said[1] and "depth range" in said[2]
-    full = dataclasses.replace(judged, counts=np.full(5, 4), chi2=np.ones(5))
-    assert "use all 4 slots" in _warnings(CONFIG, model, full, None, dataclasses.replace(wrong, misfit=0.05))[0]
+    warnings = warnings_of(dataclasses.replace(CONFIG, z_max_um=1.0), model, quality, None, wrong)
+    assert (
+        "THE PSF DOES NOT BELONG" in warnings[0]
+        and "noisier than the model" in warnings[1]
+        and "depth range" in warnings[2]
+    )
+    full = dataclasses.replace(quality, counts=np.full(5, 4), chi2=np.ones(5))
+    assert "use all 4 slots" in warnings_of(CONFIG, model, full, None, dataclasses.replace(wrong, misfit=0.05))[0]
 
 
 @pytest.mark.slow
@@ -97,22 +100,22 @@ def test_a_stopped_fit_ends_like_one_that_was_not(tmp_path):
     """Past its deadline it saves and raises TimeLimit; resumed, its files hold the same numbers. A finished one is
     not fitted again."""
     frames = movie()
-    whole = fit_scenes(CONFIG, frames, tmp_path / "whole")
+    whole = fit_generator(CONFIG, frames, tmp_path / "whole")
     with pytest.raises(TimeLimit, match="stopped at step 1 of 4"):
-        fit_scenes(CONFIG, frames, tmp_path / "cut", deadline_s=0.0)
+        fit_generator(CONFIG, frames, tmp_path / "cut", deadline_s=0.0)
     with pytest.raises(ConfigError, match="add --resume"):
-        fit_scenes(CONFIG, frames, tmp_path / "cut")
+        fit_generator(CONFIG, frames, tmp_path / "cut")
     events: list[dict] = []
-    cut = fit_scenes(CONFIG, frames, tmp_path / "cut", resume=True, report=events.append)
+    cut = fit_generator(CONFIG, frames, tmp_path / "cut", resume=True, report=events.append)
     assert next(e["step"] for e in events if e["event"] == "step") == 2
     assert {**cut, "seconds": 0} == {**whole, "seconds": 0}
-    one, two = load_fitted(tmp_path / "whole"), load_fitted(tmp_path / "cut")
+    one, two = load_parts(tmp_path / "whole"), load_parts(tmp_path / "cut")
     for a, b in zip(
-        jax.tree.leaves((one.variables, one.bank)), jax.tree.leaves((two.variables, two.bank)), strict=True
+        jax.tree.leaves((one.fitted, one.posteriors)), jax.tree.leaves((two.fitted, two.posteriors)), strict=True
     ):
         np.testing.assert_array_equal(a, b)
-    assert fit_scenes(CONFIG, frames, tmp_path / "cut", resume=True) == cut
+    assert fit_generator(CONFIG, frames, tmp_path / "cut", resume=True) == cut
     assert not (tmp_path / "cut" / "checkpoints").exists()
     assert json.loads((tmp_path / "cut" / "metrics.json").read_text())["crops"] == 8
     with pytest.raises(ConfigError, match="other settings"):
-        fit_scenes(dataclasses.replace(CONFIG, seed=1), frames, tmp_path / "cut", resume=True)
+        fit_generator(dataclasses.replace(CONFIG, seed=1), frames, tmp_path / "cut", resume=True)

@@ -12,6 +12,9 @@ SHAPE = (3, 5)
 LOG_ROUGH, LOG_RANGE = -0.4, 0.7
 
 
+cost_of = jax.jit(field_divergence)
+
+
 def path(n):
     """The Laplacian of n cells in a row."""
     steps = np.diff(np.eye(n), axis=0)
@@ -34,25 +37,25 @@ def test_it_bounds_the_divergence_from_a_multivariate_t():
     mean, log_std = posterior()
     rng = np.random.default_rng(1)
     draws = mean.ravel() + np.exp(log_std.ravel()) * rng.normal(size=(400_000, mean.size))
-    law = stats.multivariate_t(np.zeros(mean.size), np.linalg.inv(precision()), df=2)
+    prior = stats.multivariate_t(np.zeros(mean.size), np.linalg.inv(precision()), df=2)
     own = stats.norm(mean.ravel(), np.exp(log_std.ravel())).logpdf(draws).sum(axis=1)
-    each = own - law.logpdf(draws)
-    true, error = each.mean(), each.std() / np.sqrt(len(each))
-    bound = float(field_divergence(jnp.asarray(mean), jnp.asarray(log_std), LOG_ROUGH, LOG_RANGE))
+    ratio = own - prior.logpdf(draws)
+    true, error = ratio.mean(), ratio.std() / np.sqrt(len(ratio))
+    bound = float(cost_of(jnp.asarray(mean), jnp.asarray(log_std), LOG_ROUGH, LOG_RANGE))
     assert true - 4 * error < bound < true + 0.1
 
 
 def test_it_costs_the_same_mirrored_and_turned():
     """The field has no direction: mirrors and the transpose of the latents change nothing."""
     mean, log_std = (jnp.asarray(part) for part in posterior())
-    cost = float(field_divergence(mean, log_std, LOG_ROUGH, LOG_RANGE))
+    cost = float(cost_of(mean, log_std, LOG_ROUGH, LOG_RANGE))
     for turned in (lambda a: a[::-1], lambda a: a[:, ::-1], jnp.transpose):
-        assert float(field_divergence(turned(mean), turned(log_std), LOG_ROUGH, LOG_RANGE)) == pytest.approx(cost)
+        assert float(cost_of(turned(mean), turned(log_std), LOG_ROUGH, LOG_RANGE)) == pytest.approx(cost)
 
 
 def test_roughness_and_range_are_learned_from_fields_that_have_them():
     """Of 200 fields drawn from the prior with strength 1 (by dense Cholesky), the cost has its minimum within 0.15 of
-    the true log range; roughness trades with the strength, whose law is centred near 1: within 0.7."""
+    the true log range; roughness trades with the strength, whose distribution is centred near 1: within 0.7."""
     rng = np.random.default_rng(2)
     root = np.linalg.cholesky(np.linalg.inv(precision()))
     fields = jnp.asarray((rng.normal(size=(200, root.shape[0])) @ root.T).reshape(-1, *SHAPE))

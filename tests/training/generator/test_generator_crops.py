@@ -45,7 +45,7 @@ def test_held_out_crops_come_from_other_frames():
 
 
 @pytest.mark.parametrize("how, share", [("movie", 0.1), ("frames", 0.15)])
-def test_a_camera_that_nobody_gave_is_seen(how, share):
+def test_a_camera_that_nobody_gave_is_found(how, share):
     """Without a camera the noise says gain and offset, and a note says so."""
     config = dataclasses.replace(CONFIG, camera=CameraConfig(), photometry=how)
     crops = read_crops(config, movie(24, (80, 96)))
