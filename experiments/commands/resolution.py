@@ -1,13 +1,18 @@
 """`colocus resolution`: a localization list in, its Fourier ring correlation and line widths out."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from experiments.commands.arguments import add_list, loading, numbers, run_job
+
+ABOUT = "Measure the resolution of a localization list, and the width of what a line crosses."
+GROUP = "lists"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus resolution`."""
-    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list, linked and free of drift")
+    """Add the arguments of `colocus resolution`."""
+    add_list(parser, "a localization list, linked and free of drift")
     parser.add_argument("--out", type=Path, default=Path("runs/resolution"), metavar="DIR", help="(runs/resolution)")
     parser.add_argument("--pixel", type=float, default=5.0, metavar="NM", help="an eighth of the resolution (5)")
     parser.add_argument("--region", metavar="X0,X1,Y0,Y1", help="part to measure, um (all)")
@@ -24,14 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Writes resolution.json, resolution.png, frc.csv, profile.csv and config.json."
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Measure, print, draw; returns the exit status."""
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Measure, write and print; returns the exit status."""
     del argv
-    print("colocus resolution: loading", file=sys.stderr, flush=True)
-    from rich.console import Console
-
-    from experiments.commands.numbers import numbers
-    from experiments.lists.resolution import ResolutionConfig, measure, table, write
+    loading(arguments)
+    from experiments.lists.resolution import ResolutionConfig, resolution
     from localization import read
     from training.run_folder import check_folder
 
@@ -49,11 +51,4 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
         profile_bin_nm=arguments.bin,
         profile_model="double" if arguments.double else "gaussian",
     )
-    console = Console(file=sys.stderr, highlight=False)
-    with console.status("reading") as status:
-        locs = read(arguments.locs)
-        status.update("correlating")
-        result = measure(locs, config)
-    written = write(config, result, arguments.out)
-    print("\n".join([*table(config, result), "", "wrote " + ", ".join(map(str, written))]))
-    return 0
+    return run_job(lambda report: resolution(read(arguments.locs), config, report), arguments.out)

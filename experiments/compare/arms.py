@@ -13,20 +13,23 @@ import numpy as np
 
 import localization
 from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig, arm_run
+from experiments.progress import event_of
 from localization import FrameScores, Localizations
 from optics import Psf, crlb_std_um, psf_image
+from optics.progress import Event, Report
 from optics.pytree import replace
-from optics.whole_file import write_text
+from optics.whole_file import whole_file, write_text
 from training import Parts, build, evaluate, fit
 from training.config import SceneConfig
 from training.evaluate import test_frames
-from training.run_folder import Report, logged
+from training.run_folder import logged
 from training.state import TrainState
 
 GATES: dict[str, dict[str, Any]] = {
     "250/500 nm": {"lateral_um": 0.25, "axial_um": 0.5},
     "100 nm ball": {"ball_um": 0.1},
 }
+HEADLINE = next(iter(GATES))
 RESAMPLES = 1000
 
 
@@ -78,12 +81,14 @@ def run_arm(
     if resume and finished.exists():
         return json.loads(finished.read_text())
 
-    def labelled(event):
-        report({**event, "arm": arm.label, "seed": seed})
+    def labelled(event: Event) -> None:
+        event = event_of(event)
+        numbers = {**event.numbers, "arm": arm.label, "seed": seed}
+        report(dataclasses.replace(event, numbers=numbers))
 
     state = fit(run, folder, resume=resume, report=labelled, deadline_s=deadline_s)
     trained = time.perf_counter()
-    labelled({"event": "scoring"})
+    labelled(Event("scoring"))
     # scored, and drawn, at the full sampling of the pupil, whatever coarser one the training made do with
     exact = build(dataclasses.replace(run, psf=dataclasses.replace(run.psf, pupil_px=None, ring_px=None)))
     scores = score_arm(exact, state, config)
@@ -97,7 +102,7 @@ def run_arm(
     }
     save_examples(folder, exact, state, config)
     write_text(finished, json.dumps(scores) + "\n")
-    labelled({"event": "scored", "cells": {c["name"]: c["gates"]["250/500 nm"]["score"] for c in scores["cells"]}})
+    labelled(Event("scored", numbers={"cells": {c["name"]: c["gates"][HEADLINE]["score"] for c in scores["cells"]}}))
     return scores
 
 
@@ -175,7 +180,7 @@ def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> d
     psf = trained_psf(parts, state)
     depths = truth.z_um[matches.truth_index]
     # bounds of all emitters, found or not: the number found would compile anew each time
-    crlb = np.asarray(_bounds(psf, jnp.asarray(truth.z_um), photons, background))[matches.truth_index]
+    crlb = np.asarray(depth_bounds_um(psf, jnp.asarray(truth.z_um), photons, background))[matches.truth_index]
     ratio = localization.rmse_over_crlb(errors, crlb)
     return {
         "ratio": ratio.ratio.tolist(),
@@ -190,7 +195,7 @@ def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> d
 
 
 @jax.jit
-def _bounds(psf: Psf, z_um: jax.Array, photons: float, background: float) -> jax.Array:
+def depth_bounds_um(psf: Psf, z_um: jax.Array, photons: float, background: float) -> jax.Array:
     def one(z):
         return crlb_std_um(psf, jnp.zeros(3).at[2].set(z), photons, background)
 
@@ -214,7 +219,7 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
     z = jnp.linspace(scene.z_min_um, scene.z_max_um, 7)
     images = _images(psf, z)
     bound_z = jnp.linspace(scene.z_min_um, scene.z_max_um, 25)
-    bounds = _bounds(psf, bound_z, scene.photons_max, 0.5 * (scene.background_min + scene.background_max))
+    bounds = depth_bounds_um(psf, bound_z, scene.photons_max, 0.5 * (scene.background_min + scene.background_max))
     dense = dataclasses.replace(scene, count_min=max(config.score.counts), count_max=max(config.score.counts))
     n_frames = min(4, config.score.frames)
     frames = test_frames(
@@ -229,10 +234,9 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
     mask = psf.mask
     assert mask is not None  # `build` always sets one
     phase = 2 * np.pi * np.asarray(mask.opd_um) / config.run.microscope.wavelength_um
-    temporary = folder / ".examples.part"
-    with temporary.open("wb") as file:
+    with whole_file(folder / "examples.npz") as part:
         np.savez_compressed(
-            file,
+            part,
             phase_rad=phase.astype(np.float32),
             half_width=np.asarray(mask.half_width),
             z_um=np.asarray(z),
@@ -244,7 +248,6 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
             found=_columns(found),
             truth=_columns(truth),
         )
-    temporary.replace(folder / "examples.npz")
 
 
 def _columns(locs: Localizations) -> np.ndarray:

@@ -9,12 +9,12 @@ import numpy as np
 from scipy.special import stdtrit
 
 import localization
-from experiments.compare.arms import GATES, RESAMPLES, frame_scores
+from experiments.compare.arms import HEADLINE, RESAMPLES, frame_scores
 from experiments.compare.config import ExperimentConfig
 from experiments.compare.results import ArmResult
+from experiments.report.numbers import plain
 from localization import FrameScores
 
-HEADLINE_GATE = next(iter(GATES))
 METRICS = (
     "jaccard",
     "precision",
@@ -52,7 +52,7 @@ def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[
         "differences": differences,
     }
     summary["verdict"] = verdict(summary)
-    return _without_nan(summary)
+    return plain(summary)
 
 
 def reference_label(config: ExperimentConfig) -> str:
@@ -178,9 +178,9 @@ def verdict(summary: dict[str, Any]) -> list[str]:
     if not arms:
         return ["No arm is finished yet."]
     if not learned or reference not in arms or not summary["differences"]:
-        best = max(arms.values(), key=lambda arm: _order(_densest(arm)["gates"][HEADLINE_GATE]["jaccard"]))
+        best = max(arms.values(), key=lambda arm: _order(_densest(arm)["gates"][HEADLINE]["jaccard"]))
         at = _densest(best)
-        value = at["gates"][HEADLINE_GATE]["jaccard"]
+        value = at["gates"][HEADLINE]["jaccard"]
         sentence = f"At {_scene(at)} the arm “{best['label']}” reaches a Jaccard index of {_with_interval(value)}."
         return [sentence, "A learned arm and a reference are not both finished, so nothing is compared."]
     sentences = []
@@ -188,7 +188,7 @@ def verdict(summary: dict[str, Any]) -> list[str]:
         rows = [
             row
             for row in summary["differences"]
-            if row["arm"] == label and row["gate"] == HEADLINE_GATE and row["cell"].startswith("count ")
+            if row["arm"] == label and row["gate"] == HEADLINE and row["cell"].startswith("count ")
         ]
         if rows:
             sentences += _verdict_of(rows, arms[label], arms[reference])
@@ -197,7 +197,7 @@ def verdict(summary: dict[str, Any]) -> list[str]:
 
 def _verdict_of(rows: list[dict[str, Any]], arm: dict[str, Any], reference: dict[str, Any]) -> list[str]:
     densest = max(rows, key=lambda row: row["count"])
-    ours, theirs = (_cell(side, densest["cell"])["gates"][HEADLINE_GATE] for side in (arm, reference))
+    ours, theirs = (_cell(side, densest["cell"])["gates"][HEADLINE] for side in (arm, reference))
     difference = densest["metrics"]["jaccard"]
     values = f"a Jaccard index of {_number(ours['jaccard'])} against {_number(theirs['jaccard'])}"
     name, other = f"The mask learned in “{arm['label']}”", f"“{reference['label']}”"
@@ -289,12 +289,3 @@ def _with_interval(value: dict[str, Any]) -> str:
 def _and(numbers: list[int]) -> str:
     texts = [str(number) for number in sorted(numbers)]
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN becomes None: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,12 +4,12 @@ import html
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.generator.result import rows
 from experiments.report.page import Figures, page, table
-from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
+from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, new_figure, save_png, styled
 from optics.whole_file import write_text
 from training.generator.config import GeneratorConfig
 from training.generator.files import GeneratorFacts, load_facts, read_arrays
@@ -30,7 +30,7 @@ def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) ->
     """Write figures/*.png and report.html of a generator into its folder."""
     facts, shown = load_facts(out), read_arrays(out / "examples.npz")
     figures = {name: out / "figures" / f"{name}.png" for name in ("panels", "laws")}
-    with matplotlib.rc_context(STYLE):
+    with styled():
         draw_panels(shown, config.microscope.pixel_um, figures["panels"])
         draw_laws(read_arrays(out / "bank.npz"), facts, figures["laws"])
     embedded = Figures(figures)
@@ -128,12 +128,8 @@ def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> No
 
 
 def _numbers(metrics: dict[str, Any]) -> str:
-    from experiments.generator.fit import table as lines
-
-    rows = []
-    for line in lines({**metrics, "notes": [], "warnings": []}):
-        rows.append([html.escape(line[:20].strip()), html.escape(line[21:]).replace("+-", "±")])
-    return f"<h2>Numbers</h2>{table('All of them are in metrics.json.', ['what', 'found'], rows)}"
+    found = [[html.escape(name), html.escape(value).replace("+-", "±")] for name, value in rows(metrics)]
+    return f"<h2>Numbers</h2>{table('All of them are in metrics.json.', ['what', 'found'], found)}"
 
 
 def _note(config: GeneratorConfig) -> str:
