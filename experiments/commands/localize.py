@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Localize and print the table's name; returns the exit status."""
     del argv
-    from experiments.progress import Display, duration
+    from experiments.progress import Display, duration, event_of
     from experiments.reading.classical_config import ClassicalConfig
     from experiments.reading.localize import LocalizeConfig, localize, parse_share, parse_span
     from experiments.settings import load_settings
@@ -66,10 +66,11 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     with Display(every=0.1) as display:
 
         def show(event):
+            event = event_of(event)
             if event.stage == "start":
-                read_with = f"{event.total} frames, read with {event.numbers['model']}"
-                display.say(f"{event.numbers['movie']}: {read_with}")
-            elif event.stage == "frame":
+                frames = event.total or event.numbers["frames"]
+                display.say(f"{event.numbers['movie']}: {frames} frames, read with {event.numbers['model']}")
+            elif event.total:
                 display(event)
 
         result = localize(arguments.movie, arguments.model, arguments.out, config, share=share, report=show)

@@ -69,4 +69,6 @@ def test_a_command_is_one_module_in_a_table(tmp_path, monkeypatch, capsys):
 
 def _command_files():
     folder = importlib.resources.files("experiments") / "commands"
-    return [path for path in folder.iterdir() if path.name.endswith(".py") and path.stem not in ("__init__", "arguments")]
+    return [
+        path for path in folder.iterdir() if path.name.endswith(".py") and path.stem not in ("__init__", "arguments")
+    ]

@@ -72,7 +72,7 @@ def test_in_a_terminal_there_is_a_bar():
 
 def test_any_job_has_counts_numbers_and_the_time_left_or_is_silent():
     """Outside a terminal a line at every share that is asked for, or none; a text stays anywhere."""
-    for every, expected in ((0.5, 4), (None, 1)):
+    for every, expected in ((0.5, 5), (None, 1)):
         text = io.StringIO()
         with Display(every=every, console=Console(file=text, width=80)) as display:
             display(Event("note", numbers={"text": "movie.tif: 10 frames"}))
