@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def explain(error: Exception, out: Path | None) -> str | None:
-    """One line for an error that the user can mend; None for a bug, whose traceback should show."""
+    """Say in one line an error that the user can mend; None for a bug, whose traceback should show."""
     if isinstance(error, OSError):
         return _explain_os(error, out)
     if isinstance(error, UsageError | FloatingPointError):

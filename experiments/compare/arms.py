@@ -34,12 +34,12 @@ RESAMPLES = 1000
 
 
 def arm_folder(out: Path, arm: ArmConfig, seed: int) -> Path:
-    """Where one arm and seed of an experiment live."""
+    """Name the folder of one arm and seed of an experiment."""
     return out / "arms" / f"{arm.label}-seed{seed}"
 
 
 def cells(config: ExperimentConfig) -> list[tuple[str, SceneConfig]]:
-    """The scored scenes, each with its name: one per count, one per (photons, background) pair."""
+    """List the scored scenes, each with its name: one per count, one per (photons, background) pair."""
     scene, score = config.run.scene, config.score
     listed = [(f"count {n}", dataclasses.replace(scene, count_min=n, count_max=n)) for n in dict.fromkeys(score.counts)]
     for photons, background in zip(score.pair_photons, score.pair_background, strict=True):
@@ -59,7 +59,7 @@ def cells(config: ExperimentConfig) -> list[tuple[str, SceneConfig]]:
 
 
 def density_per_um2(config: ExperimentConfig, count: int) -> float:
-    """Emitters per um**2 of the area they are drawn in."""
+    """Count emitters per um**2 of the area they are drawn in."""
     side = config.run.scene.frame_px * config.run.microscope.pixel_um - 2 * config.run.scene.margin_um
     return count / side**2
 
@@ -107,7 +107,7 @@ def run_arm(
 
 
 def _logged_seconds(folder: Path) -> float:
-    """Training time over all pieces of a run: each piece's clock starts at 0."""
+    """Add up the training time over all pieces of a run: each piece's clock starts at 0."""
     total, last = 0.0, 0.0
     for event in logged(folder):
         seconds = event.get("seconds", 0.0)
@@ -154,7 +154,7 @@ def _evaluate(
 
 
 def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> dict[str, Any]:
-    """Errors of isolated emitters over their precision bound, in x, y and z, and the share of outliers.
+    """Compare errors of isolated emitters with their precision bound, in x, y and z, and the share of outliers.
 
     One emitter a frame at the brightest and the mean background of the training; the bound is that of the
     emitter's own depth. Only emitters found within 250/500 nm count; the share found stands beside.
@@ -208,7 +208,7 @@ def _images(psf: Psf, z_um: jax.Array) -> jax.Array:
 
 
 def trained_psf(parts: Parts, state: TrainState) -> Psf:
-    """The PSF of a trained run, its learned mask in place."""
+    """Take the PSF of a trained run, its learned mask in place."""
     return replace(parts.psf, mask=parts.to_mask(state.mask_params)) if parts.run.learn else parts.psf
 
 

@@ -88,7 +88,7 @@ def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> Exper
 
 
 def arm_run(config: ExperimentConfig, arm: ArmConfig, seed: int) -> RunConfig:
-    """The training run of one arm and seed."""
+    """Configure the training run of one arm and seed."""
     learn = config.learn if arm.learn else None
     return dataclasses.replace(config.run, mask=arm.mask, learn=learn, seed=seed)
 

@@ -25,7 +25,7 @@ def _drawn(cells: list[dict[str, Any]], gate: str, metric: str) -> tuple[np.ndar
 
 
 def plot_against_density(axes, summary: dict[str, Any], styles: Styles, metric: str, gate: str = HEADLINE) -> None:
-    """One metric of every arm against emitters per um**2, with intervals."""
+    """Draw one metric of every arm against emitters per um**2, with intervals."""
     arms = summary["arms"]
     widest = max(cell["density_per_um2"] for arm in arms for cell in arm["cells"])
     for number, arm in enumerate(arms):  # slightly side by side, so that no interval hides another
@@ -56,7 +56,7 @@ def _limit(axes, metric: str) -> None:
 
 
 def draw_density(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE) -> Figure:
-    """Every score against density, one panel each."""
+    """Draw every score against density, one panel each."""
     with styled():
         figure = new_figure(9.6, 5.4)
         grid = figure.subplots(2, 3)
@@ -73,7 +73,7 @@ def _legend(empty, source) -> None:
 
 
 def draw_pairs(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE) -> Figure:
-    """Scores at the pairs of photons and background, dim first."""
+    """Draw scores at the pairs of photons and background, dim first."""
     arms = summary["arms"]
     with styled():
         figure = new_figure(9.6, 3.0)
@@ -131,7 +131,7 @@ def draw_bounds(results: list[ArmResult], styles: Styles) -> Figure:
 
 
 def draw_training(results: list[ArmResult], styles: Styles) -> Figure:
-    """Training loss against step, one thin line per arm and seed."""
+    """Draw training loss against step, one thin line per arm and seed."""
     with styled():
         figure = new_figure(6.4, 3.0)
         axes = figure.subplots()

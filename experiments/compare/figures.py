@@ -42,7 +42,7 @@ def write_figures(
 
 
 def draw_codesign(results: list[ArmResult], summary: dict[str, Any], config: ExperimentConfig) -> Figure:
-    """The whole story in one picture: masks, PSFs through depth, Jaccard against density."""
+    """Draw the whole story in one picture: masks, PSFs through depth, Jaccard against density."""
     styles = arm_styles(summary["arms"], summary["reference"])
     shown = [r for r in results if r.arm.learn][:1] + [r for r in results if r.label == summary["reference"]][:1]
     shown = shown or results[:2]

@@ -18,7 +18,7 @@ def _phase_bar(figure: Figure, image, axes) -> None:
 
 
 def draw_masks(results: list[ArmResult]) -> Figure:
-    """The mask of every arm, one picture each."""
+    """Draw the mask of every arm, one picture each."""
     columns = min(len(results), 4)
     rows = -(-len(results) // columns)
     with styled():
@@ -36,7 +36,7 @@ def draw_masks(results: list[ArmResult]) -> Figure:
 
 
 def draw_evolution(result: ArmResult, wavelength_um: float, columns: int = 7) -> Figure:
-    """How a learned mask came about: a few of its snapshots, evenly spaced among those kept."""
+    """Draw how a learned mask came about: a few of its snapshots, evenly spaced among those kept."""
     steps = sorted(result.snapshots)
     picked = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, columns).round().astype(int))]
     with styled():
@@ -52,7 +52,7 @@ def draw_evolution(result: ArmResult, wavelength_um: float, columns: int = 7) ->
 
 
 def draw_psfs(results: list[ArmResult], pixel_um: float) -> Figure:
-    """PSFs through depth, a row per arm; each panel on its own square-root scale.
+    """Draw PSFs through depth, a row per arm; each panel on its own square-root scale.
 
     The number is the share of the photons in the brightest pixel.
     """
@@ -81,7 +81,7 @@ def _list_of(columns: np.ndarray, frame: int) -> localization.Localizations:
 
 
 def _draw_frame(axes, result: ArmResult, frame: int, pixel_um: float) -> str:
-    """One frame with its true and found positions; returns the counts in words."""
+    """Draw one frame with its true and found positions; returns the counts in words."""
     image = result.examples["frames"][frame]
     found, truth = (_list_of(result.examples[name], frame) for name in ("found", "truth"))
     matches = localization.match(found, truth, **next(iter(GATES.values())))
@@ -113,7 +113,7 @@ FALSE = {**_CROSS, "color": "#F0E442", "marker": "+", "markersize": 6.5}
 
 
 def draw_frames(results: list[ArmResult], pixel_um: float) -> Figure:
-    """The same dense scene as every arm's microscope sees it; rings are true, crosses found positions."""
+    """Draw the same dense scene as every arm's microscope sees it; rings are true, crosses found positions."""
     columns = min(len(results), 3)
     rows = -(-len(results) // columns)
     with styled():

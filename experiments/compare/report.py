@@ -33,7 +33,7 @@ def write_report(config: ExperimentConfig, out: Path) -> dict[str, Any]:
 
 
 def render(config: ExperimentConfig, summary: dict[str, Any], figures: dict[str, Path], start: dict[str, Any]) -> str:
-    """The page, its pictures inside."""
+    """Compose the page, its pictures inside."""
     title = config.title or "A comparison of phase masks"
     sentences = list(summary["verdict"])
     if summary["missing"]:
@@ -129,7 +129,7 @@ def _with_interval(value: dict[str, Any], metric: Metric, *, signed: bool = Fals
 
 
 def _whole(number: float) -> str:
-    """A count of photons, its thousands set apart by a narrow space."""
+    """Write a count of photons, its thousands set apart by a narrow space."""
     return f"{number:,.10g}".replace(",", "\u202f")
 
 

@@ -189,7 +189,7 @@ def evaluate(path: Path, assignments: Sequence[str], out: Path | None) -> list[s
 
 
 def _locate(path: Path) -> tuple[ExperimentConfig, Path]:
-    """The experiment that `path` is, or is an arm of (then with that arm alone), and its folder."""
+    """Find the experiment that `path` is, or is an arm of (then with that arm alone), and its folder."""
     if not path.is_dir():
         raise ConfigError(f"{path} is not a folder; name the folder of a run")
     if "arms" in _keys(path / "config.json"):

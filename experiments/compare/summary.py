@@ -29,7 +29,7 @@ _RATIOS = ("jaccard", "precision", "recall")
 
 
 def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[str]) -> dict[str, Any]:
-    """Everything that metrics.json holds; without a number a value is None."""
+    """Summarise everything that metrics.json holds; without a number a value is None."""
     by_arm: dict[str, list[ArmResult]] = {}
     for result in results:
         by_arm.setdefault(result.label, []).append(result)
@@ -56,13 +56,13 @@ def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[
 
 
 def reference_label(config: ExperimentConfig) -> str:
-    """The arm that the others are compared with: the one named, else the first that does not learn."""
+    """Choose the arm that the others are compared with: the one named, else the first that does not learn."""
     fixed = [arm.label for arm in config.arms if not arm.learn]
     return config.reference or (fixed[0] if fixed else "")
 
 
 def interval_note(config: ExperimentConfig) -> str:
-    """How the intervals were made, in words."""
+    """Say how the intervals were made."""
     if len(config.seeds) > 1:
         return (
             f"95 % Student t intervals over the {len(config.seeds)} trainings (seeds) of each arm; "
@@ -106,7 +106,7 @@ def _arm(group: list[ArmResult]) -> dict[str, Any]:
 
 
 def _value(metric: str, stored: list[dict[str, Any]]) -> dict[str, Any]:
-    """One metric of one cell: of one seed with its frames' interval, or of several with their t interval."""
+    """Estimate one metric of one cell: of one seed with its frames' interval, or of several with their t interval."""
     per_seed = [gate["score"][metric] for gate in stored]
     if len(stored) == 1:
         low, high = stored[0]["interval"][metric]
@@ -118,7 +118,7 @@ def _value(metric: str, stored: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and Student t interval of a few values; NaN where fewer than two are finite.
+    """Compute mean and Student t interval of a few values; NaN where fewer than two are finite.
 
     >>> [round(x, 2) for x in t_interval([1.0, 2.0, 3.0])]
     [2.0, -0.48, 4.48]
@@ -131,7 +131,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _differences(config: ExperimentConfig, arm: list[ArmResult], reference: list[ArmResult]) -> list[dict[str, Any]]:
-    """Arm minus reference in every cell and gate, over the seeds that both have finished."""
+    """Subtract reference from arm in every cell and gate, over the seeds that both have finished."""
     others = {result.seed: result for result in reference}
     pairs = [(result.scores, others[result.seed].scores) for result in arm if result.seed in others]
     rows = []
@@ -171,7 +171,7 @@ def _difference(metric: str, pooled: localization.Interval, frames: list[tuple[F
 
 
 def verdict(summary: dict[str, Any]) -> list[str]:
-    """What the comparison shows at the headline gate, in sentences that say no more than the intervals."""
+    """Say what the comparison shows at the headline gate, in sentences that say no more than the intervals."""
     arms = {arm["label"]: arm for arm in summary["arms"]}
     reference = summary["reference"]
     learned = [label for label, arm in arms.items() if arm["learned"]]
@@ -244,12 +244,12 @@ def sign(difference: dict[str, Any]) -> int:
 
 
 def density_cells(arm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells of an arm that differ in density alone, sparse first."""
+    """List the cells of an arm that differ in density alone, sparse first."""
     return sorted((c for c in arm["cells"] if c["name"].startswith("count ")), key=lambda c: c["count"])
 
 
 def pair_cells(arm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells of an arm at given photons and background."""
+    """List the cells of an arm at given photons and background."""
     return [cell for cell in arm["cells"] if not cell["name"].startswith("count ")]
 
 

@@ -46,7 +46,7 @@ class Forecast:
             self._scoring_s.append(now - self._scoring_since)
 
     def left_s(self, event: Event) -> float | None:
-        """Seconds from a step event to the end of the last arm, or None before the first steps are timed."""
+        """Estimate the seconds to the end of the last arm; None before the first steps are timed."""
         key = _key(event)
         if event.stage != "step" or key not in self._step_s or key not in self.plan:
             return None
@@ -67,7 +67,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _like(key: Key, known: dict[Key, float]) -> float:
-    """Seconds per step of an arm to come: its own at another seed, else the mean of the others."""
+    """Guess the seconds per step of an arm to come: its own at another seed, else the mean of the others."""
     same = [value for (arm, _), value in known.items() if arm == key[0]]
     return _mean(same or list(known.values()))
 

@@ -63,7 +63,7 @@ def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) ->
 
 
 def draw_panels(shown: dict[str, NDArray], pixel_um: float, path: Path) -> None:
-    """Rows: crops; columns: movie, reconstruction and its parts, residual; a colour bar for each."""
+    """Draw crops (rows) taken apart (columns): movie, reconstruction and its parts, residual."""
     count = len(shown["input"])
     figure = new_figure(_SIDE_IN * len(_COLUMNS) + 0.6, (_SIDE_IN + 0.05) * count + 0.3)
     axes = figure.subplots(count, len(_COLUMNS), squeeze=False)
@@ -100,7 +100,7 @@ def draw_panels(shown: dict[str, NDArray], pixel_um: float, path: Path) -> None:
 
 
 def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> None:
-    """Histograms of photons, emitters a crop, and depths."""
+    """Draw histograms of photons, emitters a crop, and depths."""
     sure = bank["bank/presence"] > 0
     place = bank["bank/place/mean"][sure]
     figure = new_figure(7.2, 2.3)

@@ -123,7 +123,7 @@ def generate_sample(
 
 
 def written_camera(camera: CameraConfig) -> tuple[Callable[[jax.Array], jax.Array], CameraConfig, tuple[str, ...]]:
-    """From photons to the counts of a file: the movie's camera, or a plain one where that has too few counts."""
+    """Choose a file's counts: those of the movie's camera, or of a plain one where that has too few."""
     per_photon = camera.gain_adu_per_e * (camera.em_gain or 1.0) * camera.quantum_efficiency
     notes = ()
     if per_photon < _LEAST_COUNTS or camera == CameraConfig():
@@ -136,7 +136,7 @@ def written_camera(camera: CameraConfig) -> tuple[Callable[[jax.Array], jax.Arra
 def draw_batches(
     scenes: GeneratedScenes, table: PsfTable, config: SampleConfig
 ) -> Iterator[tuple[int, Frames, NDArray]]:
-    """Batches of frames with the number of their first, and the emitters' bounds (B, N, 3) in um."""
+    """Draw batches of frames with the number of their first, and the emitters' bounds (B, N, 3) in um."""
     key = jax.random.key(config.seed)
     for first in range(0, config.frames, config.batch):
         frames = _draw(frame_keys(key, first, config.batch), scenes)
@@ -152,8 +152,10 @@ def _draw(keys: jax.Array, scenes: GeneratedScenes) -> Frames:
 
 @jax.jit
 def _bounds(scenes: GeneratedScenes, table: PsfTable, frames: Frames) -> jax.Array:
-    """Standard deviations (B, N, 3) of x, y and z that the Cramer-Rao bound allows each emitter alone, photons and an
-    even background unknown; without depth, where z does not count, of x and y with z 0."""
+    """Compute the Cramer-Rao bound of each emitter alone, as standard deviations (B, N, 3) of x, y and z.
+
+    Photons and an even background are unknown. Without depth z does not count, and its deviation is 0.
+    """
     camera: Camera = scenes.model.camera
     pixel_um, deep = scenes.model.ranges.pixel_um, scenes.model.ranges.deep
 
@@ -176,7 +178,7 @@ def _bounds(scenes: GeneratedScenes, table: PsfTable, frames: Frames) -> jax.Arr
 
 
 def truth_table(frames: Frames, bounds: NDArray, first: int, pixel_um: float) -> Localizations:
-    """The list of what frames show, with the background at each emitter and its bound as uncertainty."""
+    """List what frames show, with the background at each emitter and its bound as uncertainty."""
     frame, slot = np.nonzero(np.asarray(frames.emitters.valid))
     xyz = np.asarray(frames.emitters.xyz_um, np.float64)[frame, slot]
     column, row = np.clip(np.floor(xyz[:, :2] / pixel_um).astype(int), 0, frames.background.shape[1] - 1).T

@@ -208,7 +208,7 @@ def calibrate_camera(config: CalibrateConfig, report: Report = silent) -> Measur
 
 
 def _middle_of(movie: Movie) -> np.ndarray:
-    """As many successive frames from the middle of a movie, or of their middle, as memory should hold."""
+    """Read as many successive frames from the middle of a movie, or of their middle, as memory should hold."""
     n, height, width = movie.shape
     side = int(math.sqrt(_MOVIE_PX / _MOVIE_FRAMES))
     rows, columns = (slice(max(0, (size - side) // 2), max(0, (size - side) // 2) + side) for size in (height, width))

@@ -85,7 +85,7 @@ def arm_psf(config: CrlbConfig, arm: CrlbArm) -> Psf | SplitPsf:
 
 
 def _calibrated(arm: CrlbArm, depths: tuple[float, float]) -> Psf:
-    """A PSF from a file, with at least the samples that these depths need."""
+    """Read a PSF from a file, with at least the samples that these depths need."""
     psf = load_psf(file_path(arm.psf_file, "arms.psf_file"))
     return replace(
         psf,

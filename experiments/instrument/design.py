@@ -38,7 +38,7 @@ _MASK_PX = 128  # cells of the masks compared with: one size, one compiled progr
 
 
 def targets(config: DesignConfig) -> tuple[DesignTarget, DesignTarget | None]:
-    """What the search minimises: alone, and among neighbours (None without a density). Raises `OpticsError`."""
+    """Make what the search minimises: alone, and among neighbours (None without a density). Raises `OpticsError`."""
     common = {
         "photons": config.photons,
         "background": config.background,
@@ -124,7 +124,7 @@ def design(config: DesignConfig = DesignConfig(), report: Report = silent) -> De
 
 
 def _is_better(config: DesignConfig, new: Psf, old: Psf, among: DesignTarget) -> bool:
-    """Whether the objective of `new` is less in scenes that no search has seen."""
+    """Tell whether the objective of `new` is less in scenes that no search has seen."""
     key = jax.random.key(config.seed + 2)
     unseen = _many_scenes(among)
     at_one = replace(old, pupil_px=max(new.pupil_px, old.pupil_px), ring_px=max(new.ring_px, old.ring_px))
@@ -139,7 +139,7 @@ def _many_scenes(target: DesignTarget) -> DesignTarget:
 
 
 def score(config: DesignConfig, found: Design, report: Report) -> tuple[ScoredMask, ...]:
-    """Bounds of the designed mask and of the library's, each at its own best focus if the focus is free."""
+    """Compute bounds of the designed mask and of the library's, each at its own best focus if the focus is free."""
     alone, among = targets(config)
     target = alone if among is None else among
     span_um = config.z_max_um - config.z_min_um

@@ -123,7 +123,7 @@ class Fabricated:
 
 
 def build_dispersion(config: EtchConfig) -> Dispersion:
-    """The glass of a configuration; raises `ConfigError` or `OpticsError` naming what cannot be."""
+    """Build the glass of a configuration; raises `ConfigError` or `OpticsError` naming what cannot be."""
     if config.material == "fused_silica":
         return fused_silica(config.n_medium)
     numbers = read_numbers(config.material)

@@ -99,7 +99,7 @@ def check_name(out: Path) -> None:
 
 
 def _curve(drift: Drift) -> str:
-    """The drift as text: frame (from 0), x, y, z in nm."""
+    """Write the drift as text: frame (from 0), x, y, z in nm."""
     rows = np.column_stack([drift.frame, *(NM_PER_UM * axis for axis in (drift.x_um, drift.y_um, drift.z_um))])
     return "\n".join(
         ["frame,x [nm],y [nm],z [nm]", *(f"{r[0]:.0f},{r[1]:.3f},{r[2]:.3f},{r[3]:.3f}" for r in rows), ""]

@@ -170,7 +170,7 @@ def evaluate(
 
 
 def is_flat(found: Localizations, truth: Localizations, config: EvaluateConfig) -> bool:
-    """Whether z is left out of the scores."""
+    """Tell whether z is left out of the scores."""
     if config.dimensions != "auto":
         return config.dimensions == "2"
     return any(locs.frame.size > 0 and not locs.z_um.any() for locs in (found, truth))
