@@ -8,57 +8,36 @@ True
 import importlib
 from typing import Any
 
-# module of each name, loaded when the name is first asked for
-_MODULES = {
-    # read movies
-    "localize": "reading.localize",
-    "LocalizeConfig": "reading.localize",
-    "ClassicalConfig": "reading.classical_config",
-    "load_reader": "reading.readers",
-    # know and shape the microscope
-    "crlb": "instrument.crlb",
-    "CrlbArm": "instrument.crlb_config",
-    "CrlbConfig": "instrument.crlb_config",
-    "NeighbourConfig": "instrument.crlb_config",
-    "design": "instrument.design",
-    "DesignConfig": "instrument.design_config",
-    "fabricate": "instrument.fabricate",
-    "FabricateConfig": "instrument.fabricate_config",
-    "retrieve": "instrument.retrieve",
-    "RetrieveConfig": "instrument.retrieve_config",
-    "calibrate_camera": "instrument.calibrate_camera",
-    "CalibrateConfig": "instrument.calibrate_camera",
-    # work on lists
-    "evaluate": "lists.evaluate",
-    "EvaluateConfig": "lists.evaluate",
-    "drift": "lists.drift",
-    "DriftConfig": "lists.drift",
-    "resolution": "lists.resolution",
-    "ResolutionConfig": "lists.resolution",
-    "track": "lists.track",
-    "TrackConfig": "lists.track",
-    "link": "lists.link",
-    "LinkConfig": "lists.link",
-    "filter_list": "lists.filter",
-    "render": "lists.render",
-    "RenderConfig": "lists.render",
-    "convert": "lists.convert",
-    "ConvertConfig": "lists.convert",
-    # learn scenes
-    "generate_fit": "generator.fit",
-    "load_generator": "generator.fit",
-    "generate_sample": "generator.sample",
-    "SampleConfig": "generator.sample",
-    # compare masks
-    "compare_masks": "compare.run",
-    "load_experiment": "compare.config",
-    "ExperimentConfig": "compare.config",
-    # settings and progress
-    "load_camera": "settings",
-    "load_settings": "settings",
-    "presets": "settings",
-    "Display": "progress",
+# names by module, which is loaded when one of them is first asked for
+_NAMES = {
+    "reading.localize": "localize LocalizeConfig",
+    "reading.classical_config": "ClassicalConfig",
+    "reading.readers": "load_reader",
+    "instrument.crlb": "crlb",
+    "instrument.crlb_config": "CrlbArm CrlbConfig NeighbourConfig",
+    "instrument.design": "design",
+    "instrument.design_config": "DesignConfig",
+    "instrument.fabricate": "fabricate",
+    "instrument.fabricate_config": "FabricateConfig",
+    "instrument.retrieve": "retrieve",
+    "instrument.retrieve_config": "RetrieveConfig",
+    "instrument.calibrate_camera": "calibrate_camera CalibrateConfig",
+    "lists.evaluate": "evaluate EvaluateConfig",
+    "lists.drift": "drift DriftConfig",
+    "lists.resolution": "resolution ResolutionConfig",
+    "lists.track": "track TrackConfig",
+    "lists.link": "link LinkConfig",
+    "lists.filter": "filter_list",
+    "lists.render": "render RenderConfig",
+    "lists.convert": "convert ConvertConfig",
+    "generator.fit": "generate_fit load_generator",
+    "generator.sample": "generate_sample SampleConfig",
+    "compare.run": "compare_masks",
+    "compare.config": "load_experiment ExperimentConfig",
+    "settings": "load_camera load_settings presets",
+    "progress": "Display",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """What commands share: blocks of arguments, settings read from them, and how a job runs in a terminal."""
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -111,6 +112,21 @@ def settings_of(arguments: argparse.Namespace, kind: type[Settings], remedy: str
     return load_settings(kind, *split_settings(arguments.settings, remedy))
 
 
+def config_of(arguments: argparse.Namespace, kind: type[Settings], **given: Any) -> Settings:
+    """Read settings of `kind` from options named as its fields are, with or without the unit; `given` go before.
+
+    >>> from experiments.lists.drift import DriftConfig
+    >>> config_of(argparse.Namespace(method="rcc", segment=500), DriftConfig, search_um=2.0).segment_frames
+    500
+    """
+    values = vars(arguments)
+    for field in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]
+        name = field.name if field.name in values else field.name.rpartition("_")[0]
+        if name in values:
+            given.setdefault(field.name, values[name])
+    return kind(**given)
+
+
 def resume_command(arguments: argparse.Namespace, argv: Sequence[str]) -> str:
     """Write the command that goes on with the job that `argv` began."""
     return shlex.join(["colocus", *argv, *([] if arguments.resume else ["--resume"])])
@@ -136,6 +152,11 @@ def run(job: "Callable[[Report], AnyResult]", *, every: float | None = None) -> 
 
     with Display(every=every) as display:
         return job(display)
+
+
+def wrote(written: list[Path]) -> list[str]:
+    """Name the chief file of those that were written."""
+    return [f"wrote {written[0]}"]
 
 
 def run_job(

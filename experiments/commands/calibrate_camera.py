@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_folder, loading, run_job
+from experiments.commands.arguments import add_folder, config_of, loading, run_job
 
 ABOUT = "Measure a camera's offset, gain and read noise. From dark and flat frames, or estimated from a movie."
 GROUP = "microscope"
@@ -27,19 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Measure, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.instrument.calibrate_camera import CalibrateConfig, calibrate_camera
     from training.run_folder import check_folder
 
     check_folder(arguments.out)
-    config = CalibrateConfig(
-        movie=arguments.movie,
-        dark=arguments.dark,
-        flats=tuple(arguments.flat),
-        read_noise_e=arguments.read_noise_e,
-        kind="scmos" if arguments.em_gain is None else "emccd",
-        em_gain=arguments.em_gain,
-        quantum_efficiency=arguments.quantum_efficiency,
-    )
+    kind = "scmos" if arguments.em_gain is None else "emccd"
+    config = config_of(arguments, CalibrateConfig, flats=tuple(arguments.flat), kind=kind)
     return run_job(lambda report: calibrate_camera(config, report), arguments.out)

@@ -17,7 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Print; returns the exit status."""
-    del argv
     from experiments.compare.config import load_experiment
     from experiments.settings import presets, read_toml
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import loading, run
+from experiments.commands.arguments import config_of, loading, run
 
 ABOUT = "Write a localization table, or a movie, in another file format. Says what is lost."
 GROUP = "movies"
@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Convert and say what was lost; returns the exit status."""
-    del argv
     loading(arguments)
     import re
 
@@ -48,17 +47,17 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.pixel is not None and not 0 < arguments.pixel < 1e6:
         raise ConfigError(f"--pixel {arguments.pixel:g} must be a positive number of nm, such as 110")
     spans: dict[str, Any] = {
-        name: parse_span(getattr(arguments, name))
+        name: None if (text := getattr(arguments, name)) is None else parse_span(text)
         for name in ("frames", "rows", "columns")
-        if getattr(arguments, name) is not None
     }
-    config = ConvertConfig(
-        to=arguments.to,
+    pixel_um = None if arguments.pixel is None else arguments.pixel / 1000.0
+    config = config_of(
+        arguments,
+        ConvertConfig,
         source=arguments.source_format,
-        pixel_um=None if arguments.pixel is None else arguments.pixel / 1000.0,
+        pixel_um=pixel_um,
         frame_px=frame_px,
         z_zero_um=arguments.z_zero / 1000.0,
-        allow_cut=arguments.allow_cut,
         **spans,
     )
     print("\n".join(run(lambda report: convert(arguments.source, arguments.out, config, report)).lines()))

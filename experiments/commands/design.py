@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Search, score, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.instrument.design import design
     from experiments.instrument.design_config import DesignConfig

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_file, add_list, loading, run_job
+from experiments.commands.arguments import add_file, add_list, config_of, loading, run_job
 
 ABOUT = "Take the stage's drift in x, y and z out of a localization list."
 GROUP = "lists"
@@ -26,19 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Estimate, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.lists.drift import DriftConfig, check_name, drift
     from localization import read
 
     check_name(arguments.out)
-    config = DriftConfig(
-        method=arguments.method,
-        segment_frames=arguments.segment,
-        search_um=arguments.search,
-        pixel_um=arguments.pixel,
-        pixel_z_um=arguments.pixel_z,
-    )
+    config = config_of(arguments, DriftConfig)
     return run_job(
         lambda report: drift(read(arguments.locs), config, report),
         arguments.out,

@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Score and print; returns the exit status."""
-    del argv
     if arguments.truth is None and not arguments.run.is_file():
         return _evaluate_run(arguments)
     return _evaluate_list(arguments)

@@ -24,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Make, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     import dataclasses
 

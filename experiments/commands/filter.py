@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_assignments, add_file, add_list, loading, run_job
+from experiments.commands.arguments import add_assignments, add_file, add_list, loading, run_job, wrote
 
 ABOUT = "Keep the localizations that fulfil criteria: uncertainty, score, light, place, frames, density."
 GROUP = "lists"
@@ -23,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Filter, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.lists.filter import filter_list
     from experiments.settings import load_settings
@@ -36,5 +35,5 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     return run_job(
         lambda report: filter_list(read(arguments.locs), config, report),
         arguments.out,
-        end=lambda written: [f"wrote {written[0]}"],
+        end=wrote,
     )

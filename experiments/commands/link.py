@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_file, add_list, loading, run_job
+from experiments.commands.arguments import add_file, add_list, config_of, loading, run_job, wrote
 
 ABOUT = "Merge the localizations of one molecule in consecutive frames."
 GROUP = "lists"
@@ -21,14 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Link, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.lists.link import LinkConfig, link
     from localization import read
 
-    config = LinkConfig(arguments.radius, arguments.radius_z, arguments.gap)
+    config = config_of(arguments, LinkConfig, z_radius_um=arguments.radius_z)
     return run_job(
         lambda report: link(read(arguments.locs), config, report),
         arguments.out,
-        end=lambda written: [f"wrote {written[0]}"],
+        end=wrote,
     )

@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Merge and print the table's name; returns the exit status."""
-    del argv
     from experiments.reading.chunks import Parts
 
     parts = Parts.find(arguments.out)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_file, add_list, loading, numbers, run_job
+from experiments.commands.arguments import add_file, add_list, config_of, loading, numbers, run_job, wrote
 
 ABOUT = "Draw a localization list: counts, or Gaussians of each one's uncertainty, coloured by depth."
 GROUP = "lists"
@@ -27,25 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Draw, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.lists.render import RenderConfig, check_name, render
     from localization import read
 
     check_name(arguments.out)
-    config = RenderConfig(
-        pixel_nm=arguments.pixel,
-        mode=arguments.mode,
-        depth=arguments.depth,
-        region_um=numbers("--region", arguments.region, 4),
-        z_range_um=numbers("--z", arguments.z, 2),
-        sigma_nm=arguments.sigma,
-        min_sigma_nm=arguments.min_sigma,
-        saturate=arguments.saturate,
-        gamma=arguments.gamma,
-    )
+    region, z_range = numbers("--region", arguments.region, 4), numbers("--z", arguments.z, 2)
+    config = config_of(arguments, RenderConfig, region_um=region, z_range_um=z_range)
     return run_job(
         lambda report: render(read(arguments.locs), config, report),
         arguments.out,
-        end=lambda written: [f"wrote {written[0]}"],
+        end=wrote,
     )

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.commands.arguments import add_list, loading, numbers, run_job
+from experiments.commands.arguments import add_list, config_of, loading, numbers, run_job
 
 ABOUT = "Measure the resolution of a localization list, and the width of what a line crosses."
 GROUP = "lists"
@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Measure, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.lists.resolution import ResolutionConfig, resolution
     from localization import read
@@ -39,13 +38,10 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
     check_folder(arguments.out)
     line = None if arguments.profile is None else arguments.profile.replace(":", ",")
-    config = ResolutionConfig(
-        pixel_nm=arguments.pixel,
+    config = config_of(
+        arguments,
+        ResolutionConfig,
         region_um=numbers("--region", arguments.region, 4),
-        split=arguments.split,
-        block_frames=arguments.block_frames,
-        repeats=arguments.repeats,
-        seed=arguments.seed,
         profile_um=numbers("--profile", line, 4),
         profile_width_nm=arguments.width,
         profile_bin_nm=arguments.bin,

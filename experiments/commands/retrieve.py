@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Retrieve, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     import dataclasses
 

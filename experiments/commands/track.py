@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.commands.arguments import add_list, loading, run_job
+from experiments.commands.arguments import add_list, config_of, loading, run_job
 
 ABOUT = "Follow particles through a localization list, and measure their diffusion."
 GROUP = "lists"
@@ -26,19 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Track, write and print; returns the exit status."""
-    del argv
     loading(arguments)
     from experiments.lists.track import TrackConfig, check_name, track
     from localization import read
 
     check_name(arguments.out)
-    config = TrackConfig(
-        max_step_um=arguments.max_step,
-        max_step_z_um=arguments.max_step_z,
-        gap_frames=arguments.gap,
-        max_gap_step_um=arguments.max_gap_step,
-        min_length=arguments.min_length,
-        frame_s=arguments.frame_s,
-        exposure_share=arguments.exposure,
-    )
+    config = config_of(arguments, TrackConfig)
     return run_job(lambda report: track(read(arguments.locs), config, report), arguments.out)

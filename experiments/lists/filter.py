@@ -39,5 +39,4 @@ def filter_list(locs: Localizations, config: Criteria, report: Report = silent) 
     >>> filter_list(locs, Criteria(photons_min=500)).lines()[-1]
     '1 of 2 localizations kept'
     """
-    del report  # done at once
     return Filtered(*filter_localizations(locs, config))

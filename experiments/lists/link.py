@@ -52,5 +52,4 @@ def link(locs: Localizations, config: LinkConfig = LinkConfig(), report: Report 
     >>> link(make_localizations([0, 1], [1.0, 1.001], [1.0, 1.0], [0.0, 0.0])).lines()[0]
     '2 localizations merged into 1'
     """
-    del report  # done at once
     return LinkResult(link_blinks(locs, **dataclasses.asdict(config)))
