@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from optics.progress import Event
+from optics.progress import Event, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,14 +32,19 @@ def line_of(event: Event) -> dict[str, Any]:
 
 
 def event_of(line: Event | dict[str, Any]) -> Event:
-    """Read an event from a line of log.jsonl."""
+    """Read an event from a line of log.jsonl, or from a library that reports in such mappings."""
     if isinstance(line, Event):
         return line
-    names = ("event", "step", "steps", "done", "total", "planned", "stage")
+    names = ("event", "step", "steps", "done", "total", "planned", "stage", "what")
     numbers = {name: value for name, value in line.items() if name not in names}
     done = line.get("step", line.get("done", 0))
     total = line.get("steps", line.get("total", line.get("planned", 0)))
-    return Event(line.get("stage", line["event"]), done, total, numbers)
+    return Event(line.get("stage", line.get("what", line["event"])), done, total, numbers)
+
+
+def events_to(report: Report) -> Callable[[Any], None]:
+    """Receive what a library reports, and hand it on as events."""
+    return lambda line: report(event_of(line))
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 import localization
 from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig, arm_run
-from experiments.progress import event_of
+from experiments.progress import events_to
 from localization import FrameScores, Localizations
 from optics import Psf, crlb_std_um, psf_image
 from optics.progress import Event, Report
@@ -82,11 +82,10 @@ def run_arm(
         return json.loads(finished.read_text())
 
     def labelled(event: Event) -> None:
-        event = event_of(event)
         numbers = {**event.numbers, "arm": arm.label, "seed": seed}
         report(dataclasses.replace(event, numbers=numbers))
 
-    state = fit(run, folder, resume=resume, report=labelled, deadline_s=deadline_s)
+    state = fit(run, folder, resume=resume, report=events_to(labelled), deadline_s=deadline_s)
     trained = time.perf_counter()
     labelled(Event("scoring"))
     # scored, and drawn, at the full sampling of the pupil, whatever coarser one the training made do with

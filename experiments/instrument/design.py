@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 
 from experiments.instrument.design_config import DesignConfig
 from experiments.instrument.design_result import OURS, DesignResult, ScoredMask
-from experiments.progress import event_of
+from experiments.progress import events_to
 from optics import (
     Design,
     DesignTarget,
@@ -92,17 +93,16 @@ def design(config: DesignConfig = DesignConfig(), report: Report = silent) -> De
         "learning_rate_rad": config.learning_rate_rad,
     }
 
-    def with_least(stage: str) -> Report:
+    def with_least(stage: str) -> Callable[[Any], None]:
         least_um = np.inf
 
         def show(event: Event) -> None:
             nonlocal least_um
-            event = event_of(event)
             least_um = min(least_um, event.numbers["objective_um"])
             numbers = {**event.numbers, "least_um": least_um}
             report(Event(f"{stage}: {event.stage}", event.done, event.total, numbers))
 
-        return show
+        return events_to(show)
 
     found = design_mask(
         key_alone, psf, family, alone, starts=config.starts, start_masks=begin,

@@ -6,6 +6,7 @@ from pathlib import Path
 from experiments.instrument.retrieve_config import RetrieveConfig
 from experiments.instrument.retrieve_files import read_beads
 from experiments.instrument.retrieve_result import RetrieveResult
+from experiments.progress import events_to
 from optics.progress import Report, silent
 from optics.retrieval.retrieve import retrieve_psf
 from training.instrument import build_camera, build_microscope
@@ -33,4 +34,6 @@ def retrieve(
         crop_px=config.crop_px,
         beads_max=config.beads_max,
     )
-    return RetrieveResult(config, retrieve_psf(stacks, config.retrieval, report=report), stacks, names, notes)
+    return RetrieveResult(
+        config, retrieve_psf(stacks, config.retrieval, report=events_to(report)), stacks, names, notes
+    )
