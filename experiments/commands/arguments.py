@@ -112,7 +112,7 @@ def settings_of(arguments: argparse.Namespace, kind: type[Settings], remedy: str
     return load_settings(kind, *split_settings(arguments.settings, remedy))
 
 
-def config_of(arguments: argparse.Namespace, kind: type[Settings], **given: Any) -> Settings:
+def config_of(arguments: argparse.Namespace, kind: type[Settings], /, **given: Any) -> Settings:
     """Read settings of `kind` from options named as its fields are, with or without the unit; `given` go before.
 
     >>> from experiments.lists.drift import DriftConfig
