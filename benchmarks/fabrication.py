@@ -12,7 +12,8 @@ import time
 
 import numpy as np
 
-from experiments.instrument.fabricate import FabricateConfig, fabricate, table
+from experiments.instrument.fabricate import fabricate
+from experiments.instrument.fabricate_config import FabricateConfig
 from measure.record import Rows, write_result
 from optics import make_mask
 from optics.masks.dispersion import fused_silica
@@ -61,7 +62,7 @@ def main() -> None:
     started = time.perf_counter()
     made = fabricate(FabricateConfig())
     seconds = time.perf_counter() - started
-    print("\n".join(table(made)))
+    print("\n".join(made.lines()))
     numbers = {
         "levels": levels,
         "slm": made.facts["slm"],

@@ -15,7 +15,6 @@ halves, and what is left of the frames when the found emitters are taken off, ov
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -27,7 +26,8 @@ from scipy.spatial import cKDTree
 
 import localization
 from experiments.compare.on_scenes import scenes_experiment
-from experiments.generator.fit import fit, generator_config
+from experiments.generator.fit import generate_fit, generator_config
+from experiments.progress import Display
 from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
 from measure.record import Rows, write_result
@@ -73,26 +73,18 @@ def prepare(name: str, steps: int) -> None:
     psf = str(ROOT / what.psf) if what.psf.endswith(".npz") else what.psf
     config = generator_config(psf, what.preset, what.settings, camera)
     if not (scenes / "run.toml").exists():
-        fit(movie, config, scenes, resume=True, report=teller(name))
+        with Display(every=0.1, prefix=lambda event: name) as display:
+            generate_fit(movie, scenes, config, display, resume=True)
     for arm in ARMS:
         run = run_of(scenes, arm, psf, steps)
         place = folder / arm
         if not (place / "done").exists():
-            train(run, place, resume=True, report=teller(f"{name} {arm}"))
+            with Display(every=0.1, prefix=lambda event, arm=arm: f"{name} {arm}") as display:
+                train(run, place, resume=True, report=display)
             (place / "done").touch()
         table = folder / f"{arm}.csv"
         if not table.exists():
             localize(movie, place, table, LocalizeConfig(threshold=LEAST_SCORE))
-
-
-def teller(name: str) -> Callable[[dict], None]:
-    def tell(event: dict) -> None:
-        if event["event"] == "stage":
-            print(f"{name}: {event['stage']}", flush=True)
-        elif event["event"] == "step" and event["step"] % 500 == 0:
-            print(f"{name}: step {event['step']}, loss {event['loss']:.3f}, {event['seconds']:.0f} s", flush=True)
-
-    return tell
 
 
 def photons_of(name: str) -> tuple[NDArray, Camera]:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import localization
-from experiments.compare.arms import _bounds  # pyright: ignore[reportPrivateUsage]
+from experiments.compare.arms import depth_bounds_um
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.polish import PolishReader
 from experiments.reading.readers import load_reader, run_folder
@@ -59,7 +59,7 @@ def one_level(parts, state, folder: Path, photons: float, background: float, n: 
         maps = decode_images(parts.net, state.variables, frames.images[first : first + BATCH])
         for name, table in found.items():
             table.append(maps_to_localizations(maps, pixel_um, first_frame=first, share_borders=name == "mixture"))
-    bound = np.asarray(_bounds(parts.psf, jnp.asarray(truth.z_um), photons, background), dtype=float)
+    bound = np.asarray(depth_bounds_um(parts.psf, jnp.asarray(truth.z_um), photons, background), dtype=float)
     tables = {name: localization.concatenate(table) for name, table in found.items()}
     tables["polish"] = localization.concatenate(polished)
     return {"photons": photons, "background": background, "crlb_nm": (1e3 * bound.mean(0)).round(2).tolist()} | {

@@ -1,79 +1,54 @@
-"""A stream of events as a person sees it: a bar with the time left in a terminal, few lines elsewhere."""
+"""Progress as a person sees it: a bar with the time left in a terminal, few lines or none elsewhere."""
 
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from optics.progress import Event, Report
 
-from experiments.status_line import StatusLine
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
-Event = dict[str, Any]
-Key = tuple[str, int]
+# numbers of an event that are shown, in words
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "start": str,
+    "loss": lambda value: f"loss {value:.3g}",
+    "found": lambda value: f"{value} found",
+    "least_um": lambda value: f"least {1e3 * value:.2f} nm",
+    "misfit": lambda value: f"{100 * value:.2f} % unexplained",
+}
 
 
-@dataclass
-class Forecast:
-    """Time left for a whole experiment, from what its steps and scorings took so far.
+def line_of(event: Event) -> dict[str, Any]:
+    """Lay out an event as a line of log.jsonl.
 
-    `plan` lists (arm, seed) in order, `steps` per arm. Compilation is counted with the first step of every
-    arm; what an arm has not shown yet is taken from the arms before it. `clock` gives seconds.
+    >>> line_of(Event("step", 10, 100, {"loss": 0.5}))
+    {'event': 'step', 'step': 10, 'steps': 100, 'loss': 0.5}
     """
-
-    plan: list[Key]
-    steps: int
-    clock: Callable[[], float] = time.monotonic
-    _started: dict[Key, tuple[float, int, float]] = field(default_factory=dict)
-    _step_s: dict[Key, float] = field(default_factory=dict)
-    _compile_s: list[float] = field(default_factory=list)
-    _scoring_s: list[float] = field(default_factory=list)
-    _scoring_since: float = 0.0
-
-    def see(self, event: Event) -> None:
-        """Take an event in."""
-        if "arm" not in event:
-            return
-        key, now = (event["arm"], event["seed"]), self.clock()
-        if event["event"] == "step":
-            if key not in self._started:
-                self._started[key] = (now, event["step"], event["seconds"])
-                self._compile_s.append(event["seconds"])
-            since, first, _ = self._started[key]
-            if event["step"] > first:
-                self._step_s[key] = (now - since) / (event["step"] - first)
-        elif event["event"] == "scoring":
-            self._scoring_since = now
-        elif event["event"] == "scored":
-            self._scoring_s.append(now - self._scoring_since)
-
-    def left_s(self, event: Event) -> float | None:
-        """Seconds from a step event to the end of the last arm, or None before the first steps are timed."""
-        key = (event["arm"], event["seed"])
-        if key not in self._step_s or key not in self.plan:
-            return None
-        overhead = _mean(self._compile_s) + _mean(self._scoring_s or self._compile_s)
-        later = self.plan[self.plan.index(key) + 1 :]
-        known = self._step_s
-        per_arm = [self.steps * known.get(k, _like(k, known)) + overhead for k in later]
-        scoring = _mean(self._scoring_s or self._compile_s)
-        return (event["steps"] - event["step"]) * known[key] + scoring + sum(per_arm)
+    counts = {event.stage: event.done, f"{event.stage}s": event.total} if event.total else {}
+    return {"event": event.stage, **counts, **event.numbers}
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def event_of(line: Event | dict[str, Any]) -> Event:
+    """Read an event from a line of log.jsonl, or from a library that reports in such mappings."""
+    if isinstance(line, Event):
+        return line
+    names = ("event", "step", "steps", "done", "total", "planned", "stage", "what")
+    numbers = {name: value for name, value in line.items() if name not in names}
+    done = line.get("step", line.get("done", 0))
+    total = line.get("steps", line.get("total", line.get("planned", 0)))
+    return Event(line.get("stage", line.get("what", line["event"])), done, total, numbers)
 
 
-def _like(key: Key, known: dict[Key, float]) -> float:
-    """Seconds per step of an arm to come: its own at another seed, else the mean of the others."""
-    same = [value for (arm, _), value in known.items() if arm == key[0]]
-    return _mean(same or list(known.values()))
+def events_to(report: Report) -> Callable[[Any], None]:
+    """Receive what a library reports, and hand it on as events."""
+    return lambda line: report(event_of(line))
 
 
 def duration(seconds: float) -> str:
-    """A length of time in words.
+    """Write a length of time in words.
 
     >>> duration(75), duration(4000)
     ('1 min 15 s', '1 h 7 min')
@@ -88,20 +63,39 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """Shows events; a context manager. A bar where `console` is a terminal, else a line a tenth of an arm."""
+    """Show the events of a job on a terminal: a context manager that is called with each `optics.progress.Event`.
 
-    def __init__(self, plan: list[Key], steps: int, console: Console | None = None):
+    `every` is the share of a stage after which a line is printed where the output is no terminal; None prints none
+    there. `prefix` says of an event which part of the work it belongs to, `left_s` how many seconds are left (by
+    default until the end of the stage, from its pace so far; None: not known) and `left` what they are left of.
+
+    >>> with Display(every=0.5) as display:
+    ...     display(Event("frame", 5, 10, {"found": 12}))
+    """
+
+    def __init__(
+        self,
+        first: str = "loading",
+        *,
+        every: float | None = None,
+        prefix: Callable[[Event], str] = lambda event: "",
+        left_s: Callable[[Event], float | None] | None = None,
+        left: str = "left",
+        console: "Console | None" = None,
+    ):
+        from rich.console import Console  # not before it is needed: commands read their arguments without it
+
         self._console = console or Console(file=sys.stderr, highlight=False)
-        self._several_seeds = len({seed for _, seed in plan}) > 1
-        self._forecast = Forecast(plan, steps)
-        self._count, self._steps = len(plan), steps
-        self._place = {key: number for number, key in enumerate(plan, 1)}
-        self._told = -1.0
+        self._first, self._every, self._prefix, self._left_s, self._left = first, every, prefix, left_s, left
+        self._stage: tuple[str, str] | None = None
+        self._begun, self._done, self._printed = (0.0, 0), 0, -1.0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
@@ -110,6 +104,7 @@ class Display:
             )
             self._bar = Progress(*columns, console=self._console, transient=True, expand=True)
             self._bar.start()
+            self._task = self._bar.add_task(self._first, total=None, note="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -117,72 +112,52 @@ class Display:
             self._bar.stop()
 
     def say(self, line: str) -> None:
-        """One line of plain text, above the bar where there is one."""
+        """Print a line of plain text that stays, above the bar where there is one."""
         self._console.print(line, markup=False, soft_wrap=True)
 
-    def show(self, event: Event) -> None:
-        """Take one event of a training or a scoring."""
-        self._forecast.see(event)
-        kind = event["event"]
-        if kind == "step":
-            self._show_step(event)
-        elif kind == "scoring":
-            self._told = -1.0
-            if self._bar is not None and self._task is not None:
-                self._bar.update(self._task, note="scoring ...")
-        elif kind == "scored":
-            if self._bar is not None and self._task is not None:
-                self._bar.remove_task(self._task)
-                self._task = None
-            self.say(f"{self._name(event)}: done; {_scores(event['cells'])}")
+    def __call__(self, event: Event) -> None:
+        """Show one event; one with a number "text" is a line that stays."""
+        event = event_of(event)
+        if "text" in event.numbers:
+            return self.say(event.numbers["text"])
+        prefix = self._prefix(event)
+        if (prefix, event.stage) != self._stage or event.done < self._done:
+            self._stage, self._begun, self._printed = (prefix, event.stage), (time.monotonic(), event.done), -1.0
+            self._new_task(f"{prefix}: {event.stage}" if prefix else event.stage)
+        self._done = event.done
+        left = self._pace(event) if self._left_s is None else self._left_s(event)
+        facts = [word(event.numbers[name]) for name, word in _SHOWN.items() if name in event.numbers]
+        note = ", ".join([*facts, *([] if left is None else [f"about {duration(left)} {self._left}"])])
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=event.done, total=event.total or None, note=note)
+        elif self._is_due(event, left):
+            count = f"{event.stage} {event.done} of {event.total}" if event.total else f"{event.stage} ..."
+            self.say(", ".join(filter(None, [f"{prefix}: {count}" if prefix else count, note])))
 
-    def _name(self, event: Event) -> str:
-        seed = f" seed {event['seed']}" if self._several_seeds else ""
-        number = self._place.get((event["arm"], event["seed"]), 0)
-        return f"[{number}/{self._count}] {event['arm']}{seed}"
-
-    def _show_step(self, event: Event) -> None:
-        left = self._forecast.left_s(event)
-        note = f"loss {event['loss']:.3g}"
-        if left is not None:
-            note += f", about {duration(left)} left in all"
+    def _new_task(self, description: str) -> None:
         if self._bar is not None:
-            if self._task is None:
-                self._task = self._bar.add_task(self._name(event), total=event["steps"], note=note)
-            self._bar.update(self._task, completed=event["step"], note=note)
-            return
-        share = event["step"] / event["steps"]
-        # the first line of an arm with a time left comes at once, then one a tenth
-        if self._told < 0 or left is not None and self._told == 0.0 or share >= self._told + 0.1 or share == 1.0:
-            self._told = 0.0 if left is None else share
-            self.say(f"{self._name(event)}: step {event['step']} of {event['steps']}, {note}")
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(description, total=None, note="")
 
+    def _pace(self, event: Event) -> float | None:
+        """Seconds left of a stage, from its pace since its first event."""
+        since, first = self._begun
+        if event.done <= first or not event.total:
+            return None
+        return max(event.total - event.done, 0) * (time.monotonic() - since) / (event.done - first)
 
-class MovieDisplay(StatusLine):
-    """Shows the events of `localize`: the time left in a terminal, a line a tenth elsewhere."""
-
-    def __init__(self, console: Console | None = None):
-        super().__init__("loading", console)
-        self._told = 0.0
-
-    def show(self, event: Event) -> None:
-        """Take one event of a movie being read."""
-        kind = event["event"]
-        if kind == "start":
-            self.say(f"{event['movie']}: {event['frames']} frames, read with {event['model']}")
-        elif kind == "end":
-            self.say(f"{event['rows']} localizations in {event['frames']} frames, {duration(event['seconds'])}")
-        elif kind == "frames":
-            share = event["done"] / event["total"]
-            left = event["seconds"] * (1 / share - 1)
-            tell = share >= self._told + 0.1
-            self._told = share if tell else self._told
-            line = f"frame {event['done']} of {event['total']}, {event['found']} found, {duration(left)} left"
-            self.update(line, tell=tell)
-
-
-def _scores(cells: dict[str, dict[str, float]]) -> str:
-    counted = {int(name.removeprefix("count ")): score for name, score in cells.items() if name.startswith("count ")}
-    ends = sorted({min(counted), max(counted)}) if counted else []
-    said = [f"{counted[n]['jaccard']:.3f} at {n} emitter{'s' if n > 1 else ''} per frame" for n in ends]
-    return f"Jaccard {', '.join(said)}" if said else "scored"
+    def _is_due(self, event: Event, left: float | None) -> bool:
+        if self._every is None:
+            return False
+        share = event.done / event.total if event.total else 1.0
+        # the first line of a stage with a time left comes at once, then one every share of the whole
+        is_due = (
+            self._printed < 0
+            or (left is not None and self._printed == 0.0)
+            or share >= self._printed + self._every
+            or share == 1.0 > self._printed
+        )
+        if is_due:
+            self._printed = 0.0 if left is None and event.total else share
+        return is_due

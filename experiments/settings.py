@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def presets() -> list[str]:
-    """Names of the configurations that come with Colocus."""
+    """Name the configurations that come with Colocus."""
     folder = resources.files("experiments") / "configs"
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 def read_toml(name_or_path: str) -> dict[str, Any]:
-    """The mapping in a TOML file, or in the preset of that name; raises `ConfigError`."""
+    """Read the mapping in a TOML file, or in the preset of that name; raises `ConfigError`."""
     path = Path(name_or_path)
     if name_or_path in presets():
         text = (resources.files("experiments") / "configs" / f"{name_or_path}.toml").read_text()
@@ -65,7 +65,7 @@ def _copy(values: Any) -> Any:
 
 
 def load_settings(cls: type[T], path: str | None, assignments: Sequence[str] = ()) -> T:
-    """The settings of a command: those in a TOML file (None: the defaults) with overrides. Raises `ConfigError`.
+    """Read the settings of a command: those in a TOML file (None: the defaults) with overrides. Raises `ConfigError`.
 
     >>> from training import MicroscopeConfig
     >>> load_settings(MicroscopeConfig, None, ["na=1.3"]).na
@@ -79,7 +79,7 @@ def load_settings(cls: type[T], path: str | None, assignments: Sequence[str] = (
 
 
 def load_camera(path: Path | str, assignments: Sequence[str] = ()) -> Camera:
-    """The camera in a camera.toml (KEY=VALUE laid over it), or the maps of a camera.npz, for the optics.
+    """Read the camera in a camera.toml (KEY=VALUE laid over it), or the maps of a camera.npz, for the optics.
 
     Raises `ConfigError` for a file that is neither, `OpticsError` for numbers that cannot be right.
 

@@ -4,8 +4,11 @@ Memory is bounded by the chunk, not by the number of emitters or frames: stamps 
 inside a scan that recomputes them for the gradient, and chunks without an emitter are skipped.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from optics.psf import image_of, psf_image, pupil_fields, transmitted_fraction
 from optics.pytree import replace
@@ -74,8 +77,7 @@ def render_scenes(
         _render(one, replace(emitters, valid=emitters.valid & (channel == number)), shape, chunk)
         for number, one in enumerate(psf)
     ]
-    frames, stray = zip(*drawn, strict=True)
-    return sum(frames[1:], frames[0]), sum(stray[1:], stray[0])
+    return functools.reduce(lambda a, b: (a[0] + b[0], a[1] + b[1]), drawn)
 
 
 def _check_channels(psfs: tuple[Psf, ...], emitters: Emitters, channel: jax.Array) -> None:
@@ -83,10 +85,10 @@ def _check_channels(psfs: tuple[Psf, ...], emitters: Emitters, channel: jax.Arra
     if not psfs:
         raise OpticsError("render needs a Psf, or one for each channel; the tuple is empty")
     pixels = [psf.microscope.pixel_um for psf in psfs]
-    if not any(isinstance(pixel, jax.core.Tracer) for pixel in pixels) and len({float(pixel) for pixel in pixels}) > 1:
+    if not any(isinstance(pixel, Tracer) for pixel in pixels) and len({float(pixel) for pixel in pixels}) > 1:
         raise OpticsError(f"the PSFs of the channels have pixels of {', '.join(f'{float(p):g}' for p in pixels)} um")
     unknown = emitters.valid & ((channel < 0) | (channel >= len(psfs)))
-    if not isinstance(unknown, jax.core.Tracer) and bool(unknown.any()):
+    if not isinstance(unknown, Tracer) and bool(unknown.any()):
         wrong = sorted({int(number) for number in channel[unknown]})
         raise OpticsError(f"there is no PSF for emitters of channel {wrong[-1]}; give {wrong[-1] + 1}, not {len(psfs)}")
 

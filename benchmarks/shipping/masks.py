@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/, where measure and worlds are
 import pages
-from experiments.instrument.design import DesignConfig, design
-from experiments.instrument.design_output import summary, table
+from experiments.instrument.design import design
+from experiments.instrument.design_config import DesignConfig
+from experiments.progress import Display
 from measure.record import write_result
 from optics.masks import files as mask_io
 from pages import design_page
@@ -58,17 +59,11 @@ def main() -> None:
     missing = [name for name in DESIGNS if not (FOLDER / f"{name}.json").exists()]
     for name in arguments.names or missing:
         config = DESIGNS[name]
-        told: dict[str, int] = {}
-
-        def report(event, told=told):
-            if event["event"] == "evaluation" and event["done"] >= told.get(event["stage"], 0):
-                told[event["stage"]] = event["done"] + 20
-                print(event, flush=True)
-
-        result = design(config, report)
-        print("\n".join(["", name, *table(config, result), ""]), flush=True)
+        with Display(every=0.1) as display:
+            result = design(config, display)
+        print("\n".join(["", name, *result.lines(), ""]), flush=True)
         mask_io.save(FOLDER / f"{name}.npz", result.design.mask)
-        record = {"settings": to_dict(config), "design": summary(result)}
+        record = {"settings": to_dict(config), "design": result.numbers()}
         for mask in record["design"]["masks"]:  # per depth they are the business of `colocus crlb`
             for long in ("z_um", "bounds_nm"):
                 del mask[long]

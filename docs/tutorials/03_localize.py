@@ -222,7 +222,9 @@ print(f"median sigma in x {1e3 * np.median(still.sigma_x_um):.1f} nm before, "
 
 # %%
 how = RenderConfig(pixel_nm=15, mode="gaussian", depth=True, min_sigma_nm=10)
-print(*render(linked.locs, how, Path("03_picture.png"), say=lambda doing: None), sep="\n")
+picture = render(linked.locs, how)
+picture.write(Path("03_picture.png"))
+print(*picture.lines(), sep="\n")
 
 # %% [markdown]
 # ## 8. How fine is the picture?

@@ -1,13 +1,18 @@
 """`colocus convert`: arguments in, a table or movie in another format out."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.commands.arguments import config_of, loading, run
+
+ABOUT = "Write a localization table, or a movie, in another file format. Says what is lost."
+GROUP = "movies"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus convert`."""
+    """Add the arguments of `colocus convert`."""
     parser.add_argument("source", type=Path, metavar="IN", help="a localization table, or a movie")
     parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (beside IN, with --to)")
     parser.add_argument("--to", metavar="FORMAT", help="format of the table; else the ending of FILE says it")
@@ -24,13 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Convert and say what was lost; returns the exit status."""
-    del argv
-    print("colocus convert: loading", file=sys.stderr, flush=True)
+    loading(arguments)
     import re
-
-    from rich.console import Console
 
     from experiments.lists.convert import ConvertConfig, convert
     from experiments.reading.localize import parse_span
@@ -45,31 +47,18 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
     if arguments.pixel is not None and not 0 < arguments.pixel < 1e6:
         raise ConfigError(f"--pixel {arguments.pixel:g} must be a positive number of nm, such as 110")
     spans: dict[str, Any] = {
-        name: parse_span(getattr(arguments, name))
+        name: None if (text := getattr(arguments, name)) is None else parse_span(text)
         for name in ("frames", "rows", "columns")
-        if getattr(arguments, name) is not None
     }
-    config = ConvertConfig(
-        to=arguments.to,
+    pixel_um = None if arguments.pixel is None else arguments.pixel / 1000.0
+    config = config_of(
+        arguments,
+        ConvertConfig,
         source=arguments.source_format,
-        pixel_um=None if arguments.pixel is None else arguments.pixel / 1000.0,
+        pixel_um=pixel_um,
         frame_px=frame_px,
         z_zero_um=arguments.z_zero / 1000.0,
-        allow_cut=arguments.allow_cut,
         **spans,
     )
-    console = Console(file=sys.stderr, highlight=False)
-    if console.is_terminal:
-        with console.status("") as status:
-            result = convert(
-                arguments.source,
-                arguments.out,
-                config,
-                report=lambda event: status.update(f"{event['done']} of {event['total']} frames"),
-            )
-    else:
-        result = convert(arguments.source, arguments.out, config)
-    print(f"{result.rows} {result.what} -> {result.path}")
-    for note in result.notes:
-        print(f"  {note}")
+    print("\n".join(run(lambda report: convert(arguments.source, arguments.out, config, report)).lines()))
     return 0

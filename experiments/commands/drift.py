@@ -1,14 +1,18 @@
 """`colocus drift`: a localization list in, the list without the stage's drift out."""
 
 import argparse
-import sys
-from pathlib import Path
+from collections.abc import Sequence
+
+from experiments.commands.arguments import add_file, add_list, config_of, loading, run_job
+
+ABOUT = "Take the stage's drift in x, y and z out of a localization list."
+GROUP = "lists"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus drift`."""
-    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the corrected list to write")
+    """Add the arguments of `colocus drift`."""
+    add_list(parser)
+    add_file(parser, "the corrected list to write")
     parser.add_argument("--method", choices=("aim", "rcc"), default="aim", help="intersections or correlation (aim)")
     parser.add_argument("--segment", type=int, metavar="N", help="frames per segment (aim: 100 segments, rcc: 30)")
     parser.add_argument("--search", type=float, default=1.0, metavar="UM", help="largest drift looked for (1)")
@@ -20,25 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Estimate, print and write; returns the exit status."""
-    del argv
-    print("colocus drift: loading", file=sys.stderr, flush=True)
-    from rich.console import Console
-
-    from experiments.lists.drift import DriftConfig, correct_file
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Estimate, write and print; returns the exit status."""
+    loading(arguments)
+    from experiments.lists.drift import DriftConfig, check_name, drift
     from localization import read
 
-    config = DriftConfig(
-        method=arguments.method,
-        segment_frames=arguments.segment,
-        search_um=arguments.search,
-        pixel_um=arguments.pixel,
-        pixel_z_um=arguments.pixel_z,
+    check_name(arguments.out)
+    config = config_of(arguments, DriftConfig)
+    return run_job(
+        lambda report: drift(read(arguments.locs), config, report),
+        arguments.out,
+        end=lambda written: [f"wrote {written[0]}, " + ", ".join(path.name for path in written[1:])],
     )
-    with Console(file=sys.stderr, highlight=False).status("reading") as status:
-        locs = read(arguments.locs)
-        status.update(f"drift of {locs.frame.size} localizations")
-        lines = correct_file(locs, config, arguments.out)
-    print("\n".join(lines))
-    return 0

@@ -1,14 +1,19 @@
 """`colocus evaluate`: the scores of a run, or of a localization list against the truth."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from experiments.commands.arguments import add_assignments, loading, run, run_job
+
+ABOUT = "Show or repeat a run's scores, or score a list against the truth. KEY=VALUE scores a run again."
+GROUP = "movies"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus evaluate`."""
+    """Add the arguments of `colocus evaluate`."""
     parser.add_argument("run", type=Path, metavar="RUN | LOCS", help="folder of a run, or a localization list")
-    parser.add_argument("assignments", metavar="KEY=VALUE", nargs="*", default=[], help="RUN: how to score it again")
+    add_assignments(parser, "assignments", "RUN: how to score it again")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the scores as JSON (LOCS: and a figure)")
     parser.add_argument("--truth", type=Path, metavar="TRUTH", help="LOCS: the true positions, a list too")
     text = "LOCS: lateral,axial nm, or the radius of a ball (250,500)"
@@ -22,30 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Score and print; returns the exit status."""
-    del argv
     if arguments.truth is None and not arguments.run.is_file():
-        from experiments.compare import run as jobs
-
-        _refuse_table_options(arguments)
-        print("\n".join(jobs.evaluate(arguments.run, arguments.assignments, arguments.out)))
-        return 0
-    return _evaluate_table(arguments)
+        return _evaluate_run(arguments)
+    return _evaluate_list(arguments)
 
 
-def _refuse_table_options(arguments: argparse.Namespace) -> None:
+def _evaluate_run(arguments: argparse.Namespace) -> int:
+    from experiments.compare.run import evaluate
     from training import ConfigError
 
     if arguments.gate is not None or arguments.pixel is not None or arguments.dimensions != "auto":
         raise ConfigError("--gate, --dimensions and --pixel go with a localization list and its --truth")
+    print("\n".join(evaluate(arguments.run, arguments.assignments, arguments.out)))
+    return 0
 
 
-def _evaluate_table(arguments: argparse.Namespace) -> int:
-    print("colocus evaluate: loading", file=sys.stderr, flush=True)
-    from rich.console import Console
-
-    from experiments.lists.evaluate import EvaluateConfig, evaluate_table, table, write
+def _evaluate_list(arguments: argparse.Namespace) -> int:
+    loading(arguments)
+    from experiments.lists.evaluate import EvaluateConfig, evaluate
     from localization import read
     from training import ConfigError
 
@@ -56,15 +57,13 @@ def _evaluate_table(arguments: argparse.Namespace) -> int:
     default = EvaluateConfig()
     gates = default.gates_nm if arguments.gate is None else tuple(_gate(text) for text in arguments.gate)
     config = EvaluateConfig(gates_nm=gates, dimensions=arguments.dimensions, pixel_nm=arguments.pixel)
-    console = Console(file=sys.stderr, highlight=False)
-    with console.status("reading") as status:
-        found, truth = read(arguments.run), read(arguments.truth)
-        status.update("scoring")
-        result = evaluate_table(found, truth, config)
-    print("\n".join(table(result)))
+
+    def job(report):
+        return evaluate(read(arguments.run), read(arguments.truth), config, report)
+
     if arguments.out is not None:
-        written = write(config, result, arguments.out)
-        print("\nwrote " + ", ".join(map(str, written)))
+        return run_job(job, arguments.out)
+    print("\n".join(run(job).lines()))
     return 0
 
 

@@ -1,17 +1,20 @@
 """`colocus fabricate`: a mask in, files for the hardware out."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from experiments.commands.arguments import add_folder, add_settings, loading, run_job, settings_of
+
+ABOUT = "Write a mask for an SLM or for etching. Reports what misalignment and levels cost."
+GROUP = "microscope"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus fabricate`."""
-    parser.add_argument(
-        "settings", metavar="TOML | KEY=VALUE", nargs="*", help="a settings file, and settings like slm.pitch_um=8"
-    )
+    """Add the arguments of `colocus fabricate`."""
+    add_settings(parser, "slm.pitch_um=8")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="a mask that Colocus saved, such as mask.npz")
-    parser.add_argument("--out", type=Path, default=Path("runs/mask"), metavar="DIR", help="folder (runs/mask)")
+    add_folder(parser, "runs/mask")
     parser.epilog = (
         'Examples: make=["slm"] slm.grey_per_2pi=205 slm.correction=flat.bmp slm.flip_x=true; etch.levels=8 '
         "etch.pitch_um=20. Writes slm.png and .bmp; height.tif, .mat and height_nm.csv, levels.png; the masks as shown "
@@ -19,34 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Make, print and write; returns the exit status."""
-    del argv
-    print("colocus fabricate: loading", file=sys.stderr, flush=True)
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Make, write and print; returns the exit status."""
+    loading(arguments)
     import dataclasses
 
-    from rich.console import Console
-
-    from experiments.instrument.fabricate import FabricateConfig, fabricate, table, write
-    from experiments.settings import load_settings
-    from training import ConfigError, MaskConfig
+    from experiments.instrument.fabricate import fabricate
+    from experiments.instrument.fabricate_config import FabricateConfig
+    from training import MaskConfig
     from training.run_folder import check_folder
 
-    files = [item for item in arguments.settings if "=" not in item]
-    if len(files) > 1:
-        raise ConfigError(f"one settings file at a time, not {', '.join(files)}; a mask goes behind --mask")
     check_folder(arguments.out)
-    assignments = [item for item in arguments.settings if "=" in item]
-    config = load_settings(FabricateConfig, files[0] if files else None, assignments)
+    config = settings_of(arguments, FabricateConfig, "; a mask goes behind --mask")
     if arguments.mask is not None:
         config = dataclasses.replace(config, mask=MaskConfig("file", path=str(arguments.mask)))
-    console = Console(file=sys.stderr, highlight=False)
-    if console.is_terminal:
-        with console.status("") as status:
-            made = fabricate(config, report=lambda what, done, total: status.update(f"{what} ({done} of {total})"))
-    else:
-        made = fabricate(config)
-    written = write(config, made, arguments.out)
-    print("\n".join([*table(made), ""]))
-    print("wrote " + ", ".join(map(str, written)))
-    return 0
+    return run_job(lambda report: fabricate(config, report), arguments.out)

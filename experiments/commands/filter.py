@@ -1,15 +1,19 @@
 """`colocus filter`: the rows of a localization list that fulfil some criteria."""
 
 import argparse
-import sys
-from pathlib import Path
+from collections.abc import Sequence
+
+from experiments.commands.arguments import add_assignments, add_file, add_list, loading, run_job, wrote
+
+ABOUT = "Keep the localizations that fulfil criteria: uncertainty, score, light, place, frames, density."
+GROUP = "lists"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus filter`."""
-    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list")
-    parser.add_argument("criteria", metavar="KEY=VALUE", nargs="*", default=[], help="such as sigma_x_um_max=0.02")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the list to write")
+    """Add the arguments of `colocus filter`."""
+    add_list(parser)
+    add_assignments(parser, "criteria", "such as sigma_x_um_max=0.02")
+    add_file(parser, "the list to write")
     parser.epilog = (
         "KEYs: sigma_x_um_max, sigma_y_um_max, sigma_z_um_max, score_min, photons_min, photons_max; x_um, y_um, z_um "
         "and frames as [from,to]; neighbours_min and neighbours_max with density_radius_um (and density_z_radius_um): "
@@ -17,20 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Filter, print and write; returns the exit status."""
-    del argv
-    print("colocus filter: loading", file=sys.stderr, flush=True)
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Filter, write and print; returns the exit status."""
+    loading(arguments)
+    from experiments.lists.filter import filter_list
     from experiments.settings import load_settings
-    from localization import Criteria, filter_localizations, read, write
+    from localization import Criteria, read
     from training import ConfigError
 
     if not arguments.criteria:
         raise ConfigError("name what to filter by, such as photons_min=500; see: colocus filter --help")
-    criteria = load_settings(Criteria, None, arguments.criteria)
-    kept, report = filter_localizations(read(arguments.locs), criteria)
-    write(arguments.out, kept)
-    width = max(map(len, report.removed), default=0)
-    print("\n".join(f"{name:{width}}  removed {count}" for name, count in report.removed.items()))
-    print(f"{report.after} of {report.before} localizations kept\nwrote {arguments.out}")
-    return 0
+    config = load_settings(Criteria, None, arguments.criteria)
+    return run_job(
+        lambda report: filter_list(read(arguments.locs), config, report),
+        arguments.out,
+        end=wrote,
+    )

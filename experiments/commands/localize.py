@@ -1,8 +1,14 @@
 """`colocus localize`: a movie in, a localization list out."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from experiments.commands.arguments import add_assignments, add_file
+
+ABOUT = "Turn a movie into a localization list. With a trained arm, DeepSTORM3D weights, or fits of a PSF."
+GROUP = "movies"
 
 _OPTIONS = {
     "threshold": (float, "P", "least probability (networks), sigmas (fits)"),
@@ -23,26 +29,25 @@ _SPANS = ("frames", "rows", "columns")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus localize`."""
+    """Add the arguments of `colocus localize`."""
     parser.usage = "colocus localize MOVIE --model MODEL --out FILE [OPTIONS] [KEY=VALUE ...]"
     parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, zarr, or a folder of TIFF files")
-    text = "how fits are made, like z_max_um=1.2 threshold_sigma=6"
-    parser.add_argument("assignments", metavar="KEY=VALUE", nargs="*", default=[], help=text)
+    add_assignments(parser, "assignments", "how fits are made, like z_max_um=1.2 threshold_sigma=6")
     text = "a trained arm, weights, a psf.npz, or gaussian"
     parser.add_argument("--model", type=Path, required=True, metavar="MODEL", help=text)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table to write, such as locs.csv")
+    add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
     text = "decoder, classical (fits with a PSF) or polish (both)"
     parser.add_argument("--method", metavar="M", choices=("decoder", "classical", "polish"), help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
     parser.add_argument("--resume", action="store_true", help="go on where it stopped (done anyway)")
+    parser.set_defaults(resumable=True)
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Localize and print the table's name; returns the exit status."""
-    del argv
-    from experiments.progress import MovieDisplay
+    from experiments.progress import Display, duration, event_of
     from experiments.reading.classical_config import ClassicalConfig
     from experiments.reading.localize import LocalizeConfig, localize, parse_share, parse_span
     from experiments.settings import load_settings
@@ -56,15 +61,20 @@ def main(arguments: argparse.Namespace, argv: list[str]) -> int:
         options["method"] = arguments.method
     fits = load_settings(ClassicalConfig, None, arguments.assignments)
     share = None if arguments.chunk is None else parse_share(arguments.chunk)
-    with MovieDisplay() as display:
-        result = localize(
-            arguments.movie,
-            arguments.model,
-            arguments.out,
-            LocalizeConfig(**options, classical=fits),
-            share=share,
-            report=display.show,
-        )
+    config = LocalizeConfig(**options, classical=fits)
+    with Display(every=0.1) as display:
+
+        def show(event):
+            event = event_of(event)
+            if event.stage == "start":
+                frames = event.total or event.numbers["frames"]
+                display.say(f"{event.numbers['movie']}: {frames} frames, read with {event.numbers['model']}")
+            elif event.total:
+                display(event)
+
+        result = localize(arguments.movie, arguments.model, arguments.out, config, share=share, report=show)
+        took = duration(result.seconds)
+        display.say(f"{result.rows} localizations in {result.frames} frames, {took}")
     for what, count in sorted(result.tally.items()):
         print(f"{count} {what}")
     print(result.path if share is None else f"{result.path}: share done; after the last: colocus merge {arguments.out}")

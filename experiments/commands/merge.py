@@ -1,11 +1,15 @@
 """`colocus merge`: the parts of a job array into one table."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+
+ABOUT = "Join the shares of a job array into one list. They are what colocus localize --chunk i/n has done."
+GROUP = "movies"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus merge`."""
+    """Add the arguments of `colocus merge`."""
     parser.add_argument(
         "out", type=Path, metavar="FILE", help="the table that localize --chunk i/n was given, or FILE.parts"
     )
@@ -15,9 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Merge and print the table's name; returns the exit status."""
-    del argv
     from experiments.reading.chunks import Parts
 
     parts = Parts.find(arguments.out)

@@ -1,14 +1,18 @@
 """`colocus render`: a localization list in, a picture out."""
 
 import argparse
-import sys
-from pathlib import Path
+from collections.abc import Sequence
+
+from experiments.commands.arguments import add_file, add_list, config_of, loading, numbers, run_job, wrote
+
+ABOUT = "Draw a localization list: counts, or Gaussians of each one's uncertainty, coloured by depth."
+GROUP = "lists"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus render`."""
-    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".tif to measure, .png to look at")
+    """Add the arguments of `colocus render`."""
+    add_list(parser)
+    add_file(parser, ".tif to measure, .png to look at")
     parser.add_argument("--pixel", type=float, default=10.0, metavar="NM", help="pixel of the picture (10)")
     parser.add_argument("--mode", choices=("histogram", "gaussian"), default="histogram", help="(histogram)")
     parser.add_argument("--depth", action="store_true", help="coloured by z; in a TIFF a channel of mean z")
@@ -21,29 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "gaussian draws every row as wide as its own uncertainty; a TIFF sums to the number of rows."
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Read, draw and write; returns the exit status."""
-    del argv
-    print("colocus render: loading", file=sys.stderr, flush=True)
-    from rich.console import Console
-
-    from experiments.commands.numbers import numbers
-    from experiments.lists.render import RenderConfig, render
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Draw, write and print; returns the exit status."""
+    loading(arguments)
+    from experiments.lists.render import RenderConfig, check_name, render
     from localization import read
 
-    config = RenderConfig(
-        pixel_nm=arguments.pixel,
-        mode=arguments.mode,
-        depth=arguments.depth,
-        region_um=numbers("--region", arguments.region, 4),
-        z_range_um=numbers("--z", arguments.z, 2),
-        sigma_nm=arguments.sigma,
-        min_sigma_nm=arguments.min_sigma,
-        saturate=arguments.saturate,
-        gamma=arguments.gamma,
+    check_name(arguments.out)
+    region, z_range = numbers("--region", arguments.region, 4), numbers("--z", arguments.z, 2)
+    config = config_of(arguments, RenderConfig, region_um=region, z_range_um=z_range)
+    return run_job(
+        lambda report: render(read(arguments.locs), config, report),
+        arguments.out,
+        end=wrote,
     )
-    console = Console(file=sys.stderr, highlight=False)
-    with console.status("reading") as status:  # says nothing where the output is no terminal
-        lines = render(read(arguments.locs), config, arguments.out, say=status.update)
-    print("\n".join([*lines, f"wrote {arguments.out}"]))
-    return 0

@@ -1,13 +1,18 @@
 """`colocus resolution`: a localization list in, its Fourier ring correlation and line widths out."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from experiments.commands.arguments import add_list, config_of, loading, numbers, run_job
+
+ABOUT = "Measure the resolution of a localization list, and the width of what a line crosses."
+GROUP = "lists"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus resolution`."""
-    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list, linked and free of drift")
+    """Add the arguments of `colocus resolution`."""
+    add_list(parser, "a localization list, linked and free of drift")
     parser.add_argument("--out", type=Path, default=Path("runs/resolution"), metavar="DIR", help="(runs/resolution)")
     parser.add_argument("--pixel", type=float, default=5.0, metavar="NM", help="an eighth of the resolution (5)")
     parser.add_argument("--region", metavar="X0,X1,Y0,Y1", help="part to measure, um (all)")
@@ -24,36 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Writes resolution.json, resolution.png, frc.csv, profile.csv and config.json."
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Measure, print, draw; returns the exit status."""
-    del argv
-    print("colocus resolution: loading", file=sys.stderr, flush=True)
-    from rich.console import Console
-
-    from experiments.commands.numbers import numbers
-    from experiments.lists.resolution import ResolutionConfig, measure, table, write
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Measure, write and print; returns the exit status."""
+    loading(arguments)
+    from experiments.lists.resolution import ResolutionConfig, resolution
     from localization import read
     from training.run_folder import check_folder
 
     check_folder(arguments.out)
     line = None if arguments.profile is None else arguments.profile.replace(":", ",")
-    config = ResolutionConfig(
-        pixel_nm=arguments.pixel,
+    config = config_of(
+        arguments,
+        ResolutionConfig,
         region_um=numbers("--region", arguments.region, 4),
-        split=arguments.split,
-        block_frames=arguments.block_frames,
-        repeats=arguments.repeats,
-        seed=arguments.seed,
         profile_um=numbers("--profile", line, 4),
         profile_width_nm=arguments.width,
         profile_bin_nm=arguments.bin,
         profile_model="double" if arguments.double else "gaussian",
     )
-    console = Console(file=sys.stderr, highlight=False)
-    with console.status("reading") as status:
-        locs = read(arguments.locs)
-        status.update("correlating")
-        result = measure(locs, config)
-    written = write(config, result, arguments.out)
-    print("\n".join([*table(config, result), "", "wrote " + ", ".join(map(str, written))]))
-    return 0
+    return run_job(lambda report: resolution(read(arguments.locs), config, report), arguments.out)

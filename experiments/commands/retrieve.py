@@ -1,12 +1,17 @@
 """`colocus retrieve`: bead stacks in, a calibrated PSF out."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from experiments.commands.arguments import loading, run_job, split_files
+
+ABOUT = "Retrieve a calibrated PSF from one or several bead stacks."
+GROUP = "microscope"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus retrieve`."""
+    """Add the arguments of `colocus retrieve`."""
     parser.add_argument(
         "beads", metavar="BEADS", nargs="+", help="TIFF stacks, and settings like retrieval.phase=zernike"
     )
@@ -24,39 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Retrieve, write and print; returns the exit status."""
-    del argv
-    print("colocus retrieve: loading", file=sys.stderr, flush=True)
-    from rich.console import Console
+    loading(arguments)
+    import dataclasses
 
-    from experiments.instrument.retrieve import load_config, retrieve, table
+    from experiments.instrument.retrieve import retrieve
+    from experiments.instrument.retrieve_config import load_config
     from training.run_folder import check_folder
 
     check_folder(arguments.out, unused=True)
-    files = [Path(item) for item in arguments.beads if "=" not in item]
-    config = load_config(
-        arguments.microscope, [item for item in arguments.beads if "=" in item], camera=arguments.camera
+    files, assignments = split_files(arguments.beads)
+    config = load_config(arguments.microscope, assignments, camera=arguments.camera)
+    config = dataclasses.replace(config, focus=arguments.focus, crop_px=arguments.crop, beads_max=arguments.beads_max)
+    return run_job(
+        lambda report: retrieve(files, config, report), arguments.out, end=lambda written: ["", f"Open {written[0]}"]
     )
-    console = Console(file=sys.stderr, highlight=False)
-
-    def run(report):
-        return retrieve(
-            files, arguments.focus, config, arguments.out, crop_px=arguments.crop, beads_max=arguments.beads_max,
-            report=report,
-        )  # fmt: skip
-
-    if console.is_terminal:
-        with console.status("reading") as status:
-            result = run(lambda event: status.update(_said(event)))
-    else:
-        result = run(lambda event: None)
-    print("\n".join(table(result)))
-    print(f"\nOpen {arguments.out / 'report.html'}")
-    return 0
-
-
-def _said(event: dict) -> str:
-    done = event["step"] / event["steps"]
-    left = event["seconds"] * (1 - done) / max(done, 1e-3)
-    return f"{event['stage']}: {100 * done:.0f} %, {100 * event['misfit']:.2f} % unexplained, about {left:.0f} s left"

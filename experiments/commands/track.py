@@ -1,13 +1,18 @@
 """`colocus track`: particle tracks and their diffusion from a localization list."""
 
 import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from experiments.commands.arguments import add_list, config_of, loading, run_job
+
+ABOUT = "Follow particles through a localization list, and measure their diffusion."
+GROUP = "lists"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `colocus track`."""
-    parser.add_argument("locs", type=Path, metavar="LOCS", help="a localization list")
+    """Add the arguments of `colocus track`."""
+    add_list(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="CSV | DIR", help="tracks alone, or all results")
     parser.add_argument("--max-step", type=float, required=True, metavar="UM", help="largest step between frames")
     parser.add_argument("--max-step-z", type=float, metavar="UM", help="the one in depth (the same)")
@@ -19,30 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "A folder holds tracks.csv (um, with a column track), tracks.json, tracks.png and diffusion.csv."
 
 
-def main(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Track, print and write; returns the exit status."""
-    del argv
-    print("colocus track: loading", file=sys.stderr, flush=True)
-    from rich.console import Console
-
-    from experiments.lists.track import TrackConfig, track_file
+def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Track, write and print; returns the exit status."""
+    loading(arguments)
+    from experiments.lists.track import TrackConfig, check_name, track
     from localization import read
 
-    config = TrackConfig(
-        max_step_um=arguments.max_step,
-        max_step_z_um=arguments.max_step_z,
-        gap_frames=arguments.gap,
-        max_gap_step_um=arguments.max_gap_step,
-        min_length=arguments.min_length,
-        frame_s=arguments.frame_s,
-        exposure_share=arguments.exposure,
-    )
-    with Console(file=sys.stderr, highlight=False).status("reading") as status:
-        locs = read(arguments.locs)
-
-        def report(done: int, total: int) -> None:
-            status.update(f"{done} of {total} crowded localizations linked")
-
-        lines = track_file(locs, config, arguments.out, report=report)
-    print("\n".join(lines))
-    return 0
+    check_name(arguments.out)
+    config = config_of(arguments, TrackConfig)
+    return run_job(lambda report: track(read(arguments.locs), config, report), arguments.out)

@@ -15,26 +15,27 @@ import localization
 from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig, arm_run
 from localization import FrameScores, Gate, Localizations
 from optics import Psf, crlb_std_um, psf_image
-from optics.progress import Event
+from optics.progress import Event, Report
 from optics.whole_file import whole_file, write_text
 from training import Parts, build, evaluate, fit
 from training.config import SceneConfig
 from training.evaluate import scored_frames
-from training.run_folder import Report, logged
+from training.run_folder import logged
 from training.state import TrainState
 from training.trained import learned_psf
 
 GATES = {gate.name: gate for gate in (Gate(), Gate(ball_um=0.1))}
+HEADLINE = next(iter(GATES))
 RESAMPLES = 1000
 
 
 def arm_folder(out: Path, arm: ArmConfig, seed: int) -> Path:
-    """Where one arm and seed of an experiment live."""
+    """Name the folder of one arm and seed of an experiment."""
     return out / "arms" / f"{arm.label}-seed{seed}"
 
 
 def cells(config: ExperimentConfig) -> list[tuple[str, SceneConfig]]:
-    """The scored scenes, each with its name: one per count, one per (photons, background) pair."""
+    """List the scored scenes, each with its name: one per count, one per (photons, background) pair."""
     scene, score = config.run.scene, config.score
     listed = [(f"count {n}", dataclasses.replace(scene, count_min=n, count_max=n)) for n in dict.fromkeys(score.counts)]
     for photons, background in zip(score.pair_photons, score.pair_background, strict=True):
@@ -54,7 +55,7 @@ def cells(config: ExperimentConfig) -> list[tuple[str, SceneConfig]]:
 
 
 def density_per_um2(config: ExperimentConfig, count: int) -> float:
-    """Emitters per um**2 of the area they are drawn in."""
+    """Count emitters per um**2 of the area they are drawn in."""
     side = config.run.scene.frame_px * config.run.microscope.pixel_um - 2 * config.run.scene.margin_um
     return count / side**2
 
@@ -77,7 +78,8 @@ def run_arm(
         return json.loads(finished.read_text())
 
     def labelled(event: Event) -> None:
-        report({**event.record(), "arm": arm.label, "seed": seed})
+        numbers = {**event.numbers, "arm": arm.label, "seed": seed}
+        report(dataclasses.replace(event, numbers=numbers))
 
     state = fit(run, folder, resume=resume, report=labelled, deadline_s=deadline_s)
     trained = time.perf_counter()
@@ -95,13 +97,12 @@ def run_arm(
     }
     save_examples(folder, exact, state, config)
     write_text(finished, json.dumps(scores) + "\n")
-    scored = {c["name"]: c["gates"]["250/500 nm"]["score"] for c in scores["cells"]}
-    labelled(Event("scored", numbers={"cells": scored}))
+    labelled(Event("scored", numbers={"cells": {c["name"]: c["gates"][HEADLINE]["score"] for c in scores["cells"]}}))
     return scores
 
 
 def _logged_seconds(folder: Path) -> float:
-    """Training time over all pieces of a run: each piece's clock starts at 0."""
+    """Add up the training time over all pieces of a run: each piece's clock starts at 0."""
     total, last = 0.0, 0.0
     for event in logged(folder):
         seconds = event.get("seconds", 0.0)
@@ -148,7 +149,7 @@ def _evaluate(
 
 
 def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> dict[str, Any]:
-    """Errors of isolated emitters over their precision bound, in x, y and z, and the share of outliers.
+    """Compare errors of isolated emitters with their precision bound, in x, y and z, and the share of outliers.
 
     One emitter a frame at the brightest and the mean background of the training; the bound is that of the
     emitter's own depth. Only emitters found within 250/500 nm count; the share found stands beside.
@@ -174,7 +175,7 @@ def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> d
     psf = learned_psf(parts, state)
     depths = truth.z_um[matches.truth_index]
     # bounds of all emitters, found or not: the number found would compile anew each time
-    crlb = np.asarray(_bounds(psf, jnp.asarray(truth.z_um), photons, background))[matches.truth_index]
+    crlb = np.asarray(depth_bounds_um(psf, jnp.asarray(truth.z_um), photons, background))[matches.truth_index]
     ratio = localization.rmse_over_crlb(errors, crlb)
     return {
         "ratio": ratio.ratio.tolist(),
@@ -189,7 +190,7 @@ def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> d
 
 
 @jax.jit
-def _bounds(psf: Psf, z_um: jax.Array, photons: float, background: float) -> jax.Array:
+def depth_bounds_um(psf: Psf, z_um: jax.Array, photons: float, background: float) -> jax.Array:
     def one(z):
         return crlb_std_um(psf, jnp.zeros(3).at[2].set(z), photons, background)
 
@@ -208,7 +209,7 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
     z = jnp.linspace(scene.z_min_um, scene.z_max_um, 7)
     images = _images(psf, z)
     bound_z = jnp.linspace(scene.z_min_um, scene.z_max_um, 25)
-    bounds = _bounds(psf, bound_z, scene.photons_max, 0.5 * (scene.background_min + scene.background_max))
+    bounds = depth_bounds_um(psf, bound_z, scene.photons_max, 0.5 * (scene.background_min + scene.background_max))
     dense = dataclasses.replace(scene, count_min=max(config.score.counts), count_max=max(config.score.counts))
     n_frames = min(4, config.score.frames)
     frames = scored_frames(

@@ -88,9 +88,26 @@ def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> Exper
 
 
 def arm_run(config: ExperimentConfig, arm: ArmConfig, seed: int) -> RunConfig:
-    """The training run of one arm and seed."""
+    """Configure the training run of one arm and seed."""
     learn = config.learn if arm.learn else None
     return dataclasses.replace(config.run, mask=arm.mask, learn=learn, seed=seed)
+
+
+def pick_arm(config: ExperimentConfig, *, learn: bool, label: str | None) -> ExperimentConfig:
+    """Keep one arm of an experiment: the first that learns (or does not), or the one named."""
+    kind, other = ("learns", "colocus train") if learn else ("does not learn", "colocus codesign")
+    arms = [arm for arm in config.arms if arm.learn == learn]
+    if label is not None:
+        named = [arm for arm in config.arms if arm.label == label]
+        if not named:
+            raise ConfigError(f"no arm {label!r}; arms: {', '.join(arm.label for arm in config.arms) or 'none'}")
+        if named[0].learn != learn:
+            raise ConfigError(f"arm {label!r} is not one that {kind}; use {other}")
+        arms = named
+    if not arms:
+        wanted = "learn = true" if learn else 'mask = { name = "tetrapod" }'
+        raise ConfigError(f'no arm that {kind}; add to the TOML file: [[arms]] label = "mine", {wanted}')
+    return dataclasses.replace(config, arms=(arms[0],), reference="")
 
 
 def describe_arm(config: ExperimentConfig, arm: ArmConfig) -> str:

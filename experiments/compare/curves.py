@@ -2,36 +2,30 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.compare.arms import HEADLINE
 from experiments.compare.results import ArmResult
-from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells
-from experiments.report.plot_style import STYLE, new_figure
+from experiments.compare.summary import density_cells, pair_cells
+from experiments.report.metrics import METRICS
+from experiments.report.plot_style import new_figure, styled, two_and_five
 
-# metric: (label, factor from its unit in files to that of the label)
-PANELS = {
-    "jaccard": ("Jaccard index", 1.0),
-    "recall": ("recall", 1.0),
-    "precision": ("precision", 1.0),
-    "rmse_xy_um": ("lateral RMSE (nm)", 1e3),
-    "rmse_z_um": ("axial RMSE (nm)", 1e3),
-}
+PANELS = ("jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um")
 Styles = dict[str, dict[str, Any]]
 
 
 def _drawn(cells: list[dict[str, Any]], gate: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Estimates (n,) and error bars (2, n) in the label's unit; NaN where a value is missing."""
-    factor = PANELS[metric][1]
+    factor = METRICS[metric].factor
     values = [cell["gates"][gate][metric] for cell in cells]
     table = np.array([[v[key] for key in ("estimate", "low", "high")] for v in values], float) * factor
     estimate, low, high = table.T
     return estimate, np.maximum(np.stack([estimate - low, high - estimate]), 0)
 
 
-def plot_against_density(axes, summary: dict[str, Any], styles: Styles, metric: str, gate: str = HEADLINE_GATE) -> None:
-    """One metric of every arm against emitters per um**2, with intervals."""
+def plot_against_density(axes, summary: dict[str, Any], styles: Styles, metric: str, gate: str = HEADLINE) -> None:
+    """Draw one metric of every arm against emitters per um**2, with intervals."""
     arms = summary["arms"]
     widest = max(cell["density_per_um2"] for arm in arms for cell in arm["cells"])
     for number, arm in enumerate(arms):  # slightly side by side, so that no interval hides another
@@ -54,21 +48,21 @@ def plot_against_density(axes, summary: dict[str, Any], styles: Styles, metric: 
 
 
 def _limit(axes, metric: str) -> None:
-    if PANELS[metric][1] == 1.0:
+    if not METRICS[metric].unit:
         low = axes.get_ylim()[0]
         axes.set_ylim(max(0.0, min(low, 0.9)), 1.01)
     else:
         axes.set_ylim(0, 1.06 * axes.get_ylim()[1])
 
 
-def draw_density(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE_GATE) -> Figure:
-    """Every score against density, one panel each."""
-    with matplotlib.rc_context(STYLE):
+def draw_density(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE) -> Figure:
+    """Draw every score against density, one panel each."""
+    with styled():
         figure = new_figure(9.6, 5.4)
         grid = figure.subplots(2, 3)
-        for axes, (metric, (label, _)) in zip(grid.flat, PANELS.items(), strict=False):
+        for axes, metric in zip(grid.flat, PANELS, strict=False):
             plot_against_density(axes, summary, styles, metric, gate)
-            axes.set_ylabel(label)
+            axes.set_ylabel(METRICS[metric].title)
         _legend(grid.flat[-1], grid.flat[0])
     return figure
 
@@ -78,10 +72,10 @@ def _legend(empty, source) -> None:
     empty.legend(*source.get_legend_handles_labels(), loc="center", fontsize=10)
 
 
-def draw_pairs(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE_GATE) -> Figure:
-    """Scores at the pairs of photons and background, dim first."""
+def draw_pairs(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE) -> Figure:
+    """Draw scores at the pairs of photons and background, dim first."""
     arms = summary["arms"]
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(9.6, 3.0)
         grid = figure.subplots(1, 4, width_ratios=[1, 1, 1, 0.6])
         for axes, metric in zip(grid, ("jaccard", "rmse_xy_um", "rmse_z_um"), strict=False):
@@ -104,7 +98,7 @@ def draw_pairs(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE_GAT
             axes.set_xlim(-0.6, len(cells) - 0.4)
             axes.grid(axis="x", visible=False)
             axes.set_xlabel("photons / background per pixel")
-            axes.set_ylabel(PANELS[metric][0])
+            axes.set_ylabel(METRICS[metric].title)
             _limit(axes, metric)
         _legend(grid[-1], grid[0])
     return figure
@@ -116,7 +110,7 @@ def _short(number: float) -> str:
 
 def draw_bounds(results: list[ArmResult], styles: Styles) -> Figure:
     """Cramér-Rao bounds in x, y and z against depth, as standard deviations."""
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(9.6, 3.0)
         grid = figure.subplots(1, 4, width_ratios=[1, 1, 1, 0.6])
         for k, axes in enumerate(grid[:3]):
@@ -136,16 +130,9 @@ def draw_bounds(results: list[ArmResult], styles: Styles) -> Figure:
     return figure
 
 
-def two_and_five(value: float, position: int) -> str:
-    """Labels between the decades of a logarithmic axis."""
-    del position
-    lead = value / 10 ** np.floor(np.log10(value))
-    return f"{value:g}" if round(lead, 3) in (2.0, 5.0) else ""
-
-
 def draw_training(results: list[ArmResult], styles: Styles) -> Figure:
-    """Training loss against step, one thin line per arm and seed."""
-    with matplotlib.rc_context(STYLE):
+    """Draw training loss against step, one thin line per arm and seed."""
+    with styled():
         figure = new_figure(6.4, 3.0)
         axes = figure.subplots()
         tails = []

@@ -4,15 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.compare import curves, pictures
 from experiments.compare.config import ExperimentConfig
-from experiments.compare.pictures import hide_axes, scale_bar, show_phase
 from experiments.compare.results import ArmResult, first_of_each
-from experiments.report.plot_style import STYLE, arm_styles, new_figure, save_png
+from experiments.report.plot_style import arm_styles, hide_axes, new_figure, save_png, scale_bar, show_phase, styled
 
 
 def write_figures(
@@ -44,12 +42,12 @@ def write_figures(
 
 
 def draw_codesign(results: list[ArmResult], summary: dict[str, Any], config: ExperimentConfig) -> Figure:
-    """The whole story in one picture: masks, PSFs through depth, Jaccard against density."""
+    """Draw the whole story in one picture: masks, PSFs through depth, Jaccard against density."""
     styles = arm_styles(summary["arms"], summary["reference"])
     shown = [r for r in results if r.arm.learn][:1] + [r for r in results if r.label == summary["reference"]][:1]
     shown = shown or results[:2]
     pixel_um = config.run.microscope.pixel_um
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(10.5, 1.22 * len(shown) + 0.3)
         left, right = list(figure.subfigures(1, 2, width_ratios=[7.0, 3.2]))  # pyright: ignore[reportArgumentType]
         z_index = [0, 2, 3, 4, 6]

@@ -16,7 +16,7 @@ _TRUNKS = ((1, 1, 2, 2, 1, 1), (1, 1, 2, 2, 4, 4, 1, 1), (1, 2, 4, 8, 1, 2, 4, 1
 
 
 def on_scenes(config: ExperimentConfig, generator: str) -> ExperimentConfig:
-    """An experiment on a generator's scenes: its depths, light, density and camera, also for the scores.
+    """Put an experiment on a generator's scenes: its depths, light, density and camera, also for the scores.
 
     Raises `ConfigError` where `generator` is none, or the experiment's microscope another one.
     """
@@ -46,7 +46,7 @@ def on_scenes(config: ExperimentConfig, generator: str) -> ExperimentConfig:
 
 
 def scenes_experiment(generator: str) -> ExperimentConfig:
-    """The experiment that belongs to a generator: its microscope with the movie's mask, and a mask learned from it."""
+    """Write a generator's experiment: its microscope with the movie's mask, and a mask learned from it."""
     facts = load_facts(generator)
     asked = facts.config
     folder = generator_folder(generator).absolute()
@@ -73,7 +73,7 @@ def scenes_experiment(generator: str) -> ExperimentConfig:
 
 
 def load_on_scenes(config: str | None, generator: str, assignments: Sequence[str]) -> ExperimentConfig:
-    """An experiment, a preset or a TOML file, on a generator's scenes; without one that which belongs to the generator.
+    """Read an experiment (a preset or a TOML file) on a generator's scenes; without one, the generator's own.
 
     `assignments` go before what the generator says. Raises `ConfigError`.
     """
@@ -82,12 +82,12 @@ def load_on_scenes(config: str | None, generator: str, assignments: Sequence[str
 
 
 def _before(assignments: Sequence[str]) -> list[str]:
-    """Those that the microscope and the frames' size are checked with."""
+    """Choose those that the microscope and the frames' size are checked with."""
     return [a for a in assignments if not a.startswith("score.")]
 
 
 def decoder_for(psf: PsfConfig) -> DecoderConfig:
-    """The smallest decoder that sees a stamp of the PSF and half as much around it, else the largest."""
+    """Choose the smallest decoder that sees a stamp of the PSF and half as much around it, else the largest."""
     decoders = [DecoderConfig(dilations=dilations) for dilations in _TRUNKS]
     for decoder in decoders[:-1]:
         trunk = nets.ListNetConfig(dilations=decoder.dilations, half_resolution=decoder.half_resolution)

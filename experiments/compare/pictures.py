@@ -1,47 +1,14 @@
 """Pictures of a comparison: masks and how they were learned, PSFs through depth, frames with their lists."""
 
-from typing import Any
-
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
-from matplotlib.patheffects import withStroke
 
 import localization
 from experiments.compare.arms import GATES
 from experiments.compare.results import ArmResult
-from experiments.report.plot_style import STYLE, new_figure
+from experiments.report.plot_style import hide_axes, new_figure, outline, scale_bar, show_phase, styled
 from localization import make_localizations
-
-# a mark or a letter shows on bright and on dark
-_OUTLINE: dict[str, Any] = {"path_effects": [withStroke(linewidth=2.2, foreground="black")]}
-
-
-def hide_axes(axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def show_phase(axes, phase_rad: np.ndarray, half_width: float):
-    """Draw a phase inside the NA, wrapped to +-pi, its piston (which no camera sees) taken away."""
-    n = phase_rad.shape[0]
-    x = (np.arange(n) + 0.5) / n * 2 - 1
-    inside = np.hypot(*np.meshgrid(x, x)) * half_width <= 1
-    field = np.exp(1j * phase_rad)
-    wrapped = np.angle(field * np.conj(field[inside].mean()))
-    extent = (-half_width, half_width, half_width, -half_width)
-    shown = np.where(inside, wrapped, np.nan)
-    image = axes.imshow(shown, cmap="twilight_shifted", vmin=-np.pi, vmax=np.pi, extent=extent, interpolation="nearest")
-    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.4", linewidth=0.8))
-    axes.set_xlim(-1.03, 1.03)
-    axes.set_ylim(1.03, -1.03)
-    hide_axes(axes)
-    return image
 
 
 def _phase_bar(figure: Figure, image, axes) -> None:
@@ -51,10 +18,10 @@ def _phase_bar(figure: Figure, image, axes) -> None:
 
 
 def draw_masks(results: list[ArmResult]) -> Figure:
-    """The mask of every arm, one picture each."""
+    """Draw the mask of every arm, one picture each."""
     columns = min(len(results), 4)
     rows = -(-len(results) // columns)
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(max(2.0 * columns + 0.8, 3.4), 2.15 * rows)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(results) :]:
@@ -69,10 +36,10 @@ def draw_masks(results: list[ArmResult]) -> Figure:
 
 
 def draw_evolution(result: ArmResult, wavelength_um: float, columns: int = 7) -> Figure:
-    """How a learned mask came about: a few of its snapshots, evenly spaced among those kept."""
+    """Draw how a learned mask came about: a few of its snapshots, evenly spaced among those kept."""
     steps = sorted(result.snapshots)
     picked = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, columns).round().astype(int))]
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(max(1.45 * len(picked) + 0.9, 3.4), 1.9)
         grid = figure.subplots(1, len(picked), squeeze=False)
         image = None
@@ -85,12 +52,12 @@ def draw_evolution(result: ArmResult, wavelength_um: float, columns: int = 7) ->
 
 
 def draw_psfs(results: list[ArmResult], pixel_um: float) -> Figure:
-    """PSFs through depth, a row per arm; each panel on its own square-root scale.
+    """Draw PSFs through depth, a row per arm; each panel on its own square-root scale.
 
     The number is the share of the photons in the brightest pixel.
     """
     z_um = results[0].examples["z_um"]
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(1.25 * len(z_um) + 0.5, 1.3 * len(results) + 0.3)
         grid = figure.subplots(len(results), len(z_um), squeeze=False)
         for row, result in zip(grid, results, strict=True):
@@ -99,7 +66,7 @@ def draw_psfs(results: list[ArmResult], pixel_um: float) -> Figure:
                 side = image.shape[-1] * pixel_um
                 axes.imshow(np.sqrt(np.maximum(image, 0)), cmap="gray", extent=(0, side, side, 0), vmin=0)
                 hide_axes(axes)
-                place = {"transform": axes.transAxes, "color": "white", "fontsize": 6.5, **_OUTLINE}
+                place = {"transform": axes.transAxes, "color": "white", "fontsize": 6.5, **outline()}
                 axes.text(0.97, 0.04, f"max {100 * image.max():.2g} %", ha="right", **place)
                 if axes is row[0]:
                     scale_bar(axes, side)
@@ -108,20 +75,13 @@ def draw_psfs(results: list[ArmResult], pixel_um: float) -> Figure:
     return figure
 
 
-def scale_bar(axes, side_um: float) -> None:
-    length = 1.0 if side_um > 3 else 0.5
-    axes.plot([0.05 * side_um, 0.05 * side_um + length], [0.94 * side_um] * 2, color="white", linewidth=2)
-    label = f"{length:g} µm"
-    axes.text(0.05 * side_um, 0.9 * side_um, label, color="white", fontsize=6.5, va="bottom", **_OUTLINE)
-
-
 def _list_of(columns: np.ndarray, frame: int) -> localization.Localizations:
     rows = columns[columns[:, 0] == frame]
     return make_localizations(np.zeros(len(rows), int), rows[:, 1], rows[:, 2], rows[:, 3])
 
 
 def _draw_frame(axes, result: ArmResult, frame: int, pixel_um: float) -> str:
-    """One frame with its true and found positions; returns the counts in words."""
+    """Draw one frame with its true and found positions; returns the counts in words."""
     image = result.examples["frames"][frame]
     found, truth = (_list_of(result.examples[name], frame) for name in ("found", "truth"))
     matches = localization.match(found, truth, **next(iter(GATES.values())))
@@ -145,7 +105,7 @@ def _draw_frame(axes, result: ArmResult, frame: int, pixel_um: float) -> str:
 
 
 _RING = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.4}
-_CROSS = {"marker": "x", "markersize": 4.5, "markeredgewidth": 1.3, **_OUTLINE}
+_CROSS = {"marker": "x", "markersize": 4.5, "markeredgewidth": 1.3, **outline()}
 HIT = {**_RING, "color": "#56B4E9"}
 MISSED = {**_RING, "color": "#E69F00"}
 FOUND = {**_CROSS, "color": "#FFFFFF"}
@@ -153,10 +113,10 @@ FALSE = {**_CROSS, "color": "#F0E442", "marker": "+", "markersize": 6.5}
 
 
 def draw_frames(results: list[ArmResult], pixel_um: float) -> Figure:
-    """The same dense scene as every arm's microscope sees it; rings are true, crosses found positions."""
+    """Draw the same dense scene as every arm's microscope sees it; rings are true, crosses found positions."""
     columns = min(len(results), 3)
     rows = -(-len(results) // columns)
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure(max(3.0 * columns, 4.4), 3.2 * rows + 0.4)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(results) :]:

@@ -5,22 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from experiments.compare.arms import HEADLINE
 from experiments.compare.config import ExperimentConfig
 from experiments.compare.figures import write_figures
 from experiments.compare.folder import logged_start
 from experiments.compare.results import load_results
-from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells, sign, summarise
+from experiments.compare.summary import density_cells, pair_cells, sign, summarise
 from experiments.compare.toml import to_toml
+from experiments.report.metrics import CHIEF, METRICS, Metric
 from experiments.report.page import Figures, page, table
 from optics.whole_file import write_text
 
-_SCORES = (
-    ("jaccard", "Jaccard", 1.0, 3),
-    ("precision", "precision", 1.0, 3),
-    ("recall", "recall", 1.0, 3),
-    ("rmse_xy_um", "lateral RMSE, nm", 1e3, 1),
-    ("rmse_z_um", "axial RMSE, nm", 1e3, 1),
-)
+_SCORES = {name: METRICS[name] for name in CHIEF}
 
 
 def write_report(config: ExperimentConfig, out: Path) -> dict[str, Any]:
@@ -37,7 +33,7 @@ def write_report(config: ExperimentConfig, out: Path) -> dict[str, Any]:
 
 
 def render(config: ExperimentConfig, summary: dict[str, Any], figures: dict[str, Path], start: dict[str, Any]) -> str:
-    """The page, its pictures inside."""
+    """Compose the page, its pictures inside."""
     title = config.title or "A comparison of phase masks"
     sentences = list(summary["verdict"])
     if summary["missing"]:
@@ -93,12 +89,12 @@ def _sections(config, summary, figures, start):
     yield shown.figure(
         "density",
         "Scores against density",
-        f"Gate {HEADLINE_GATE} (lateral/axial). Bars are {bars}.",
+        f"Gate {HEADLINE} (lateral/axial). Bars are {bars}.",
     )
     yield shown.figure(
         "pairs",
         "Scores at given photons and background",
-        f"{config.score.pair_count} emitters per frame, gate {HEADLINE_GATE}. Bars are {bars}.",
+        f"{config.score.pair_count} emitters per frame, gate {HEADLINE}. Bars are {bars}.",
     )
     yield shown.figure(
         "frames",
@@ -122,19 +118,18 @@ def _sections(config, summary, figures, start):
     yield f"<h2>Configuration</h2><details><summary>every setting</summary><pre>{settings}</pre></details>"
 
 
-def _with_interval(value: dict[str, Any], factor: float, digits: int, *, signed: bool = False) -> str:
-    plus = "+" if signed else ""
+def _with_interval(value: dict[str, Any], metric: Metric, *, signed: bool = False) -> str:
+    form = "+" if signed else ""
     if value["estimate"] is None:
         return "–"
-    text = f"{factor * value['estimate']:{plus}.{digits}f}"
+    text = metric.text(value["estimate"], form)
     if value["low"] is not None and value["high"] is not None:
-        low, high = (f"{factor * value[end]:{plus}.{digits}f}" for end in ("low", "high"))
-        text += f" <small>[{low}, {high}]</small>"
+        text += f" <small>[{metric.text(value['low'], form)}, {metric.text(value['high'], form)}]</small>"
     return text.replace("-", "−") if signed else text
 
 
 def _whole(number: float) -> str:
-    """A count of photons, its thousands set apart by a narrow space."""
+    """Write a count of photons, its thousands set apart by a narrow space."""
     return f"{number:,.10g}".replace(",", "\u202f")
 
 
@@ -150,12 +145,12 @@ _SCENE_HEAD = ["emitters", "per µm²", "photons / 1000", "background"]
 
 
 def _score_table(summary: dict[str, Any], gate: str) -> str:
-    head = ["arm", *_SCENE_HEAD, *(label for _, label, _, _ in _SCORES)]
+    head = ["arm", *_SCENE_HEAD, *(f"{m.label}, {m.unit}" if m.unit else m.label for m in _SCORES.values())]
     rows, groups = [], set()
     for arm in summary["arms"]:
         groups.add(len(rows))
         for cell in density_cells(arm) + pair_cells(arm):
-            values = [_with_interval(cell["gates"][gate][m], factor, digits) for m, _, factor, digits in _SCORES]
+            values = [_with_interval(cell["gates"][gate][name], metric) for name, metric in _SCORES.items()]
             rows.append([html.escape(arm["label"]), *_scene_cells(cell), *values])
     caption = "Estimate [95 % interval]. Errors are of the emitters found inside the gate."
     return f"<h2>Scores, gate {html.escape(gate)}</h2>{table(caption, head, rows, groups)}"
@@ -164,7 +159,7 @@ def _score_table(summary: dict[str, Any], gate: str) -> str:
 def _difference_table(summary: dict[str, Any]) -> str:
     if not summary["differences"]:
         return ""
-    head = ["arm", "gate", *_SCENE_HEAD[:2], *(label for _, label, _, _ in _SCORES)]
+    head = ["arm", "gate", *_SCENE_HEAD[:2], *(f"{m.label}, {m.unit}" if m.unit else m.label for m in _SCORES.values())]
     rows, groups, before = [], set(), ("", "")
     gates = list(summary["arms"][0]["cells"][0]["gates"])
     for row in sorted(summary["differences"], key=lambda row: gates.index(row["gate"])):
@@ -174,9 +169,9 @@ def _difference_table(summary: dict[str, Any]) -> str:
             groups.add(len(rows))
             before = (row["gate"], row["arm"])
         values = []
-        for metric, _, factor, digits in _SCORES:
-            value = row["metrics"][metric]
-            text = _with_interval(value, factor, digits, signed=True)
+        for name, metric in _SCORES.items():
+            value = row["metrics"][name]
+            text = _with_interval(value, metric, signed=True)
             values.append(f'<span class="clear">{text}</span>' if sign(value) else text)
         names = [html.escape(row["arm"]), html.escape(row["gate"])]
         rows.append([*names, str(row["count"]), f"{row['density_per_um2']:.2f}", *values])

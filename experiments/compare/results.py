@@ -32,7 +32,7 @@ class ArmResult:
 
 
 def load_results(config: ExperimentConfig, out: Path) -> tuple[list[ArmResult], list[str]]:
-    """All finished arms of an experiment, in its order, and the names of those that are not finished."""
+    """Read all finished arms of an experiment, in its order, and the names of those that are not finished."""
     finished, missing = [], []
     for arm in config.arms:
         for seed in config.seeds:
@@ -54,7 +54,7 @@ def _load(folder: Path, arm: ArmConfig, seed: int) -> ArmResult:
 
 
 def first_of_each(results: list[ArmResult]) -> list[ArmResult]:
-    """The first finished seed of every arm: the one whose pictures are shown."""
+    """Choose the first finished seed of every arm: the one whose pictures are shown."""
     shown: dict[str, ArmResult] = {}
     for result in results:
         shown.setdefault(result.label, result)

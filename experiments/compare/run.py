@@ -2,93 +2,99 @@
 
 import dataclasses
 import json
-import math
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from experiments.compare.arms import arm_folder, cells, run_experiment, score_arm
+from experiments.compare.arms import HEADLINE, arm_folder, cells, run_experiment, score_arm
 from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm
 from experiments.compare.folder import claim, load_experiment_folder
 from experiments.compare.results import load_results
-from experiments.compare.summary import HEADLINE_GATE, density_cells, pair_cells, summarise
-from experiments.progress import Display, duration
+from experiments.compare.summary import density_cells, pair_cells, summarise
+from experiments.progress import duration, line_of
+from experiments.report.metrics import CHIEF, METRICS
 from experiments.settings import override
 from optics.masks import files as mask_io
+from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError, TimeLimit, build, from_dict, load_config, load_run, load_trained
 
 
-def pick_arm(config: ExperimentConfig, *, learn: bool, label: str | None) -> ExperimentConfig:
-    """The experiment with one of its arms alone: the first that learns (or does not), or the one named."""
-    kind, other = ("learns", "colocus train") if learn else ("does not learn", "colocus codesign")
-    arms = [arm for arm in config.arms if arm.learn == learn]
-    if label is not None:
-        named = [arm for arm in config.arms if arm.label == label]
-        if not named:
-            raise ConfigError(f"no arm {label!r}; arms: {', '.join(arm.label for arm in config.arms) or 'none'}")
-        if named[0].learn != learn:
-            raise ConfigError(f"arm {label!r} is not one that {kind}; use {other}")
-        arms = named
-    if not arms:
-        wanted = "learn = true" if learn else 'mask = { name = "tetrapod" }'
-        raise ConfigError(f'no arm that {kind}; add to the TOML file: [[arms]] label = "mine", {wanted}')
-    return dataclasses.replace(config, arms=(arms[0],), reference="")
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A finished experiment: what its metrics.json holds."""
+
+    summary: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        """Say the scores at the headline gate, and what they show."""
+        return [*score_lines(summary_rows(self.summary)), "", *self.summary["verdict"]]
+
+    def numbers(self) -> dict[str, Any]:
+        """List what metrics.json holds."""
+        return self.summary
 
 
-def run(
+def compare_masks(
+    out: Path | str,
     config: ExperimentConfig,
-    out: Path,
+    report: Report = silent,
     *,
-    resume: bool,
-    minutes: float | None,
-    command: str,
-    after: Callable[[ExperimentConfig, Path], None] = lambda config, out: None,
-) -> dict[str, Any] | None:
-    """Run an experiment in `out` and write its report; None where the time limit came first.
+    resume: bool = False,
+    deadline_s: float | None = None,
+    command: str = "",
+    save_mask: bool = False,
+) -> Comparison:
+    """Train and score every arm and seed of an experiment in the folder `out`, and write its report there.
 
-    `after` runs when all arms are finished, before the report.
+    With `save_mask` the mask that the first arm learned is written beside the report. With `resume` an experiment goes
+    on where it was stopped; past `deadline_s` (of `time.monotonic`) the report of what is done is written, and
+    `TimeLimit` raised. Raises `ConfigError` before anything is trained where an arm could not be.
+
+    >>> compare_masks("runs/none", ExperimentConfig())
+    Traceback (most recent call last):
+    training.settings.ConfigError: there is no arm; ...
     """
-    deadline_s = None if minutes is None else time.monotonic() + 60 * minutes
+    out = Path(out)
     folder = claim(config, out, resume=resume)
     if not _finished(config, out):
         check(config)
     folder.begin()
-    plan = [(arm.label, seed) for seed in config.seeds for arm in config.arms]
     started = time.monotonic()
 
-    def show(event):
-        folder.log(event)
-        display.show(event)
+    def show(event: Event) -> None:
+        folder.log(line_of(event))
+        report(event)
 
     try:
-        with Display(plan, config.run.optimiser.steps) as display:
-            for line in _announcement(config, out):
-                display.say(line)
-            folder.log({"event": "start", "command": command, **surroundings()})
-            run_experiment(config, out, resume=resume, report=show, deadline_s=deadline_s)
-            after(config, out)
-            display.say(f"Trained and scored in {duration(time.monotonic() - started)}; writing the report")
-            summary = _report(config, out)
+        for line in _announcement(config, out):
+            report(Event("note", numbers={"text": line}))
+        folder.log({"event": "start", "command": command, **surroundings()})
+        run_experiment(config, out, resume=resume, report=show, deadline_s=deadline_s)
+        if save_mask:
+            save_learned_mask(config, out)
+        took = duration(time.monotonic() - started)
+        report(Event("note", numbers={"text": f"Trained and scored in {took}; writing the report"}))
+        summary = _report(config, out)
         folder.log({"event": "done"})
-        return summary
+        return Comparison(summary)
     except TimeLimit as stop:
         folder.log({"event": "time limit", "reason": str(stop)})
         _report(config, out)
-        return None
+        raise
     except BaseException:
         folder.tidy()
         raise
 
 
 def _report(config: ExperimentConfig, out: Path) -> dict[str, Any]:
-    from experiments.compare.report import write_report  # matplotlib: seconds that a run's start need not wait for
+    from experiments.compare.report import write_report  # not before it is needed
 
     return write_report(config, out)
 
@@ -103,7 +109,7 @@ def check(config: ExperimentConfig) -> None:
 
 
 def surroundings() -> dict[str, Any]:
-    """Where a run takes place, for its log and its report."""
+    """Say where a run takes place, for its log and its report."""
     device = jax.devices()[0]
     packages = {name: version(name) for name in ("colocus", "jax", "flax", "optax", "numpy")}
     versions = f"Python {platform.python_version()}, " + ", ".join(f"{k} {v}" for k, v in packages.items())
@@ -149,7 +155,7 @@ def save_learned_mask(config: ExperimentConfig, out: Path) -> None:
 
 
 def evaluate(path: Path, assignments: Sequence[str], out: Path | None) -> list[str]:
-    """Lines with the scores of an experiment or of one arm's folder.
+    """Say the scores of an experiment or of one arm's folder.
 
     Without `assignments`, those of its training; with some (score.frames=500), the arms are scored again on
     the scenes they describe, which changes no file but `out` (JSON).
@@ -177,12 +183,12 @@ def evaluate(path: Path, assignments: Sequence[str], out: Path | None) -> list[s
         raise ConfigError(f"{path} holds no trained arm; train one first with colocus train, codesign or compare")
     if out is not None:
         write_text(out, json.dumps(scored) + "\n")
-    rows = [(s["label"], cell, cell["gates"][HEADLINE_GATE]["score"]) for s in scored for cell in s["cells"]]
+    rows = [(s["label"], cell, cell["gates"][HEADLINE]["score"]) for s in scored for cell in s["cells"]]
     return score_lines(rows)
 
 
 def _locate(path: Path) -> tuple[ExperimentConfig, Path]:
-    """The experiment that `path` is, or is an arm of (then with that arm alone), and its folder."""
+    """Find the experiment that `path` is, or is an arm of (then with that arm alone), and its folder."""
     if not path.is_dir():
         raise ConfigError(f"{path} is not a folder; name the folder of a run")
     if "arms" in _keys(path / "config.json"):
@@ -207,28 +213,24 @@ def _keys(path: Path) -> set[str]:
 
 
 def summary_rows(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Arm, cell and estimates at the headline gate, for `score_lines`."""
+    """List arm, cell and estimates at the headline gate, for `score_lines`."""
     rows = []
     for arm in summary["arms"]:
         for cell in density_cells(arm) + pair_cells(arm):
-            values = {metric: value["estimate"] for metric, value in cell["gates"][HEADLINE_GATE].items()}
+            values = {metric: value["estimate"] for metric, value in cell["gates"][HEADLINE].items()}
             rows.append((arm["label"], cell, values))
     return rows
 
 
 def score_lines(rows: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """A plain table of scores at the headline gate."""
+    """Lay out a plain table of scores at the headline gate."""
     width = max(len(label) for label, _, _ in rows)
     head = f"{'arm':{width}}  emitters  {'photons':13}  Jaccard  precision  recall  xy (nm)  z (nm)"
-    lines = [f"gate {HEADLINE_GATE} (lateral/axial)", head]
+    lines = [f"gate {HEADLINE} (lateral/axial)", head]
+    widths = dict(zip(CHIEF, (7, 9, 6, 7, 6), strict=True))
     for label, cell, values in rows:
         low, high = cell["photons"]
         photons = f"{low:g}" if low == high else f"{low:g}-{high:g}"
-        ratios = f"{values['jaccard']:7.3f}  {values['precision']:9.3f}  {values['recall']:6.3f}"
-        errors = [_nanometres(values[metric]) for metric in ("rmse_xy_um", "rmse_z_um")]
-        lines.append(f"{label:{width}}  {cell['count']:8d}  {photons:13}  {ratios}  {errors[0]:>7}  {errors[1]:>6}")
+        scores = "  ".join(f"{METRICS[name].text(values[name]):>{wide}}" for name, wide in widths.items())
+        lines.append(f"{label:{width}}  {cell['count']:8d}  {photons:13}  {scores}")
     return lines
-
-
-def _nanometres(value_um: float | None) -> str:
-    return "-" if value_um is None or math.isnan(value_um) else f"{1e3 * value_um:.1f}"

@@ -9,12 +9,12 @@ import numpy as np
 from scipy.special import stdtrit
 
 import localization
-from experiments.compare.arms import GATES, RESAMPLES, frame_scores
+from experiments.compare.arms import HEADLINE, RESAMPLES, frame_scores
 from experiments.compare.config import ExperimentConfig
 from experiments.compare.results import ArmResult
+from experiments.report.numbers import plain
 from localization import FrameScores
 
-HEADLINE_GATE = next(iter(GATES))
 METRICS = (
     "jaccard",
     "precision",
@@ -29,7 +29,7 @@ _RATIOS = ("jaccard", "precision", "recall")
 
 
 def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[str]) -> dict[str, Any]:
-    """Everything that metrics.json holds; without a number a value is None."""
+    """Summarise everything that metrics.json holds; without a number a value is None."""
     by_arm: dict[str, list[ArmResult]] = {}
     for result in results:
         by_arm.setdefault(result.label, []).append(result)
@@ -52,17 +52,17 @@ def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[
         "differences": differences,
     }
     summary["verdict"] = verdict(summary)
-    return _without_nan(summary)
+    return plain(summary)
 
 
 def reference_label(config: ExperimentConfig) -> str:
-    """The arm that the others are compared with: the one named, else the first that does not learn."""
+    """Choose the arm that the others are compared with: the one named, else the first that does not learn."""
     fixed = [arm.label for arm in config.arms if not arm.learn]
     return config.reference or (fixed[0] if fixed else "")
 
 
 def interval_note(config: ExperimentConfig) -> str:
-    """How the intervals were made, in words."""
+    """Say how the intervals were made."""
     if len(config.seeds) > 1:
         return (
             f"95 % Student t intervals over the {len(config.seeds)} trainings (seeds) of each arm; "
@@ -106,7 +106,7 @@ def _arm(group: list[ArmResult]) -> dict[str, Any]:
 
 
 def _value(metric: str, stored: list[dict[str, Any]]) -> dict[str, Any]:
-    """One metric of one cell: of one seed with its frames' interval, or of several with their t interval."""
+    """Estimate one metric of one cell: of one seed with its frames' interval, or of several with their t interval."""
     per_seed = [gate["score"][metric] for gate in stored]
     if len(stored) == 1:
         low, high = stored[0]["interval"][metric]
@@ -118,7 +118,7 @@ def _value(metric: str, stored: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and Student t interval of a few values; NaN where fewer than two are finite.
+    """Compute mean and Student t interval of a few values; NaN where fewer than two are finite.
 
     >>> [round(x, 2) for x in t_interval([1.0, 2.0, 3.0])]
     [2.0, -0.48, 4.48]
@@ -131,7 +131,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _differences(config: ExperimentConfig, arm: list[ArmResult], reference: list[ArmResult]) -> list[dict[str, Any]]:
-    """Arm minus reference in every cell and gate, over the seeds that both have finished."""
+    """Subtract reference from arm in every cell and gate, over the seeds that both have finished."""
     others = {result.seed: result for result in reference}
     pairs = [(result.scores, others[result.seed].scores) for result in arm if result.seed in others]
     rows = []
@@ -171,16 +171,16 @@ def _difference(metric: str, pooled: localization.Interval, frames: list[tuple[F
 
 
 def verdict(summary: dict[str, Any]) -> list[str]:
-    """What the comparison shows at the headline gate, in sentences that say no more than the intervals."""
+    """Say what the comparison shows at the headline gate, in sentences that say no more than the intervals."""
     arms = {arm["label"]: arm for arm in summary["arms"]}
     reference = summary["reference"]
     learned = [label for label, arm in arms.items() if arm["learned"]]
     if not arms:
         return ["No arm is finished yet."]
     if not learned or reference not in arms or not summary["differences"]:
-        best = max(arms.values(), key=lambda arm: _order(_densest(arm)["gates"][HEADLINE_GATE]["jaccard"]))
+        best = max(arms.values(), key=lambda arm: _order(_densest(arm)["gates"][HEADLINE]["jaccard"]))
         at = _densest(best)
-        value = at["gates"][HEADLINE_GATE]["jaccard"]
+        value = at["gates"][HEADLINE]["jaccard"]
         sentence = f"At {_scene(at)} the arm “{best['label']}” reaches a Jaccard index of {_with_interval(value)}."
         return [sentence, "A learned arm and a reference are not both finished, so nothing is compared."]
     sentences = []
@@ -188,7 +188,7 @@ def verdict(summary: dict[str, Any]) -> list[str]:
         rows = [
             row
             for row in summary["differences"]
-            if row["arm"] == label and row["gate"] == HEADLINE_GATE and row["cell"].startswith("count ")
+            if row["arm"] == label and row["gate"] == HEADLINE and row["cell"].startswith("count ")
         ]
         if rows:
             sentences += _verdict_of(rows, arms[label], arms[reference])
@@ -197,7 +197,7 @@ def verdict(summary: dict[str, Any]) -> list[str]:
 
 def _verdict_of(rows: list[dict[str, Any]], arm: dict[str, Any], reference: dict[str, Any]) -> list[str]:
     densest = max(rows, key=lambda row: row["count"])
-    ours, theirs = (_cell(side, densest["cell"])["gates"][HEADLINE_GATE] for side in (arm, reference))
+    ours, theirs = (_cell(side, densest["cell"])["gates"][HEADLINE] for side in (arm, reference))
     difference = densest["metrics"]["jaccard"]
     values = f"a Jaccard index of {_number(ours['jaccard'])} against {_number(theirs['jaccard'])}"
     name, other = f"The mask learned in “{arm['label']}”", f"“{reference['label']}”"
@@ -244,12 +244,12 @@ def sign(difference: dict[str, Any]) -> int:
 
 
 def density_cells(arm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells of an arm that differ in density alone, sparse first."""
+    """List the cells of an arm that differ in density alone, sparse first."""
     return sorted((c for c in arm["cells"] if c["name"].startswith("count ")), key=lambda c: c["count"])
 
 
 def pair_cells(arm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells of an arm at given photons and background."""
+    """List the cells of an arm at given photons and background."""
     return [cell for cell in arm["cells"] if not cell["name"].startswith("count ")]
 
 
@@ -289,12 +289,3 @@ def _with_interval(value: dict[str, Any]) -> str:
 def _and(numbers: list[int]) -> str:
     texts = [str(number) for number in sorted(numbers)]
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN becomes None: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,7 +8,7 @@ from training import to_dict
 
 
 def to_toml(config: ExperimentConfig) -> str:
-    """Every key of an experiment; a key that is not set stands in a comment, as TOML has no null."""
+    """Write every key of an experiment; a key that is not set stands in a comment, as TOML has no null."""
     values = to_dict(config)
     arms = values.pop("arms")
     blocks = [_table("", values)]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,25 +10,26 @@ from typing import Any
 from experiments.compare.config import load_experiment
 from experiments.compare.on_scenes import scenes_experiment
 from experiments.compare.toml import to_toml
+from experiments.generator.result import FittedGenerator
+from experiments.progress import events_to
 from experiments.settings import override, presets, read_toml
 from optics.masks import files as mask_io
+from optics.progress import Event, Report, silent
 from optics.psf_io import load_psf
 from optics.whole_file import write_text
 from training import CameraConfig, ConfigError, MaskConfig, MicroscopeConfig, from_dict, to_dict
 from training.generator.config import GeneratorConfig
 from training.generator.run import fit_generator
 
-Event = dict[str, Any]
-
 
 def generator_presets() -> list[str]:
-    """Names of the generators' settings that come with Colocus."""
+    """Name the generators' settings that come with Colocus."""
     folder = resources.files("experiments") / "generator" / "settings"
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 def read_settings(name_or_path: str | None) -> dict[str, Any]:
-    """The settings in a TOML file, or in the preset of that name (None: `generator`). Raises `ConfigError`."""
+    """Read the settings in a TOML file, or in the preset of that name (None: `generator`). Raises `ConfigError`."""
     name = name_or_path or "generator"
     if name in generator_presets():
         return tomllib.loads((resources.files("experiments") / "generator" / "settings" / f"{name}.toml").read_text())
@@ -42,7 +43,7 @@ def read_settings(name_or_path: str | None) -> dict[str, Any]:
 def generator_config(
     psf: str | None, settings: str | None = None, assignments: Sequence[str] = (), camera: str | None = None
 ) -> GeneratorConfig:
-    """A generator's configuration: settings (a preset or TOML), under them the optics that `psf` says.
+    """Read a generator's configuration: settings (a preset or TOML), under them the optics that `psf` says.
 
     `psf` is the psf.npz of `colocus retrieve`, any other saved `Psf`, or an experiment (a preset or TOML file), whose
     first arm's mask is the microscope's; without it the settings have the optics. `camera` is a camera.toml. What
@@ -82,54 +83,29 @@ def _saved_optics(path: str) -> dict[str, Any]:
     return {"microscope": scope, "psf": drawn, "psf_file": where}
 
 
-def fit(
-    movie: Path,
+def generate_fit(
+    movie: Path | str,
+    out: Path | str,
     config: GeneratorConfig,
-    out: Path,
+    report: Report = silent,
     *,
     resume: bool = False,
-    report: Callable[[Event], None] = lambda event: None,
     deadline_s: float | None = None,
-) -> dict[str, Any]:
-    """Fit a generator to a movie and write its folder, panels and report included; returns metrics.json.
+) -> FittedGenerator:
+    """Learn a generator of scenes from a movie and write its folder `out`, panels and report included.
 
+    With `resume` it goes on where it was stopped; past `deadline_s` (of `time.monotonic`) it raises `TimeLimit`.
     Raises as `training.fit_generator` does.
     """
-    metrics = fit_generator(config, movie, out, resume=resume, report=report, deadline_s=deadline_s)
+    out = Path(out)
+    metrics = fit_generator(config, Path(movie), out, resume=resume, report=events_to(report), deadline_s=deadline_s)
     mask = load_psf(out / "psf.npz").mask
     if config.psf_file and mask is not None:
         mask_io.save(out / "mask.npz", mask)
     head = "# Decoders on this generator's scenes: colocus train | codesign | compare run.toml --out DIR\n"
     write_text(out / "run.toml", head + to_toml(scenes_experiment(str(out))))
-    report({"event": "stage", "stage": "drawing"})
-    from experiments.generator.report import write_report  # matplotlib
+    report(Event("drawing"))
+    from experiments.generator.report import write_report  # not before it is needed
 
     write_report(config, metrics, out)
-    return metrics
-
-
-def table(metrics: dict[str, Any]) -> list[str]:
-    """What is printed of a fit."""
-    low, middle, high = metrics["photons"]["percentiles_2_50_98"]
-    b_low, b_middle, b_high = metrics["background_percentiles_2_50_98"]
-    per_crop, chi2, psf = metrics["emitters_per_crop"], metrics["chi2_per_pixel"], metrics["psf"]
-    noise, z = metrics["noise"], metrics["z_um_percentiles_2_50_98"]
-    held = "none held out" if chi2["held_out"] is None else f"held out {chi2['held_out']:.3f}"
-    density, gain, read = metrics["emitters_per_um2"], noise["gain_over_camera"], noise["read_noise_photons"]
-    rows = [
-        ("crops", f"{metrics['crops']}, {metrics['held_out_crops']} held out"),
-        ("emitters a crop", f"{per_crop['mean']:.1f} +- {per_crop['std']:.1f} ({density:.3f} per um2)"),
-        ("photons", f"{middle:.0f} (2 % below {low:.0f}, 2 % above {high:.0f})"),
-        ("z, um", f"{z[1]:.2f} (2 % below {z[0]:.2f}, 2 % above {z[2]:.2f})"),
-        ("background, photons", f"{b_middle:.1f} (2 % below {b_low:.1f}, 2 % above {b_high:.1f})"),
-        ("noise", f"gain {gain:.3f} of the camera's, read {read:.2f} photons"),
-        ("chi-square a pixel", f"fit {chi2['fit']:.3f}, {held}"),
-    ]  # fmt: skip
-    if psf is not None:
-        rows.append(
-            ("PSF leaves", f"{100 * psf['misfit']:.1f} % rms of {psf['stamps']} bright emitters' light "
-             f"({100 * psf['misfit_before']:.1f} % as given)")
-        )  # fmt: skip
-    lines = [f"{name:20} {value}" for name, value in rows]
-    lines += [f"- {note}" for note in metrics["notes"]]
-    return lines + [f"! {warning}" for warning in metrics["warnings"]]
+    return FittedGenerator(config, metrics, out)

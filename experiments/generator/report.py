@@ -4,12 +4,12 @@ import html
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.generator.result import rows
 from experiments.report.page import Figures, page, table
-from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, STYLE, new_figure, save_png
+from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, new_figure, save_png, styled
 from optics.whole_file import write_text
 from training.generator.bound import KlWeights
 from training.generator.config import GeneratorConfig
@@ -31,7 +31,7 @@ def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) ->
     facts, shown = load_facts(out), read_arrays(out / "examples.npz")
     correction = facts.correction
     figures = {name: out / "figures" / f"{name}.png" for name in ("panels", "laws")}
-    with matplotlib.rc_context(STYLE):
+    with styled():
         draw_panels(shown, config.microscope.pixel_um, figures["panels"])
         draw_laws(read_arrays(out / "bank.npz"), facts, figures["laws"])
     embedded = Figures(figures)
@@ -64,7 +64,7 @@ def write_report(config: GeneratorConfig, metrics: dict[str, Any], out: Path) ->
 
 
 def draw_panels(shown: dict[str, NDArray], pixel_um: float, path: Path) -> None:
-    """Rows: crops; columns: movie, reconstruction and its parts, residual; a colour bar for each."""
+    """Draw crops (rows) taken apart (columns): movie, reconstruction and its parts, residual."""
     count = len(shown["input"])
     figure = new_figure(_SIDE_IN * len(_COLUMNS) + 0.6, (_SIDE_IN + 0.05) * count + 0.3)
     axes = figure.subplots(count, len(_COLUMNS), squeeze=False)
@@ -101,7 +101,7 @@ def draw_panels(shown: dict[str, NDArray], pixel_um: float, path: Path) -> None:
 
 
 def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> None:
-    """Histograms of photons, emitters a crop, and depths."""
+    """Draw histograms of photons, emitters a crop, and depths."""
     sure = bank["bank/presence"] > 0
     place = bank["bank/place/mean"][sure]
     figure = new_figure(7.2, 2.3)
@@ -129,12 +129,8 @@ def draw_laws(bank: dict[str, NDArray], facts: GeneratorFacts, path: Path) -> No
 
 
 def _numbers(metrics: dict[str, Any]) -> str:
-    from experiments.generator.fit import table as lines
-
-    rows = []
-    for line in lines({**metrics, "notes": [], "warnings": []}):
-        rows.append([html.escape(line[:20].strip()), html.escape(line[21:]).replace("+-", "±")])
-    return f"<h2>Numbers</h2>{table('All of them are in metrics.json.', ['what', 'found'], rows)}"
+    found = [[html.escape(name), html.escape(value).replace("+-", "±")] for name, value in rows(metrics)]
+    return f"<h2>Numbers</h2>{table('All of them are in metrics.json.', ['what', 'found'], found)}"
 
 
 def _note(config: GeneratorConfig) -> str:

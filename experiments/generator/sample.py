@@ -17,6 +17,7 @@ from localization import Localizations, TableWriter, make_localizations
 from optics import Camera, make_camera
 from optics.bounds.fisher import bound_std, information
 from optics.camera import photons_to_adu
+from optics.progress import Event, Report, silent
 from optics.psf_table import PsfTable, evaluate, tabulate_psf
 from optics.whole_file import whole_files, write_text
 from training import CameraConfig, ConfigError, to_dict
@@ -61,25 +62,34 @@ class SampleConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """What was written: frames, emitters in all, and notes."""
+    """What was written into the folder `out`: frames, emitters in all, and notes."""
 
+    out: Path
     frames: int
     emitters: int
     notes: tuple[str, ...]
 
+    def lines(self) -> list[str]:
+        """Say what was written."""
+        files = f"{self.out / 'frames.tif'}, localizations.csv"
+        return [*(f"- {note}" for note in self.notes), f"{self.frames} frames with {self.emitters} emitters: {files}"]
 
-def sample(
-    generator: str | Path,
-    config: SampleConfig,
-    out: Path,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    def numbers(self) -> dict[str, Any]:
+        """List what was written."""
+        return {"frames": self.frames, "emitters": self.emitters, "notes": list(self.notes)}
+
+
+def generate_sample(
+    generator: str | Path, out: Path | str, config: SampleConfig = SampleConfig(), report: Report = silent
 ) -> Sampled:
-    """Write `frames.tif` (camera counts), `localizations.csv` (the truth), `camera.toml` and `config.json` into `out`.
+    """Write labelled frames of a generator into the folder `out`.
 
-    The table has frame, x, y, z, photons, the background at each emitter (photons per pixel) and, as uncertainty, the
+    These are `frames.tif` (camera counts), `localizations.csv` (the truth), `camera.toml` and `config.json`. The table
+    has frame, x, y, z, photons, the background at each emitter (photons per pixel) and, as uncertainty, the
     Cramer-Rao bound of an emitter alone there with this camera. The same seed gives the same files. Raises
     `ConfigError` for a folder that holds a run already, or no generator.
     """
+    out = Path(out)
     check_folder(out, unused=True)
     facts = load_facts(generator)
     draw = DrawSettings(config.density, config.brightness, config.places, config.jitter_um, config.depths)
@@ -97,7 +107,7 @@ def sample(
             emitters += locs.frame.size
             counts = np.asarray(counts_of(frames.images))
             yield from np.clip(np.round(counts), 0, 65535).astype(np.uint16)
-            report({"event": "frames", "done": min(first + config.batch, total), "total": total})
+            report(Event("frame", min(first + config.batch, total), total))
 
     with whole_files(out, last="config.json") as part:
         with TableWriter(part / "localizations.csv", format="thunderstorm") as writer:
@@ -109,11 +119,11 @@ def sample(
         write_text(part / "camera.toml", "\n".join(lines) + "\n")
         written = {"generator": str(Path(generator).absolute()), "sample": to_dict(config), "camera": to_dict(camera)}
         write_text(part / "config.json", json.dumps(written, indent=1) + "\n")
-    return Sampled(total, emitters, (*notes, *writer.notes))
+    return Sampled(out, total, emitters, (*notes, *writer.notes))
 
 
 def written_camera(camera: CameraConfig) -> tuple[Callable[[jax.Array], jax.Array], CameraConfig, tuple[str, ...]]:
-    """From photons to the counts of a file: the movie's camera, or a plain one where that has too few counts."""
+    """Choose a file's counts: those of the movie's camera, or of a plain one where that has too few."""
     per_photon = camera.gain_adu_per_e * (camera.em_gain or 1.0) * camera.quantum_efficiency
     notes = ()
     if per_photon < _LEAST_COUNTS or camera == CameraConfig():
@@ -126,7 +136,7 @@ def written_camera(camera: CameraConfig) -> tuple[Callable[[jax.Array], jax.Arra
 def draw_batches(
     scenes: SceneGenerator, table: PsfTable, config: SampleConfig
 ) -> Iterator[tuple[int, Frames, NDArray]]:
-    """Batches of frames with the number of their first, and the emitters' bounds (B, N, 3) in um."""
+    """Draw batches of frames with the number of their first, and the emitters' bounds (B, N, 3) in um."""
     key = jax.random.key(config.seed)
     for first in range(0, config.frames, config.batch):
         frames = _draw(frame_keys(key, first, config.batch), scenes)
@@ -142,8 +152,10 @@ def _draw(keys: jax.Array, scenes: SceneGenerator) -> Frames:
 
 @jax.jit
 def _bounds(scenes: SceneGenerator, table: PsfTable, frames: Frames) -> jax.Array:
-    """Standard deviations (B, N, 3) of x, y and z that the Cramer-Rao bound allows each emitter alone, photons and an
-    even background unknown; without depth, where z does not count, of x and y with z 0."""
+    """Compute the Cramer-Rao bound of each emitter alone, as standard deviations (B, N, 3) of x, y and z.
+
+    Photons and an even background are unknown. Without depth z does not count, and its deviation is 0.
+    """
     camera: Camera = scenes.fitted.model.camera
     ranges = scenes.fitted.model.ranges
     pixel_um, is_3d = ranges.pixel_um, ranges.is_3d
@@ -167,7 +179,7 @@ def _bounds(scenes: SceneGenerator, table: PsfTable, frames: Frames) -> jax.Arra
 
 
 def truth_table(frames: Frames, bounds: NDArray, first: int, pixel_um: float) -> Localizations:
-    """The list of what frames show, with the background at each emitter and its bound as uncertainty."""
+    """List what frames show, with the background at each emitter and its bound as uncertainty."""
     frame, slot = np.nonzero(np.asarray(frames.emitters.valid))
     xyz = np.asarray(frames.emitters.xyz_um, np.float64)[frame, slot]
     column, row = np.clip(np.floor(xyz[:, :2] / pixel_um).astype(int), 0, frames.background.shape[1] - 1).T

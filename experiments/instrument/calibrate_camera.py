@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,14 +17,18 @@ from localization import (
     LevelStatistics,
     LocalizationError,
     Movie,
-    calibrate_camera,
     estimate_gain_offset,
     measure_level,
     open_movie,
 )
+from localization import calibrate_camera as camera_from_levels
 from optics import make_camera
+from optics.progress import Event, Report, silent
 from optics.whole_file import whole_file, write_text
 from training import CameraConfig, ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOVIE_PX = 2**25  # samples of a movie that are worth their memory
 _MOVIE_FRAMES = 64  # at least, where the frames are large: then their middle is taken
@@ -79,6 +82,7 @@ class MeasuredCamera:
     `slope_adu` through that zero.
     """
 
+    config: CalibrateConfig
     camera: CameraConfig
     errors: dict[str, float | None]
     maps: dict[str, np.ndarray]
@@ -90,16 +94,94 @@ class MeasuredCamera:
     facts: dict[str, Any]
     warnings: tuple[str, ...]
 
+    def lines(self) -> list[str]:
+        """Say the measurement: value, standard error, and what to know about them."""
+        units = {"gain_adu_per_e": "counts per electron", "offset_adu": "counts", "read_noise_e": "electrons"}
+        lines = [f"from {self.method}", f"{'':22}{'value':>12}{'+-':>12}"]
+        for name, unit in units.items():
+            error = self.errors[name]
+            known = "not told" if error is None else f"{error:.2g}"
+            lines.append(f"{name:22}{getattr(self.camera, name):12.5g}{known:>12}  {unit}")
+        if self.camera.kind == "emccd":
+            lines.append(
+                f"{'em_gain':22}{self.camera.em_gain:12.5g}{'given':>12}  the gain is that of the output amplifier"
+            )
+        lines.append(
+            f"{'zero of the line':22}{self.zero_variance_adu:12.5g}{'':12}  counts: offset - gain * read_noise_e^2"
+        )
+        return lines + [f"note: {warning}" for warning in self.warnings]
 
-Report = Callable[[str, int, int], None]
+    def toml(self) -> str:
+        """Write the camera as TOML: the keys of [run.camera], with errors and notes in comments."""
+        lines = ["# A camera for `--camera`, or to be pasted below [run.camera]; from " + self.method]
+        lines += [f"# {warning}" for warning in self.warnings]
+        for name, value in dataclasses.asdict(self.camera).items():
+            if value is None:
+                continue
+            error = self.errors.get(name)
+            lines.append(f"{name} = {json.dumps(value)}" + (f"  # +- {error:.2g}" if error is not None else ""))
+        return "\n".join(lines) + "\n"
+
+    def numbers(self) -> dict[str, Any]:
+        """List the camera, its standard errors, the line's points and the warnings."""
+        return {
+            "camera": dataclasses.asdict(self.camera),
+            "standard_errors": self.errors,
+            "method": self.method,
+            "slope_adu": self.slope_adu,
+            "zero_variance_adu": self.zero_variance_adu,
+            "mean_adu": self.mean_adu.tolist(),
+            "variance_adu": self.variance_adu.tolist(),
+            **self.facts,
+            "warnings": list(self.warnings),
+        }
+
+    def figure(self) -> "Figure":
+        """Draw noise against level with the line through it."""
+        drawn = new_figure(4.6, 3.4)
+        axes = drawn.add_subplot()
+        reach = np.array([self.zero_variance_adu, float(np.max(self.mean_adu))])
+        axes.plot(reach, self.slope_adu * (reach - reach[0]), color="#0072B2", zorder=1)
+        axes.scatter(self.mean_adu, self.variance_adu, s=14, color="#D55E00", zorder=2)
+        axes.axvline(self.camera.offset_adu, color="#7F7F7F", linestyle=":", linewidth=1)
+        axes.annotate(
+            f"offset {self.camera.offset_adu:.1f}",
+            (self.camera.offset_adu, 0.97),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="top",
+        )
+        axes.set_xlabel("mean level (counts)")
+        axes.set_ylabel("variance over time (counts²)")
+        axes.set_title(f"gain {self.camera.gain_adu_per_e:.4g} counts per electron", fontsize=9)
+        axes.grid(True, color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        return drawn
+
+    def write(self, out: Path) -> list[Path]:
+        """Write camera.toml, camera.json, camera.png, config.json, and camera.npz where there are maps."""
+        write_text(out / "config.json", json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
+        write_text(out / "camera.json", json.dumps(self.numbers(), indent=2) + "\n")
+        written = [out / "camera.toml", out / "camera.json", out / "camera.png"]
+        if self.maps:
+            arrays = {name: np.asarray(v) for name, v in dataclasses.asdict(self.camera).items() if v is not None}
+            arrays |= {name: values.astype(np.float32) for name, values in self.maps.items()}
+            with whole_file(out / "camera.npz") as part:
+                np.savez_compressed(part, **arrays)  # pyright: ignore[reportArgumentType]
+            written.append(out / "camera.npz")
+        save_png(self.figure(), out / "camera.png")
+        # last, as the one that other commands take: where it is, the rest is
+        write_text(out / "camera.toml", self.toml())
+        return written
 
 
-def measure(config: CalibrateConfig, *, report: Report = lambda what, done, total: None) -> MeasuredCamera:
-    """Read the frames and measure the camera; `report` receives what is read, frames done and to do.
+def calibrate_camera(config: CalibrateConfig, report: Report = silent) -> MeasuredCamera:
+    """Measure a camera's offset, gain and read noise from dark and flat frames, or from a movie.
 
     Raises `LocalizationError` for frames that cannot tell, `ConfigError` for settings that make no sense.
 
-    >>> measure(CalibrateConfig(movie="no-such.tif"))
+    >>> calibrate_camera(CalibrateConfig(movie="no-such.tif"))
     Traceback (most recent call last):
     localization.types.LocalizationError: no-such.tif: no such file or folder; check the name
     """
@@ -109,21 +191,24 @@ def measure(config: CalibrateConfig, *, report: Report = lambda what, done, tota
         movie = stack.enter_context(open_movie(config.movie)) if config.movie else None
 
         def level(name: str, dark: LevelStatistics | None = None) -> LevelStatistics:
-            return measure_level(opened[name], dark, report=lambda done, total: report(Path(name).name, done, total))
+            def read(done: int, total: int) -> None:
+                report(Event(f"{Path(name).name}: frame", done, total))
+
+            return measure_level(opened[name], dark, report=read)
 
         dark = level(config.dark) if config.dark else None
         if movie is None:
             assert dark is not None  # CalibrateConfig refuses flats without one
-            found = calibrate_camera(dark, [level(name, dark) for name in config.flats])
+            found = camera_from_levels(dark, [level(name, dark) for name in config.flats])
             return _from_flats(config, found, dark)
         counts = _middle_of(movie)
-        report(Path(config.movie).name, len(counts), len(counts))
+        report(Event(f"{Path(config.movie).name}: frame", len(counts), len(counts)))
         read_noise = (config.read_noise_e or 0.0) / config.slope_per_gain
         return _from_movie(config, movie, counts, estimate_gain_offset(counts, read_noise_e=read_noise), dark)
 
 
 def _middle_of(movie: Movie) -> np.ndarray:
-    """As many successive frames from the middle of a movie, or of their middle, as memory should hold."""
+    """Read as many successive frames from the middle of a movie, or of their middle, as memory should hold."""
     n, height, width = movie.shape
     side = int(math.sqrt(_MOVIE_PX / _MOVIE_FRAMES))
     rows, columns = (slice(max(0, (size - side) // 2), max(0, (size - side) // 2) + side) for size in (height, width))
@@ -141,6 +226,7 @@ def _from_flats(config: CalibrateConfig, found: CameraCalibration, dark: LevelSt
         "read_noise_e": found.read_noise_map_e * k,
     }
     return MeasuredCamera(
+        config=config,
         camera=_camera(config, found.gain_adu_per_e / k, found.offset_adu, found.read_noise_e * k),
         errors={
             "gain_adu_per_e": found.gain_error / k,
@@ -200,6 +286,7 @@ def _from_movie(
         )
         method = "a movie's mean and variance"
     return MeasuredCamera(
+        config=config,
         camera=_camera(config, gain, offset, read_noise),
         errors=errors,
         maps={},
@@ -243,89 +330,3 @@ def _camera(config: CalibrateConfig, gain: float, offset: float, read_noise: flo
         quantum_efficiency=config.quantum_efficiency,
         em_gain=config.em_gain,
     )
-
-
-def table(found: MeasuredCamera) -> list[str]:
-    """The measurement as lines for a terminal: value, standard error, and what to know about them."""
-    units = {"gain_adu_per_e": "counts per electron", "offset_adu": "counts", "read_noise_e": "electrons"}
-    lines = [f"from {found.method}", f"{'':22}{'value':>12}{'+-':>12}"]
-    for name, unit in units.items():
-        error = found.errors[name]
-        told = "not told" if error is None else f"{error:.2g}"
-        lines.append(f"{name:22}{getattr(found.camera, name):12.5g}{told:>12}  {unit}")
-    if found.camera.kind == "emccd":
-        lines.append(
-            f"{'em_gain':22}{found.camera.em_gain:12.5g}{'given':>12}  the gain is that of the output amplifier"
-        )
-    lines.append(
-        f"{'zero of the line':22}{found.zero_variance_adu:12.5g}{'':12}  counts: offset - gain * read_noise_e^2"
-    )
-    return lines + [f"note: {warning}" for warning in found.warnings]
-
-
-def camera_toml(found: MeasuredCamera) -> str:
-    """The camera as TOML: the keys of [run.camera], with errors and notes in comments."""
-    lines = ["# A camera for `--camera`, or to be pasted below [run.camera]; from " + found.method]
-    lines += [f"# {warning}" for warning in found.warnings]
-    for name, value in dataclasses.asdict(found.camera).items():
-        if value is None:
-            continue
-        error = found.errors.get(name)
-        lines.append(f"{name} = {json.dumps(value)}" + (f"  # +- {error:.2g}" if error is not None else ""))
-    return "\n".join(lines) + "\n"
-
-
-def write(config: CalibrateConfig, found: MeasuredCamera, out: Path) -> list[Path]:
-    """Write camera.toml, camera.json, camera.png, config.json, and camera.npz where there are maps; returns them."""
-    numbers = {
-        "camera": dataclasses.asdict(found.camera),
-        "standard_errors": found.errors,
-        "method": found.method,
-        "slope_adu": found.slope_adu,
-        "zero_variance_adu": found.zero_variance_adu,
-        "mean_adu": found.mean_adu.tolist(),
-        "variance_adu": found.variance_adu.tolist(),
-        **found.facts,
-        "warnings": list(found.warnings),
-    }
-    write_text(out / "config.json", json.dumps(dataclasses.asdict(config), indent=2) + "\n")
-    write_text(out / "camera.json", json.dumps(numbers, indent=2) + "\n")
-    written = [out / "camera.toml", out / "camera.json", out / "camera.png"]
-    if found.maps:
-        rest = {
-            name: np.asarray(value)
-            for name, value in dataclasses.asdict(found.camera).items()
-            if name not in found.maps and value is not None
-        }
-        arrays = {**rest, **{name: values.astype(np.float32) for name, values in found.maps.items()}}
-        with whole_file(out / "camera.npz") as part:
-            np.savez_compressed(part, **arrays)
-        written.append(out / "camera.npz")
-    save_png(figure(found), out / "camera.png")
-    # last, as the one that other commands take: where it is, the rest is
-    write_text(out / "camera.toml", camera_toml(found))
-    return written
-
-
-def figure(found: MeasuredCamera) -> Any:
-    """Noise against level with the line through it."""
-    drawn = new_figure(4.6, 3.4)
-    axes = drawn.add_subplot()
-    reach = np.array([found.zero_variance_adu, float(np.max(found.mean_adu))])
-    axes.plot(reach, found.slope_adu * (reach - reach[0]), color="#0072B2", zorder=1)
-    axes.scatter(found.mean_adu, found.variance_adu, s=14, color="#D55E00", zorder=2)
-    axes.axvline(found.camera.offset_adu, color="#7F7F7F", linestyle=":", linewidth=1)
-    axes.annotate(
-        f"offset {found.camera.offset_adu:.1f}",
-        (found.camera.offset_adu, 0.97),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="top",
-    )
-    axes.set_xlabel("mean level (counts)")
-    axes.set_ylabel("variance over time (counts²)")
-    axes.set_title(f"gain {found.camera.gain_adu_per_e:.4g} counts per electron", fontsize=9)
-    axes.grid(True, color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return drawn

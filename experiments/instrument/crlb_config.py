@@ -4,13 +4,9 @@ import dataclasses
 from typing import Literal
 
 from training import CameraConfig, ConfigError, MaskConfig, MicroscopeConfig, PsfConfig
+from training.settings import check
 
 _DENSITIES = (0.0, 0.1, 0.3, 1.0, 2.0)
-
-
-def _check(condition: bool, field: str, value: object, remedy: str) -> None:
-    if not condition:
-        raise ConfigError(f"{field} = {value!r} {remedy}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +46,11 @@ class NeighbourConfig:
 
     def __post_init__(self):
         for name in ("depths", "scenes", "count"):
-            _check(getattr(self, name) >= 1, f"neighbours.{name}", getattr(self, name), "must be at least 1")
+            check(getattr(self, name) >= 1, f"neighbours.{name}", getattr(self, name), "must be at least 1")
         good = all(density >= 0 for density in self.densities_per_um2 or ())
-        _check(good, "neighbours.densities_per_um2", self.densities_per_um2, "must not be negative")
-        _check(self.prior_um > 0, "neighbours.prior_um", self.prior_um, "must be positive")
-        _check(
+        check(good, "neighbours.densities_per_um2", self.densities_per_um2, "must not be negative")
+        check(self.prior_um > 0, "neighbours.prior_um", self.prior_um, "must be positive")
+        check(
             0 <= self.photons_min <= self.photons_max,
             "neighbours.photons_min",
             self.photons_min,
@@ -96,18 +92,18 @@ class CrlbConfig:
 
     def __post_init__(self):
         labels = [arm.label for arm in self.arms]
-        _check(bool(labels) and len(set(labels)) == len(labels), "arms", labels, "must be masks with different labels")
-        _check(self.photons > 0, "photons", self.photons, "must be positive")
-        _check(self.background >= 0, "background", self.background, "must not be negative")
-        _check(self.depths >= 2, "depths", self.depths, "must be at least 2")
-        _check(self.z_min_um < self.z_max_um, "z_min_um", self.z_min_um, f"must be below z_max_um = {self.z_max_um:g}")
-        _check(
+        check(bool(labels) and len(set(labels)) == len(labels), "arms", labels, "must be masks with different labels")
+        check(self.photons > 0, "photons", self.photons, "must be positive")
+        check(self.background >= 0, "background", self.background, "must not be negative")
+        check(self.depths >= 2, "depths", self.depths, "must be at least 2")
+        check(self.z_min_um < self.z_max_um, "z_min_um", self.z_min_um, f"must be below z_max_um = {self.z_max_um:g}")
+        check(
             max(abs(self.z_min_um), abs(self.z_max_um)) <= 100,
             "z_max_um",
             self.z_max_um,
             "looks like nanometres; give um",
         )
-        _check(self.separation_um > 0, "separation_um", self.separation_um, "must be positive")
+        check(self.separation_um > 0, "separation_um", self.separation_um, "must be positive")
         if self.dipole == "free" and {"polar", "azimuth"} & set(self.unknown):
             raise ConfigError(f"unknown = {self.unknown} holds angles, which only dipole='fixed' has")
         if self.neighbours.densities_per_um2 and not self.knows_neighbours:

@@ -1,33 +1,30 @@
 """A mask made ready for hardware: an SLM's picture, an etched plate's heights, and what errors of making cost."""
 
-import csv
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.instrument.fabricate_config import EtchConfig, FabricateConfig
 from experiments.instrument.fabricate_files import (
     read_correction_rad,
     read_lut_rad,
     read_numbers,
-    write_bytes,
     write_height,
     write_levels,
     write_picture,
 )
 from experiments.instrument.robustness import (
-    RobustnessConfig,
     RobustnessRow,
     measure_robustness,
     robustness_figure,
     robustness_table,
 )
+from experiments.report.numbers import csv_text
 from experiments.report.plot_style import save_png
 from optics import PhaseMask, make_psf, masks, replace
 from optics.design.robustness import strehl
@@ -35,85 +32,20 @@ from optics.masks.dispersion import Dispersion, fused_silica, index_table
 from optics.masks.fabrication import EtchedMask, etch, etched_mask, regrid
 from optics.masks.files import pupil_diameter_px
 from optics.masks.slm import grey_image, make_slm, shown_mask
+from optics.progress import Report, silent
 from optics.whole_file import write_text
-from training import ConfigError, MaskConfig, MicroscopeConfig, PsfConfig, to_dict
+from training import ConfigError, to_dict
 from training.instrument import build_mask, build_microscope
 
-
-@dataclass(frozen=True)
-class SlmConfig:
-    """The panel and how it is mounted; see `optics.slm.Slm`.
-
-    `grey_per_2pi` is the grey level of a full wave at the microscope's wavelength; `lut`, a file of 256 phases, takes
-    its place. `correction` is the vendor's flatness picture (.bmp, .png, in which `correction_grey_per_2pi` is 2 pi;
-    0: as the panel's) or phases in a .npy or .csv.
-    """
-
-    rows: int = 1200
-    columns: int = 1920
-    pitch_um: float = 8.0
-    grey_per_2pi: float = 255.0
-    lut: str = ""
-    correction: str = ""
-    correction_grey_per_2pi: float = 0.0
-    centre_x_px: float = 0.0
-    centre_y_px: float = 0.0
-    grating_px: float = 0.0
-    grating_deg: float = 0.0
-    flip_x: bool = False
-    flip_y: bool = False
-    quarter_turns: int = 0
-    outside: Literal["zero", "grating"] = "zero"
-
-
-@dataclass(frozen=True)
-class EtchConfig:
-    """The plate: its cells, its levels and its glass; see `optics.fabrication.etch`.
-
-    `levels` in one wave (0: any height); `depths_um` are the heights that a process can make, instead. `material` is
-    "fused_silica" or a table of wavelength (um) and index.
-    """
-
-    pitch_um: float = 10.0
-    levels: int = 16
-    depths_um: tuple[float, ...] = ()
-    wrap: bool = True
-    material: str = "fused_silica"
-    n_medium: float = 1.0
-
-
-@dataclass(frozen=True)
-class FabricateConfig:
-    """A mask, the optics that it stands in, and what is made of it.
-
-    `focal_length_um` is that of the 4f system's first lens and `magnification` the objective's: with the NA they give
-    the pupil's size on panel and plate. `make` names what to make. The robustness is that of emitters from `z_min_um`
-    to `z_max_um` with `psf`.
-    """
-
-    microscope: MicroscopeConfig = MicroscopeConfig(focus_um=2.0)
-    psf: PsfConfig = PsfConfig()
-    mask: MaskConfig = MaskConfig(name="tetrapod", range_um=3.0)
-    focal_length_um: float = 150_000.0
-    magnification: float = 100.0
-    z_min_um: float = 0.0
-    z_max_um: float = 3.0
-    make: tuple[Literal["slm", "etch", "robustness"], ...] = ("slm", "etch", "robustness")
-    slm: SlmConfig = SlmConfig()
-    etch: EtchConfig = EtchConfig()
-    robustness: RobustnessConfig = RobustnessConfig()
-
-    def __post_init__(self):
-        if not self.make:
-            raise ConfigError("make must name slm, etch or robustness")
-        if not self.z_min_um <= self.z_max_um:
-            raise ConfigError(f"z_min_um = {self.z_min_um:g} must not exceed z_max_um = {self.z_max_um:g}")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
 class Fabricated:
     """What was made: the mask as meant, picture and mask of the panel, plate and mask of the glass, and the rows."""
 
+    config: FabricateConfig
     meant: PhaseMask
     picture: np.ndarray | None
     shown: PhaseMask | None
@@ -122,9 +54,76 @@ class Fabricated:
     rows: list[RobustnessRow]
     facts: dict[str, Any]
 
+    def lines(self) -> list[str]:
+        """Say what was self."""
+        lines = []
+        if slm := self.facts.get("slm"):
+            lines.append(
+                f"SLM:   pupil {slm['pupil_diameter_px']:.1f} px, {slm['greys_used']} greys, "
+                f"{100 * slm['strehl']:.2f} % of the light as meant"
+            )
+        if glass := self.facts.get("etch"):
+            levels = "any height" if glass["levels"] is None else f"{glass['levels']} levels"
+            lines.append(
+                f"plate: pupil {glass['pupil_diameter_px']:.1f} cells of {glass['cells']} "
+                f"({glass['plate_mm']:.2f} mm), {levels} up to {glass['highest_um']:.3f} um, "
+                f"{100 * glass['strehl']:.2f} % of the light as meant"
+            )
+        if self.rows:
+            radius = self.facts["pupil_radius_um"]
+            lines += [
+                "",
+                f"1 % of the pupil's radius is {radius / 100:.1f} um on the mask",
+                *robustness_table(self.rows),
+            ]
+        return lines
+
+    def numbers(self) -> dict[str, Any]:
+        """List what was made and, with the robustness, what each error costs."""
+        return self.facts | ({"rows": [dataclasses.asdict(row) for row in self.rows]} if self.rows else {})
+
+    def figure(self) -> "Figure":
+        """Draw what errors of making cost; empty axes without the robustness."""
+        return robustness_figure(self.rows)
+
+    def write(self, out: Path) -> list[Path]:
+        """Write everything that was made into a folder; returns the files, the chief ones first."""
+        write_text(out / "config.json", json.dumps(to_dict(self.config), indent=2) + "\n")
+        written = []
+        if self.picture is not None and self.shown is not None:
+            for name in ("slm.png", "slm.bmp"):
+                write_picture(out / name, self.picture)
+                written.append(out / name)
+            masks.save(out / "slm_mask.npz", self.shown)
+            written.append(out / "slm_mask.npz")
+        if self.plate is not None and self.etched is not None:
+            optics = {
+                "na": self.config.microscope.na,
+                "magnification": self.config.magnification,
+                "focal_length_um": self.config.focal_length_um,
+                "wavelength_um": float(self.meant.design_wavelength_um),
+            }
+            for name in ("height.tif", "height_nm.csv", "height.mat"):
+                write_height(out / name, self.plate, optics)
+                written.append(out / name)
+            if self.facts["etch"]["levels"] is not None:
+                write_levels(out / "levels.png", self.plate)
+                written.append(out / "levels.png")
+            masks.save(out / "etched_mask.npz", self.etched)
+            written.append(out / "etched_mask.npz")
+        if self.rows:
+            rows = self.numbers()["rows"]
+            text = csv_text(list(rows[0]), (row.values() for row in rows))
+            write_text(out / "robustness.csv", text)
+            save_png(self.figure(), out / "robustness.png")
+            write_text(out / "robustness.json", json.dumps(self.numbers(), indent=1) + "\n")
+            written += [out / f"robustness.{suffix}" for suffix in ("png", "csv", "json")]
+        write_text(out / "fabricate.json", json.dumps(self.facts, indent=2) + "\n")
+        return written
+
 
 def build_dispersion(config: EtchConfig) -> Dispersion:
-    """The glass of a configuration; raises `ConfigError` or `OpticsError` naming what cannot be."""
+    """Build the glass of a configuration; raises `ConfigError` or `OpticsError` naming what cannot be."""
     if config.material == "fused_silica":
         return fused_silica(config.n_medium)
     numbers = read_numbers(config.material)
@@ -133,13 +132,14 @@ def build_dispersion(config: EtchConfig) -> Dispersion:
     return index_table(numbers[:, 0], numbers[:, 1], n_medium=config.n_medium)
 
 
-def fabricate(
-    config: FabricateConfig, *, report: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> Fabricated:
+def fabricate(config: FabricateConfig = FabricateConfig(), report: Report = silent) -> Fabricated:
     """Make the mask of a configuration for its devices and score what errors cost.
 
-    `report` receives what is being scored, and how many are done and to do. Raises `ConfigError` or `OpticsError`
-    before long work.
+    Raises `ConfigError` or `OpticsError` before long work.
+
+    >>> made = fabricate(FabricateConfig(make=("etch",)))
+    >>> made.facts["etch"]["levels"]
+    16
     """
     scope = build_microscope(config.microscope)
     meant, glass = build_mask(config.mask, scope), build_dispersion(config.etch)
@@ -164,9 +164,9 @@ def fabricate(
         plate, etched, facts["etch"] = _etch(config, meant, glass)
     rows: list[RobustnessRow] = []
     if "robustness" in config.make:
-        rows = measure_robustness(psf, glass, (config.z_min_um, config.z_max_um), config.robustness, report=report)
+        rows = measure_robustness(psf, glass, (config.z_min_um, config.z_max_um), config.robustness, report)
         facts["pupil_radius_um"] = _diameter_px(config, 1.0) / 2
-    return Fabricated(meant, picture, shown, plate, etched, rows, facts)
+    return Fabricated(config, meant, picture, shown, plate, etched, rows, facts)
 
 
 def _diameter_px(config: FabricateConfig, pitch_um: float) -> float:
@@ -234,62 +234,3 @@ def _etch(config: FabricateConfig, meant: PhaseMask, glass: Dispersion) -> tuple
         "strehl": float(strehl(etched, meant)),
     }
     return plate, etched, facts
-
-
-def table(made: Fabricated) -> list[str]:
-    """What was made, as lines for a terminal."""
-    lines = []
-    if slm := made.facts.get("slm"):
-        lines.append(
-            f"SLM:   pupil {slm['pupil_diameter_px']:.1f} px, {slm['greys_used']} greys, "
-            f"{100 * slm['strehl']:.2f} % of the light as meant"
-        )
-    if glass := made.facts.get("etch"):
-        levels = "any height" if glass["levels"] is None else f"{glass['levels']} levels"
-        lines.append(
-            f"plate: pupil {glass['pupil_diameter_px']:.1f} cells of {glass['cells']} ({glass['plate_mm']:.2f} mm), "
-            f"{levels} up to {glass['highest_um']:.3f} um, {100 * glass['strehl']:.2f} % of the light as meant"
-        )
-    if made.rows:
-        radius = made.facts["pupil_radius_um"]
-        lines += ["", f"1 % of the pupil's radius is {radius / 100:.1f} um on the mask", *robustness_table(made.rows)]
-    return lines
-
-
-def write(config: FabricateConfig, made: Fabricated, out: Path) -> list[Path]:
-    """Write everything that was made into a folder; returns the files, the chief ones first."""
-    write_text(out / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
-    written = []
-    if made.picture is not None and made.shown is not None:
-        for name in ("slm.png", "slm.bmp"):
-            write_picture(out / name, made.picture)
-            written.append(out / name)
-        masks.save(out / "slm_mask.npz", made.shown)
-        written.append(out / "slm_mask.npz")
-    if made.plate is not None and made.etched is not None:
-        optics = {
-            "na": config.microscope.na,
-            "magnification": config.magnification,
-            "focal_length_um": config.focal_length_um,
-            "wavelength_um": float(made.meant.design_wavelength_um),
-        }
-        for name in ("height.tif", "height_nm.csv", "height.mat"):
-            write_height(out / name, made.plate, optics)
-            written.append(out / name)
-        if made.facts["etch"]["levels"] is not None:
-            write_levels(out / "levels.png", made.plate)
-            written.append(out / "levels.png")
-        masks.save(out / "etched_mask.npz", made.etched)
-        written.append(out / "etched_mask.npz")
-    rows = [dataclasses.asdict(row) for row in made.rows]
-    if rows:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        write_bytes(out / "robustness.csv", buffer.getvalue().encode())
-        save_png(robustness_figure(made.rows), out / "robustness.png")
-        write_text(out / "robustness.json", json.dumps({**made.facts, "rows": rows}, indent=1) + "\n")
-        written += [out / f"robustness.{suffix}" for suffix in ("png", "csv", "json")]
-    write_text(out / "fabricate.json", json.dumps(made.facts, indent=2) + "\n")
-    return written

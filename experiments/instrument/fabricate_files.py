@@ -168,7 +168,7 @@ def _write_image(path: Path, grey: np.ndarray) -> None:
 
 
 def read_picture(path: Path | str) -> np.ndarray:
-    """An 8-bit grey picture (rows, columns), uint8: .png or .bmp, palettes of greys included.
+    """Read an 8-bit grey picture (rows, columns), uint8: .png or .bmp, palettes of greys included.
 
     Raises `ConfigError` for a file that is missing or unreadable, or holds colours or more bits.
     """
@@ -190,7 +190,7 @@ def read_picture(path: Path | str) -> np.ndarray:
 
 
 def read_correction_rad(path: Path | str, grey_per_2pi: float) -> np.ndarray:
-    """An SLM's flatness correction in radians: a vendor's grey picture, or phases in a .npy or .csv.
+    """Read an SLM's flatness correction in radians: a vendor's grey picture, or phases in a .npy or .csv.
 
     `grey_per_2pi` is the grey that the vendor's picture counts as 2 pi at the wavelength in use.
     """
@@ -201,7 +201,7 @@ def read_correction_rad(path: Path | str, grey_per_2pi: float) -> np.ndarray:
 
 
 def read_numbers(path: Path | str) -> np.ndarray:
-    """The numbers in a .npy, or in text with commas or blanks between them, # before comments; 2-D.
+    """Read the numbers in a .npy, or in text with commas or blanks between them, # before comments; 2-D.
 
     Raises `ConfigError` for a file that is missing or holds anything else.
     """
@@ -223,7 +223,7 @@ def read_numbers(path: Path | str) -> np.ndarray:
 
 
 def read_lut_rad(path: Path | str) -> np.ndarray:
-    """An SLM's look-up table: 256 rows of phase in radians, or of grey and phase, in any order of greys."""
+    """Read an SLM's look-up table: 256 rows of phase in radians, or of grey and phase, in any order of greys."""
     numbers = read_numbers(path)
     if numbers.shape == (1, 256):
         return numbers[0]

@@ -19,7 +19,7 @@ _CONVERTERS = (255, 1023, 4095, 16383, 65535)
 
 
 def read_focus(text: str | None, n_slices: int, name: str) -> NDArray[np.float64]:
-    """Focus positions (n_slices,) in um from START:STOP:N or a CSV of one number a line. Raises `ConfigError`.
+    """Read focus positions (n_slices,) in um from START:STOP:N or a CSV of one number a line. Raises `ConfigError`.
 
     >>> read_focus("-1:1:3", 3, "beads.tif").tolist()
     [-1.0, 0.0, 1.0]
@@ -77,7 +77,7 @@ def read_beads(
     crop_px: int | None,
     beads_max: int,
 ) -> tuple[list[BeadStack], list[str], list[str]]:
-    """All beads of all files, a name for each, and notes. Raises `ConfigError`, `LocalizationError`, `OpticsError`."""
+    """Read all beads, a name for each, and notes. Raises `ConfigError`, `LocalizationError`, `OpticsError`."""
     if not paths:
         raise ConfigError("name at least one TIFF stack of a bead")
     if crop_px is not None and not 9 <= crop_px <= 400:
@@ -117,7 +117,7 @@ def read_beads(
 
 
 def saturation_adu(images: NDArray, dtype: np.dtype) -> float | None:
-    """The count at which a stack is cut off by its converter, or None where it is not.
+    """Find the count at which a stack is cut off by its converter, or None where it is not.
 
     >>> saturation_adu(np.full((3, 9, 9), 4095.0), np.dtype("uint16"))
     4095.0

@@ -3,35 +3,36 @@
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 from experiments.report.page import Figures, page, table
-from experiments.report.plot_style import FIXED_COLOURS, STYLE, new_figure, save_png
+from experiments.report.plot_style import FIXED_COLOURS, new_figure, save_png, styled
 from optics.masks.sampling import mask_grid
 from optics.retrieval.beads import BeadStack
 from optics.retrieval.types import BeadFit, Retrieval
 from optics.retrieval.undetermined import mode_names
 from optics.whole_file import write_text
-
-if TYPE_CHECKING:
-    from experiments.instrument.retrieve import RetrieveConfig, RetrieveResult
+from training import MicroscopeConfig
 
 SLICES_SHOWN = 7
 _MEASURED, _MODEL, _CEILING = FIXED_COLOURS[2], FIXED_COLOURS[0], FIXED_COLOURS[4]
 
 
-def write_report(result: "RetrieveResult", stacks: Sequence[BeadStack], config: "RetrieveConfig", out: Path) -> None:
+def write_report(
+    retrieval: Retrieval,
+    names: Sequence[str],
+    notes: Sequence[str],
+    stacks: Sequence[BeadStack],
+    scope: MicroscopeConfig,
+    out: Path,
+) -> None:
     """Write figures/*.png and report.html of a retrieval into the folder `out`."""
-    retrieval: Retrieval = result.retrieval
     figures = {"pupil": out / "figures" / "pupil.png"}
-    with matplotlib.rc_context(STYLE):
+    with styled():
         draw_pupil(retrieval, figures["pupil"])
-        for name, bead, stack in zip(result.names, retrieval.beads, stacks, strict=True):
+        for name, bead, stack in zip(names, retrieval.beads, stacks, strict=True):
             for kind, draw in (("slices", draw_slices), ("fit", draw_fit)):
                 figures[f"{kind}-{name}"] = out / "figures" / f"{kind}-{name}.png"
                 draw(bead, stack, figures[f"{kind}-{name}"])
@@ -44,7 +45,7 @@ def write_report(result: "RetrieveResult", stacks: Sequence[BeadStack], config: 
             "critical angle of the sample where it lies inside. Amplitude relative to its largest.",
         )
     ]
-    for name in result.names:
+    for name in names:
         body.append(
             shown.figure(
                 f"slices-{name}",
@@ -54,15 +55,16 @@ def write_report(result: "RetrieveResult", stacks: Sequence[BeadStack], config: 
             )
         )
         body.append(shown.figure(f"fit-{name}", f"{name}: the fit through focus", _FIT_CAPTION))
-    body.append(_bead_table(result))
+    body.append(_bead_table(retrieval, names))
     body.append(_zernike_table(retrieval))
-    scope = config.microscope
     subtitle = (
         f"NA {scope.na:g}, {1e3 * scope.wavelength_um:g} nm light, {1e3 * scope.pixel_um:g} nm pixels, indices "
         f"{scope.n_immersion:g} (immersion) and {scope.n_sample:g} (sample); {len(stacks)} bead(s), "
         f"{sum(len(s.focus_um) for s in stacks)} slices."
     )
-    write_text(out / "report.html", page("A calibrated PSF", subtitle, verdict(result), _NOTE, "\n".join(body)))
+    write_text(
+        out / "report.html", page("A calibrated PSF", subtitle, _verdict(retrieval, notes), _NOTE, "\n".join(body))
+    )
 
 
 _FIT_CAPTION = (
@@ -75,17 +77,19 @@ _NOTE = (
 )
 
 
-def verdict(result: "RetrieveResult") -> list[str]:
+def _verdict(retrieval: Retrieval, notes: Sequence[str]) -> list[str]:
     """The sentences at the head of the page."""
-    beads = result.retrieval.beads
+    beads = retrieval.beads
     mean = float(np.mean([bead.correlation.mean() for bead in beads]))
     below = float(np.mean([np.mean(bead.ceiling - bead.correlation) for bead in beads]))
     first = f"Mean correlation of slices and model {mean:.4f}, {below:.4f} below what the noise allows."
-    return [first, *result.notes, *result.retrieval.notes]
+    return [first, *notes, *retrieval.notes]
 
 
 def draw_pupil(retrieval: Retrieval, path: Path) -> None:
-    """Phase and amplitude inside the NA."""
+    """Draw phase and amplitude inside the NA."""
+    from matplotlib.patches import Circle  # not before it is needed
+
     scope = retrieval.psf.microscope
     x, y = (np.asarray(u) for u in mask_grid(len(retrieval.phase_rad)))
     outside = np.hypot(x, y) > 1
@@ -112,7 +116,7 @@ def draw_pupil(retrieval: Retrieval, path: Path) -> None:
 
 
 def draw_slices(bead: BeadFit, stack: BeadStack, path: Path) -> None:
-    """Rows: measured, model, residual; columns: slices evenly through the scan."""
+    """Draw rows: measured, model, residual; columns: slices evenly through the scan."""
     focus = np.asarray(stack.focus_um)
     order = np.argsort(focus)
     chosen = order[np.unique(np.linspace(0, len(focus) - 1, SLICES_SHOWN).round().astype(int))]
@@ -146,7 +150,7 @@ def draw_slices(bead: BeadFit, stack: BeadStack, path: Path) -> None:
 
 
 def draw_fit(bead: BeadFit, stack: BeadStack, path: Path) -> None:
-    """Correlation, chi-square, signal and background of each slice."""
+    """Draw correlation, chi-square, signal and background of each slice."""
     focus = np.asarray(stack.focus_um)
     order = np.argsort(focus)
     figure = new_figure(7.2, 2.6)
@@ -169,10 +173,10 @@ def draw_fit(bead: BeadFit, stack: BeadStack, path: Path) -> None:
     save_png(figure, path)
 
 
-def _bead_table(result: "RetrieveResult") -> str:
+def _bead_table(retrieval: Retrieval, names: Sequence[str]) -> str:
     head = ["bead", "correlation", "worst slice", "ceiling", "chi2", "focus offset, µm", "x, y, nm", "walk, nm/µm"]
     rows = []
-    for name, bead in zip(result.names, result.retrieval.beads, strict=True):
+    for name, bead in zip(names, retrieval.beads, strict=True):
         rows.append(
             [
                 html.escape(name),

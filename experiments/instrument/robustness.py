@@ -1,8 +1,8 @@
 """How much precision a mask loses when it is not quite as meant: rows, a table and a figure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,11 @@ from optics import PhaseMask, Psf, replace
 from optics.design.robustness import image_correlation, mask_scores, misaligned, strehl, uneven
 from optics.masks.dispersion import Dispersion
 from optics.masks.fabrication import etch, etched_mask
+from optics.progress import Event, Report, silent
 from training import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,12 @@ def measure_robustness(
     dispersion: Dispersion,
     z_range_um: tuple[float, float],
     config: RobustnessConfig,
-    *,
-    report: Callable[[str, int, int], None] = lambda what, done, total: None,
+    report: Report = silent,
 ) -> list[RobustnessRow]:
     """Score the mask of `psf` as meant, and with each error of `config`.
 
     `dispersion` is the material of the mask, for its levels, depth and wavelength. Several draws of an uneven surface
-    are one row. `report` receives the error, and how many are done and to do.
+    are one row.
     """
     meant = psf.mask
     assert meant is not None  # a PSF without a mask has nothing to be made
@@ -108,7 +111,7 @@ def measure_robustness(
     nominal, picture = None, None
     rows: list[RobustnessRow] = []
     for number, (error, size, mask, wavelength_um) in enumerate(cases):
-        report(error, number, len(cases))
+        report(Event(f"{error}:", number, len(cases)))
         bound, image = scores(mask, jnp.asarray(wavelength_um, dtype=meant.opd_um.dtype))
         by_axis = np.asarray(bound, dtype=float).mean(axis=0)
         nominal = by_axis.mean() if nominal is None else nominal
@@ -187,7 +190,7 @@ def _mean_of_draws(rows: list[RobustnessRow]) -> list[RobustnessRow]:
 
 
 def robustness_table(rows: list[RobustnessRow]) -> list[str]:
-    """Lines for a terminal: bounds in nm, what is lost, and how alike the pictures are."""
+    """Write lines for a terminal: bounds in nm, what is lost, and how alike the pictures are."""
     heads = "".join(f"{head:>{width}}" for head, width in (("x", 7), ("y", 7), ("z", 7), ("mean", 7)))
     lines = [f"{'error of the mask':28}{heads} nm{'loss':>9}{'alike':>8}{'worst':>8}{'strehl':>8}"]
     for row in rows:
@@ -202,8 +205,8 @@ def robustness_table(rows: list[RobustnessRow]) -> list[str]:
     return lines
 
 
-def robustness_figure(rows: list[RobustnessRow]) -> Any:
-    """Loss of the mean bound above, likeness of the pictures below, a column for each error."""
+def robustness_figure(rows: list[RobustnessRow]) -> "Figure":
+    """Draw the loss of the mean bound above, likeness of the pictures below, a column for each error."""
     panels = [
         ("shift (% of radius)", {"shift x": "along x", "shift y": "along y"}),
         ("turn (degrees)", {"turn": ""}),

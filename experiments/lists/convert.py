@@ -1,6 +1,6 @@
 """From one file format to another: localization tables, and movies or parts of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 
 from localization import LocalizationError, Movie, open_movie, read_file, write
 from localization.io import FORMATS, formats, is_movie
+from optics.progress import Event, Report, silent
 from optics.whole_file import whole_file
 from training import ConfigError
 
@@ -51,18 +52,25 @@ class Converted:
     rows: int
     notes: tuple[str, ...]
 
+    def lines(self) -> list[str]:
+        """Say what was written, and what was lost."""
+        return [f"{self.rows} {self.what} -> {self.path}", *(f"  {note}" for note in self.notes)]
+
+    def numbers(self) -> dict[str, Any]:
+        """List what was written."""
+        return {"path": str(self.path), self.what: self.rows, "notes": list(self.notes)}
+
 
 def convert(
     source: Path | str,
     out: Path | str | None = None,
     config: ConvertConfig = ConvertConfig(),
-    *,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    report: Report = silent,
 ) -> Converted:
     """Write a table in another format, or a movie (or a part of it) as OME-TIFF or zarr.
 
     Without `out` a table goes beside the input, under the usual ending of its new format. `report` receives
-    {"done", "total"} after every batch of a movie's frames. Raises `LocalizationError` and `ConfigError`.
+    an event after every batch of a movie's frames. Raises `LocalizationError` and `ConfigError`.
 
     >>> convert("no-such-table.csv", "locs.hdf5")
     Traceback (most recent call last):
@@ -100,9 +108,7 @@ def _convert_table(source: Path, out: Path | str | None, config: ConvertConfig) 
     return Converted(out, "localizations", table.locs.frame.size, (read_as, *table.notes, *notes))
 
 
-def _convert_movie(
-    source: Path, out: Path | str | None, config: ConvertConfig, report: Callable[[dict[str, Any]], None]
-) -> Converted:
+def _convert_movie(source: Path, out: Path | str | None, config: ConvertConfig, report: Report) -> Converted:
     if config.to is not None or out is None:
         raise ConfigError(f"{source} is a movie: name the file to write with --out, ending in .ome.tif or .zarr")
     out = Path(out)
@@ -135,13 +141,13 @@ def _span(name: str, span: Span | None, size: int) -> tuple[int, int]:
     return first, stop
 
 
-def _batches(movie: Movie, spans: list[tuple[int, int]], report: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
+def _batches(movie: Movie, spans: list[tuple[int, int]], report: Report) -> Iterator[Any]:
     (first, stop), rows, columns = spans
     step = max(1, _BATCH_PX // ((rows[1] - rows[0]) * (columns[1] - columns[0])))
     for begin in range(first, stop, step):
         end = min(begin + step, stop)
         yield movie.read_stored(begin, end, rows=rows, columns=columns)
-        report({"done": end - first, "total": stop - first})
+        report(Event("frame", end - first, stop - first))
 
 
 def _write_ome(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], pixel_um: float | None) -> None:

@@ -4,17 +4,20 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 
-from experiments.report.plot_style import FIXED_COLOURS, STYLE, new_figure, save_png
+from experiments.report.numbers import NM_PER_UM, plain
+from experiments.report.plot_style import FIXED_COLOURS, new_figure, save_png, styled
 from localization import Drift, Localizations, correct_drift, write
 from localization.drift.correct import DriftMethod
+from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
 
-_NM = 1000.0
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -28,70 +31,100 @@ class DriftConfig:
     pixel_z_um: float | None = None
 
 
-def correct_file(locs: Localizations, config: DriftConfig, out: Path) -> list[str]:
-    """Correct a table and write it to `out`, with OUT_drift.csv, .png and .json beside it; says what was found.
+@dataclass(frozen=True, eq=False)
+class DriftResult:
+    """The list without its drift, and the drift."""
 
-    Raises LocalizationError where drift cannot be told; nothing is written then.
+    config: DriftConfig
+    corrected: Localizations
+    drift: Drift
+
+    def lines(self) -> list[str]:
+        """Say range and error per axis, and the notes."""
+        drift, d = self.drift, self.drift.diagnostics
+        lines = [
+            f"method {drift.method}, {d['segments']:.0f} segments of {d['segment_frames']:.0f} frames, "
+            f"{drift.frame.size} frames",
+            "",
+            "axis   range, nm   error, nm",
+        ]
+        for axis, span, error in zip("xyz", drift.range_um, drift.error_um, strict=True):
+            estimate = "not estimated" if np.isnan(error) else f"{error * NM_PER_UM:9.1f}"
+            lines.append(f"{axis:4} {span * NM_PER_UM:11.1f}   {estimate}")
+        return [*lines, "", *(f"note: {note}" for note in drift.notes)]
+
+    def numbers(self) -> dict[str, Any]:
+        """List settings, range and error per axis (um), diagnostics and notes."""
+        return {
+            "settings": dataclasses.asdict(self.config),
+            "range_um": self.drift.range_um.tolist(),
+            "error_um": plain(self.drift.error_um),
+            "diagnostics": self.drift.diagnostics,
+            "notes": list(self.drift.notes),
+        }
+
+    def figure(self) -> "Figure":
+        """Draw the drift over frames with the segments' estimates, and the path in x and y."""
+        return _figure(self.drift)
+
+    def write(self, out: Path) -> list[Path]:
+        """Write the corrected list to `out`, with OUT_drift.csv (nm per frame), .png and .json beside it."""
+        check_name(out)
+        write(out, self.corrected)
+        curve, picture, numbers = (out.with_name(f"{out.stem}_drift{suffix}") for suffix in (".csv", ".png", ".json"))
+        write_text(curve, _curve(self.drift))
+        save_png(self.figure(), picture)
+        write_text(numbers, json.dumps(self.numbers(), indent=2) + "\n")
+        return [out, curve, picture, numbers]
+
+
+def drift(locs: Localizations, config: DriftConfig = DriftConfig(), report: Report = silent) -> DriftResult:
+    """Estimate the drift of a localization list and take it out.
+
+    Raises `LocalizationError` where drift cannot be told from the list.
+
+    >>> from localization import make_localizations
+    >>> drift(make_localizations([], [], [], []))
+    Traceback (most recent call last):
+    localization.types.LocalizationError: ...
     """
+    report(Event(f"drift of {locs.frame.size} localizations"))
+    return DriftResult(config, *correct_drift(locs, **dataclasses.asdict(config)))
+
+
+def check_name(out: Path) -> None:
+    """Raise `ConfigError` where `out` is a folder, not the name of a table."""
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name the table to write, such as {out / 'corrected.csv'}")
-    corrected, drift = correct_drift(locs, **dataclasses.asdict(config))
-    write(out, corrected)
-    beside = {suffix: out.with_name(f"{out.stem}_drift{suffix}") for suffix in (".csv", ".png", ".json")}
-    write_text(beside[".csv"], drift_csv(drift))
-    save_png(drift_figure(drift), beside[".png"])
-    numbers = {
-        "settings": dataclasses.asdict(config),
-        "range_um": drift.range_um.tolist(),
-        "error_um": [None if np.isnan(e) else float(e) for e in drift.error_um],
-        "diagnostics": drift.diagnostics,
-        "notes": list(drift.notes),
-    }
-    write_text(beside[".json"], json.dumps(numbers, indent=2) + "\n")
-    return [*table(drift), f"wrote {out}, " + ", ".join(path.name for path in beside.values())]
 
 
-def table(drift: Drift) -> list[str]:
-    """Range and error per axis, and the notes, as lines."""
-    d = drift.diagnostics
-    lines = [
-        f"method {drift.method}, {d['segments']:.0f} segments of {d['segment_frames']:.0f} frames, "
-        f"{drift.frame.size} frames",
-        "",
-        "axis   range, nm   error, nm",
-    ]
-    for axis, span, error in zip("xyz", drift.range_um, drift.error_um, strict=True):
-        told = "not estimated" if np.isnan(error) else f"{error * _NM:9.1f}"
-        lines.append(f"{axis:4} {span * _NM:11.1f}   {told}")
-    return [*lines, "", *(f"note: {note}" for note in drift.notes)]
-
-
-def drift_csv(drift: Drift) -> str:
-    """The curve as text: frame (from 0), x, y, z in nm."""
-    rows = np.column_stack([drift.frame, *(_NM * axis for axis in (drift.x_um, drift.y_um, drift.z_um))])
+def _curve(drift: Drift) -> str:
+    """Write the drift as text: frame (from 0), x, y, z in nm."""
+    rows = np.column_stack([drift.frame, *(NM_PER_UM * axis for axis in (drift.x_um, drift.y_um, drift.z_um))])
     return "\n".join(
         ["frame,x [nm],y [nm],z [nm]", *(f"{r[0]:.0f},{r[1]:.3f},{r[2]:.3f},{r[3]:.3f}" for r in rows), ""]
     )
 
 
-def drift_figure(drift: Drift):
-    """Curves of the drift over frames with the segments' estimates, and the path in x and y."""
-    with matplotlib.rc_context(STYLE):
+def _figure(drift: Drift) -> "Figure":
+    with styled():
         figure = new_figure(7.2, 2.9)
         curves, path = figure.subplots(1, 2, width_ratios=(1.6, 1))
         for axis, colour in zip(range(3), FIXED_COLOURS, strict=False):
             error = drift.error_um[axis]
             if np.isnan(error):
                 continue
-            curve = _NM * (drift.x_um, drift.y_um, drift.z_um)[axis]
+            curve = NM_PER_UM * (drift.x_um, drift.y_um, drift.z_um)[axis]
             curves.fill_between(
-                drift.frame, curve - _NM * error, curve + _NM * error, color=colour, alpha=0.25, linewidth=0
+                drift.frame, curve - NM_PER_UM * error, curve + NM_PER_UM * error, color=colour, alpha=0.25, linewidth=0
             )
             curves.plot(drift.frame, curve, color=colour, label="xyz"[axis])
-            curves.plot(drift.segment_frame, _NM * drift.segment_um[:, axis], ".", color=colour, markersize=3)
+            curves.plot(drift.segment_frame, NM_PER_UM * drift.segment_um[:, axis], ".", color=colour, markersize=3)
         curves.set(xlabel="frame", ylabel="drift (nm)")
         curves.legend(ncols=3)
-        drawn = path.scatter(_NM * drift.x_um, _NM * drift.y_um, c=drift.frame, cmap="viridis", s=2, linewidths=0)
+        drawn = path.scatter(
+            NM_PER_UM * drift.x_um, NM_PER_UM * drift.y_um, c=drift.frame, cmap="viridis", s=2, linewidths=0
+        )
         path.set(xlabel="x (nm)", ylabel="y (nm)", aspect="equal")
         path.invert_yaxis()  # y points down, as in the frames
         figure.colorbar(drawn, ax=path, label="frame")

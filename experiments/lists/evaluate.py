@@ -1,14 +1,15 @@
 """`colocus evaluate LOCS --truth TRUTH`: every score of a localization list against the truth, with intervals."""
 
-import dataclasses
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from experiments.report.metrics import METRICS, Metric
+from experiments.report.numbers import NM_PER_UM, plain
+from experiments.report.plot_style import FIXED_COLOURS, MARKERS, new_figure, save_png, styled
 from localization import (
     Gate,
     Interval,
@@ -25,26 +26,12 @@ from localization import (
     score_frames,
     subpixel_uniformity,
 )
+from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
 
-_NM_PER_UM = 1000.0
-# metric of Score, its name in the table, factor to the table's unit, decimals
-_SHOWN = (
-    ("jaccard", "Jaccard", 1.0, 3),
-    ("precision", "precision", 1.0, 3),
-    ("recall", "recall", 1.0, 3),
-    ("rmse_xy_um", "RMSE lateral (nm)", _NM_PER_UM, 1),
-    ("rmse_z_um", "RMSE axial (nm)", _NM_PER_UM, 1),
-    ("rmse_3d_um", "RMSE 3D (nm)", _NM_PER_UM, 1),
-    ("bias_x_um", "bias x (nm)", _NM_PER_UM, 1),
-    ("bias_y_um", "bias y (nm)", _NM_PER_UM, 1),
-    ("bias_z_um", "bias z (nm)", _NM_PER_UM, 1),
-    ("efficiency_lateral", "efficiency lateral (%)", 1.0, 1),
-    ("efficiency_axial", "efficiency axial (%)", 1.0, 1),
-    ("efficiency_3d", "efficiency 3D (%)", 1.0, 1),
-)
-_NEEDS_Z = ("rmse_z_um", "rmse_3d_um", "bias_z_um", "efficiency_axial", "efficiency_3d")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -76,9 +63,10 @@ class GateResult:
 
 
 @dataclass(frozen=True, eq=False)
-class TableResult:
+class ListScores:
     """All gates, and what does not depend on one."""
 
+    config: EvaluateConfig
     gates: list[GateResult]
     dimensions: int
     n_found: int
@@ -86,12 +74,84 @@ class TableResult:
     n_frames: int
     uniformity: SubpixelUniformity | None
 
+    def lines(self) -> list[str]:
+        """Say the scores, gate by gate."""
+        lines = [
+            f"{self.n_found} found, {self.n_truth} true, in {self.n_frames} frames; "
+            + ("x and y alone" if self.dimensions == 2 else "x, y and z")
+        ]
+        if self.n_frames == 1:
+            lines.append("One frame: the intervals, drawn over frames, say nothing.")
+        for gate in self.gates:
+            lines += ["", f"{f'gate {gate.name}':24}{'':9}{'95 % interval':>20}   at random"]
+            for name, metric in METRICS.items():
+                if self.dimensions == 3 or not metric.needs_z:
+                    chance = metric.text(getattr(gate.chance, name))
+                    lines.append(_line(metric, gate.scores[name]) + f"{chance:>12}")
+            lines.append(_line(Metric("average precision"), gate.average_precision))
+            if gate.curve.threshold.size > 1:
+                best = int(np.argmax(gate.curve.jaccard))
+                text = f"{gate.curve.jaccard[best]:.3f} at score >= {gate.curve.threshold[best]:.4g}"
+                lines.append(f"{'best Jaccard':24}{text}")
+            lines += _calibration_lines(gate.calibration, self.dimensions)
+        if self.uniformity is not None:
+            u = self.uniformity
+            text = f"x {u.x:.3f}, y {u.y:.3f} (even positions stay below {u.by_chance:.3f} in 95 % of tables)"
+            lines += ["", f"{'sub-pixel KS distance':24}{text}" if u.n else "no positions to test for sub-pixel bias"]
+        return lines
 
-def evaluate_table(found: Localizations, truth: Localizations, config: EvaluateConfig) -> TableResult:
-    """Score a table at every gate of `config`. Raises ConfigError for a gate that makes no sense."""
+    def numbers(self) -> dict[str, Any]:
+        """List settings, scores with intervals, curves and calibrations."""
+        numbers = {name: value for name, value in vars(self).items() if name not in ("config", "gates", "uniformity")}
+        gates = [asdict(gate) for gate in self.gates]
+        for gate in gates:
+            for name in ("frame_found", "frame_pairs", "frame_truth"):
+                del gate["curve"][name]
+        numbers["uniformity"] = None if self.uniformity is None else asdict(self.uniformity)
+        return plain({"config": asdict(self.config), **numbers, "gates": gates})
+
+    def figure(self) -> "Figure":
+        """Draw precision against recall at every gate; at the first, errors over predicted sigma, and reliability."""
+        first = self.gates[0].calibration
+        known = [name for name in "xyz"[: self.dimensions] if getattr(first, name).n]
+        colour = dict(zip("xyz", FIXED_COLOURS, strict=False))
+        with styled():
+            figure = new_figure(3.5 * (4 if known else 1), 3.1)
+            panels = figure.subplots(1, 4 if known else 1, squeeze=False)[0]
+            _draw_precision(panels[0], self.gates)
+            if known:
+                _draw_histogram(panels[1], first, known, colour)
+                _draw_reliability(panels[2], first, known, colour)
+                _draw_bins(panels[3], first, known, colour)
+        return figure
+
+    def write(self, out: Path) -> list[Path]:
+        """Write the numbers as JSON to `out`, and a figure beside it (.png)."""
+        picture = out.with_suffix(".png")
+        save_png(self.figure(), picture)
+        write_text(out, json.dumps(self.numbers(), indent=1, allow_nan=False) + "\n")
+        return [out, picture]
+
+
+def evaluate(
+    found: Localizations,
+    truth: Localizations,
+    config: EvaluateConfig = EvaluateConfig(),
+    report: Report = silent,
+) -> ListScores:
+    """Score a localization list against the truth at every gate of `config`.
+
+    Raises `ConfigError` for a gate that makes no sense.
+
+    >>> from localization import make_localizations
+    >>> truth = make_localizations([0, 1], [1.0, 2.0], [1.0, 2.0], [0.5, 0.6])
+    >>> evaluate(truth, truth).gates[0].scores["jaccard"].estimate
+    1.0
+    """
     flat = is_flat(found, truth, config)
     gates = []
-    for gate_nm in config.gates_nm:
+    for done, gate_nm in enumerate(config.gates_nm):
+        report(Event("scoring, gate", done, len(config.gates_nm)))
         gate = _gate(gate_nm, flat)
         per_frame = score_frames(found, truth, **gate)
         curve = precision_recall_curve(found, truth, **gate)
@@ -105,20 +165,20 @@ def evaluate_table(found: Localizations, truth: Localizations, config: EvaluateC
                 calibration=calibrate_uncertainty(found, truth, **gate),
             )
         )
-    uniformity = None if config.pixel_nm is None else subpixel_uniformity(found, config.pixel_nm / _NM_PER_UM)
+    uniformity = None if config.pixel_nm is None else subpixel_uniformity(found, config.pixel_nm / NM_PER_UM)
     frames = np.union1d(found.frame, truth.frame).size
-    return TableResult(gates, 2 if flat else 3, found.frame.size, truth.frame.size, frames, uniformity)
+    return ListScores(config, gates, 2 if flat else 3, found.frame.size, truth.frame.size, frames, uniformity)
 
 
 def is_flat(found: Localizations, truth: Localizations, config: EvaluateConfig) -> bool:
-    """Whether z is left out of the scores."""
+    """Tell whether z is left out of the scores."""
     if config.dimensions != "auto":
         return config.dimensions == "2"
     return any(locs.frame.size > 0 and not locs.z_um.any() for locs in (found, truth))
 
 
 def _gate(gate_nm: tuple[float, ...], flat: bool) -> Gate:
-    sizes_um = [size / _NM_PER_UM for size in gate_nm]
+    sizes_um = [size / NM_PER_UM for size in gate_nm]
     if len(sizes_um) == 1:
         return Gate(ball_um=sizes_um[0], axial_um=None if flat else 0.5)
     if len(sizes_um) != 2:
@@ -135,41 +195,10 @@ def _intervals(per_frame, config: EvaluateConfig) -> dict[str, Interval]:
     return {name: Interval(float(value), float(value), float(value), 1.0) for name, value in whole.items()}
 
 
-def table(result: TableResult) -> list[str]:
-    """The results as lines of text."""
-    lines = [
-        f"{result.n_found} found, {result.n_truth} true, in {result.n_frames} frames; "
-        + ("x and y alone" if result.dimensions == 2 else "x, y and z")
-    ]
-    if result.n_frames == 1:
-        lines.append("One frame: the intervals, drawn over frames, say nothing.")
-    for gate in result.gates:
-        lines += ["", f"{f'gate {gate.name}':24}{'':9}{'95 % interval':>20}   at random"]
-        for metric, name, factor, decimals in _SHOWN:
-            if result.dimensions == 3 or metric not in _NEEDS_Z:
-                random = _number(factor * getattr(gate.chance, metric), decimals)
-                lines.append(_line(name, gate.scores[metric], factor, decimals) + f"{random:>12}")
-        lines.append(_line("average precision", gate.average_precision, 1.0, 3))
-        if gate.curve.threshold.size > 1:
-            best = int(np.argmax(gate.curve.jaccard))
-            text = f"{gate.curve.jaccard[best]:.3f} at score >= {gate.curve.threshold[best]:.4g}"
-            lines.append(f"{'best Jaccard':24}{text}")
-        lines += _calibration_lines(gate.calibration, result.dimensions)
-    if result.uniformity is not None:
-        u = result.uniformity
-        text = f"x {u.x:.3f}, y {u.y:.3f} (even positions stay below {u.by_chance:.3f} in 95 % of tables)"
-        lines += ["", f"{'sub-pixel KS distance':24}{text}" if u.n else "no positions to test for sub-pixel bias"]
-    return lines
-
-
-def _line(name: str, value: Interval, factor: float, decimals: int) -> str:
-    low, high = (_number(factor * end, decimals) for end in (value.low, value.high))
+def _line(metric: Metric, value: Interval) -> str:
+    estimate, low, high = (metric.text(end) for end in (value.estimate, value.low, value.high))
     between = "-" if "-" in (low, high) else f"{low} to {high}"
-    return f"{name:24}{_number(factor * value.estimate, decimals):>9}{between:>20}"
-
-
-def _number(value: float, decimals: int) -> str:
-    return f"{value:.{decimals}f}" if math.isfinite(value) else "-"
+    return f"{metric.title:24}{estimate:>9}{between:>20}"
 
 
 def _calibration_lines(calibration: UncertaintyCalibration, dimensions: int) -> list[str]:
@@ -181,32 +210,56 @@ def _calibration_lines(calibration: UncertaintyCalibration, dimensions: int) -> 
     return [f"{'error / predicted sigma':24}{', '.join(parts) or 'no sigma in the table'}"]
 
 
-def write(config: EvaluateConfig, result: TableResult, out: Path) -> list[Path]:
-    """Write the numbers as JSON to `out`, and a figure beside it (.png)."""
-    from experiments.lists.evaluate_figure import draw
-    from experiments.report.plot_style import save_png
-
-    gates = []
-    for gate in result.gates:
-        curve = dataclasses.asdict(gate.curve)
-        for name in ("frame_found", "frame_pairs", "frame_truth"):
-            del curve[name]
-        gates.append({**dataclasses.asdict(gate), "curve": curve})
-    numbers = {**{name: value for name, value in vars(result).items() if name != "gates"}, "gates": gates}
-    if result.uniformity is not None:
-        numbers["uniformity"] = asdict(result.uniformity)
-    figure = out.with_suffix(".png")
-    save_png(draw(result), figure)
-    write_text(out, json.dumps(plain({"config": asdict(config), **numbers}), indent=1, allow_nan=False) + "\n")
-    return [out, figure]
+def _draw_precision(axes, gates: list[GateResult]) -> None:
+    for k, gate in enumerate(gates):
+        style = {"color": FIXED_COLOURS[k % len(FIXED_COLOURS)]}
+        if gate.curve.threshold.size < 40:
+            style["marker"] = MARKERS[k % len(MARKERS)]
+        text = f"{gate.name}: AP {gate.average_precision.estimate:.3f}"
+        axes.plot(gate.curve.recall, gate.curve.precision, label=text, **style)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    axes.legend(loc="lower left")
 
 
-def plain(value: Any) -> Any:
-    """What JSON can hold: arrays as lists, numbers that are not finite as null."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, np.integer | np.floating):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _draw_histogram(axes, calibration, known, colour) -> None:
+    for name in known:
+        axis = getattr(calibration, name)
+        density = axis.histogram / (axis.n * np.diff(axis.edges))
+        axes.stairs(density, axis.edges, color=colour[name], label=f"{name}: {axis.ratio:.2f}", linewidth=1.2)
+    x = np.linspace(-6, 6, 241)
+    axes.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color="0.5", linestyle=":", label="predicted")
+    axes.set_xlim(-6, 6)
+    axes.set_ylim(0, None)
+    axes.set_xlabel("error / predicted sigma")
+    axes.set_ylabel("density")
+    axes.legend(loc="upper right")
+
+
+def _draw_reliability(axes, calibration, known, colour) -> None:
+    axes.plot([0, 1], [0, 1], color="0.5", linestyle=":")
+    for name in known:
+        axis = getattr(calibration, name)
+        axes.plot(axis.probability, axis.fraction, color=colour[name], label=name)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("predicted central interval")
+    axes.set_ylabel("share of errors inside")
+    axes.legend(loc="upper left")
+
+
+def _draw_bins(axes, calibration, known, colour) -> None:
+    top = 0.0
+    for name, marker in zip(known, MARKERS, strict=False):
+        axis = getattr(calibration, name)
+        sigma_nm, error_nm = NM_PER_UM * axis.bin_sigma_um, NM_PER_UM * axis.bin_error_um
+        axes.plot(sigma_nm, error_nm, color=colour[name], marker=marker, label=name)
+        top = max(top, float(np.max(sigma_nm)), float(np.max(error_nm)))
+    axes.plot([0, top], [0, top], color="0.5", linestyle=":")
+    axes.set_xlim(0, 1.05 * top)
+    axes.set_ylim(0, 1.05 * top)
+    axes.set_xlabel("predicted sigma (nm)")
+    axes.set_ylabel("spread of errors (nm)")
+    axes.legend(loc="upper left")

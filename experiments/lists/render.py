@@ -1,8 +1,9 @@
 """`colocus render`: a localization list as a picture, float32 for measuring (TIFF) or coloured for looking (PNG)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,15 +11,16 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from experiments.report.numbers import NM_PER_UM
 from localization import Localizations, image_shape, table_region_um, to_image
 from localization.pictures.render_image import Region, RenderMode
+from optics.progress import Event, Report, silent
 from optics.whole_file import whole_file
 from training import ConfigError
 
 _LOOKED_AT_MAX = 60_000_000  # pixels of a PNG: more than any screen or page
 _SMALLEST_SIDE_PX = 480
 _SAMPLED_PIXELS = 2_000_000
-_NM_PER_UM = 1000.0
 
 
 @dataclass(frozen=True)
@@ -40,70 +42,126 @@ class RenderConfig:
     gamma: float = 0.6
 
 
-def render(locs: Localizations, config: RenderConfig, out: Path, *, say: Callable[[str], None] = print) -> list[str]:
-    """Draw a table into `out` (.tif or .png, whole or not at all); lines that say what was drawn.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture of a list: `region_um` in pixels of `pixel_um`. It is drawn when it is first asked for."""
 
-    A TIFF holds rows per pixel as float32 (with `depth`, a second channel with their mean z in um, NaN where there
-    are none), pixel size and unit as ImageJ reads them, and the place of the first pixel in its description. A PNG
-    has a scale bar, and with `depth` the colour of each row's z and a colour bar. Raises ConfigError and
-    LocalizationError for what cannot be drawn.
-    """
-    suffix = out.suffix.lower()
-    if suffix not in (".tif", ".tiff", ".png"):
-        raise ConfigError(f"{out}: unknown kind of picture; name it .tif (for measuring) or .png (for looking)")
-    if not (0 < config.saturate <= 1 and 0 < config.gamma <= 4):
-        raise ConfigError(f"saturate is {config.saturate} and gamma {config.gamma}; need 0 to 1, and 0 to 4")
-    pixel_um = config.pixel_nm / _NM_PER_UM
-    region = _region(locs, config, pixel_um)
-    looked_at = suffix == ".png"
-    limit = {"max_pixels": _LOOKED_AT_MAX} if looked_at else {}
-    height, width = image_shape(pixel_um, region, **limit)
-    low, high = depth_range_um(locs, config) if config.depth else (0.0, 0.0)
+    locs: Localizations
+    config: RenderConfig
+    region_um: Region
+    depth_um: tuple[float, float]
+    report: Report = silent
 
-    def draw(weights: NDArray | None = None) -> NDArray[np.float32]:
+    @property
+    def pixel_um(self) -> float:
+        """Side of a pixel."""
+        return self.config.pixel_nm / NM_PER_UM
+
+    @cached_property
+    def density(self) -> NDArray[np.float32]:
+        """Localizations per pixel, (H, W)."""
+        return self._drawn("drawing")
+
+    @cached_property
+    def mean_z_um(self) -> NDArray[np.float32]:
+        """Mean depth of the localizations in each pixel, (H, W); NaN where there are none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            summed = self._drawn("drawing, depth", self.locs.z_um)
+            return np.where(self.density > 1e-6, summed / self.density, np.nan).astype(np.float32)
+
+    def image(self) -> Image.Image:
+        """Draw for the eye: with a scale bar and, with depth, the colour of each row's z and a colour bar.
+
+        Raises `LocalizationError` for a picture that is larger than any screen.
+        """
+        image_shape(self.pixel_um, self.region_um, max_pixels=_LOOKED_AT_MAX)
+        density, colours = self.density, None
+        if self.config.depth:
+            low, high = self.depth_um
+            of_row = depth_colours((self.locs.z_um - low) / (high - low))
+            colours = [self._drawn(f"drawing, colour {k + 1} of 3", of_row[:, k]) for k in range(3)]
+        return compose(density, colours, self.config, self.pixel_um, self.depth_um)
+
+    def lines(self) -> list[str]:
+        """Say what the picture shows."""
+        (x0, x1), (y0, y1) = self.region_um
+        height, width = self.density.shape
+        inside = float(self.density.sum(dtype=np.float64))
+        lines = [
+            f"{width} x {height} pixels of {self.config.pixel_nm:g} nm, x {x0:.3f} to {x1:.3f} um, "
+            f"y {y0:.3f} to {y1:.3f} um",
+            f"{inside:.0f} of {self.locs.frame.size} localizations in the picture",
+        ]
+        if self.config.depth:
+            lines.append(f"depth from {self.depth_um[0]:.3f} to {self.depth_um[1]:.3f} um")
+        return lines
+
+    def numbers(self) -> dict[str, Any]:
+        """List what the picture shows."""
+        return {
+            "pixel_um": self.pixel_um,
+            "region_um": [list(ends) for ends in self.region_um],
+            "localizations": self.locs.frame.size,
+            "inside": float(self.density.sum(dtype=np.float64)),
+            "depth_um": list(self.depth_um) if self.config.depth else None,
+        }
+
+    def write(self, out: Path) -> list[Path]:
+        """Write `out`: a .png for the eye, or a .tif for measuring.
+
+        A TIFF holds rows per pixel as float32 (with depth, a second channel with their mean z in um, NaN where there
+        are none), pixel size and unit as ImageJ reads them, and the place of the first pixel in its description.
+        Raises `ConfigError` for another ending.
+        """
+        check_name(out)
+        if out.suffix.lower() == ".png":
+            picture = self.image()
+            self.report(Event("writing"))
+            with whole_file(out) as part:
+                picture.save(part, format="PNG")
+        else:
+            channels = np.stack([self.density, self.mean_z_um]) if self.config.depth else self.density
+            self.report(Event("writing"))
+            with whole_file(out) as part:
+                _write_tiff(part, channels, self.pixel_um, self.region_um)
+        return [out]
+
+    def _drawn(self, what: str, weights: NDArray | None = None) -> NDArray[np.float32]:
+        self.report(Event(what))
         return to_image(
-            locs,
-            pixel_um,
-            mode=config.mode,
-            region_um=region,
-            z_range_um=config.z_range_um,
-            sigma_um=None if config.sigma_nm is None else config.sigma_nm / _NM_PER_UM,
-            min_sigma_um=config.min_sigma_nm / _NM_PER_UM,
+            self.locs,
+            self.pixel_um,
+            mode=self.config.mode,
+            region_um=self.region_um,
+            z_range_um=self.config.z_range_um,
+            sigma_um=None if self.config.sigma_nm is None else self.config.sigma_nm / NM_PER_UM,
+            min_sigma_um=self.config.min_sigma_nm / NM_PER_UM,
             weights=weights,
         )
 
-    say("drawing")
-    density = draw()
-    if looked_at:
-        colours = None
-        if config.depth:
-            of_row = depth_colours((locs.z_um - low) / (high - low))
-            colours = []
-            for channel in range(3):
-                say(f"drawing, colour {channel + 1} of 3")
-                colours.append(draw(of_row[:, channel]))
-        say("writing")
-        picture = compose(density, colours, config, pixel_um, (low, high))
-        with whole_file(out) as part:
-            picture.save(part, format="PNG")
-    else:
-        channels = density
-        if config.depth:
-            say("drawing, depth")
-            with np.errstate(invalid="ignore", divide="ignore"):
-                mean_z = np.where(density > 1e-6, draw(locs.z_um) / density, np.nan).astype(np.float32)
-            channels = np.stack([density, mean_z])
-        say("writing")
-        _write_tiff(out, channels, pixel_um, region)
-    inside = float(density.sum(dtype=np.float64))
-    lines = [
-        f"{width} x {height} pixels of {config.pixel_nm:g} nm, x {region[0][0]:.3f} to {region[0][1]:.3f} um, "
-        f"y {region[1][0]:.3f} to {region[1][1]:.3f} um",
-        f"{inside:.0f} of {locs.frame.size} localizations in the picture",
-    ]
-    if config.depth:
-        lines.append(f"depth from {low:.3f} to {high:.3f} um")
-    return lines
+
+def render(locs: Localizations, config: RenderConfig = RenderConfig(), report: Report = silent) -> Picture:
+    """Lay out a picture of a localization list; write it with `Picture.write`, or take its arrays.
+
+    Raises `ConfigError` and `LocalizationError` for what cannot be drawn.
+
+    >>> from localization import make_localizations
+    >>> picture = render(make_localizations([0, 0], [1.0, 1.2], [1.0, 1.0], [0.0, 0.0]), RenderConfig(pixel_nm=100))
+    >>> float(picture.density.sum())
+    2.0
+    """
+    if not (0 < config.saturate <= 1 and 0 < config.gamma <= 4):
+        raise ConfigError(f"saturate is {config.saturate} and gamma {config.gamma}; need 0 to 1, and 0 to 4")
+    pixel_um = config.pixel_nm / NM_PER_UM
+    region = _region(locs, config, pixel_um)
+    image_shape(pixel_um, region)  # refuses more pixels than memory holds
+    return Picture(locs, config, region, depth_range_um(locs, config) if config.depth else (0.0, 0.0), report)
+
+
+def check_name(out: Path) -> None:
+    """Raise `ConfigError` for a picture that is neither .tif nor .png."""
+    if out.suffix.lower() not in (".tif", ".tiff", ".png"):
+        raise ConfigError(f"{out}: unknown kind of picture; name it .tif (for measuring) or .png (for looking)")
 
 
 def _region(locs: Localizations, config: RenderConfig, pixel_um: float) -> Region:
@@ -117,12 +175,12 @@ def _region(locs: Localizations, config: RenderConfig, pixel_um: float) -> Regio
         known = known[np.isfinite(known)]
         if given is None and not known.size:
             raise ConfigError("no localization has an uncertainty in x and y; give --sigma NM, or draw a histogram")
-        margin_um = 4.0 * (float(np.median(known)) if given is None else given / _NM_PER_UM)
+        margin_um = 4.0 * (float(np.median(known)) if given is None else given / NM_PER_UM)
     return table_region_um(locs, pixel_um, margin_um)
 
 
 def depth_range_um(locs: Localizations, config: RenderConfig) -> tuple[float, float]:
-    """The depths at the ends of the colour bar: those asked for, or the central 98 % of the table."""
+    """Find the depths at the ends of the colour bar: those of `config`, or the central 98 % of the list."""
     if config.z_range_um is not None:
         return config.z_range_um
     if locs.frame.size == 0:
@@ -134,14 +192,14 @@ def depth_range_um(locs: Localizations, config: RenderConfig) -> tuple[float, fl
 
 
 def depth_colours(part: NDArray) -> NDArray[np.float32]:
-    """Colours (n, 3) of depths from 0 to 1: viridis, each scaled to full brightness, which the density dims."""
+    """Map to colours (n, 3) the depths from 0 to 1: viridis, each scaled to full brightness, which the density dims."""
     table = matplotlib.colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]
     table = table / table.max(axis=1, keepdims=True)
     return table[np.clip(np.asarray(part) * 255, 0, 255).astype(int)].astype(np.float32)
 
 
 def brightness(density: NDArray[np.float32], saturate: float, gamma: float) -> NDArray[np.float32]:
-    """0 to 1: the density over that of the `saturate` quantile of lit pixels, to the power `gamma`."""
+    """Scale to 0 to 1: the density over that of the `saturate` quantile of lit pixels, to the power `gamma`."""
     sampled = density.reshape(-1)[:: max(1, density.size // _SAMPLED_PIXELS)]
     lit = sampled[sampled > 1e-3 * max(float(density.max()), 1e-30)]
     top = float(np.quantile(lit, saturate)) if lit.size else 1.0
@@ -155,7 +213,7 @@ def compose(
     pixel_um: float,
     depth_um: tuple[float, float],
 ) -> Image.Image:
-    """The picture with its scale bar and, where `colours` are given, a bar of depths."""
+    """Compose the picture with its scale bar and, where `colours` are given, a bar of depths."""
     light = brightness(density, config.saturate, config.gamma)
     if colours is None:
         table = (255 * matplotlib.colormaps["inferno"](np.linspace(0, 1, 256))[:, :3]).round().astype(np.uint8)
@@ -186,7 +244,7 @@ def compose(
 
 
 def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's own font: Pillow's has no µ."""
+    """Load matplotlib's own font: Pillow's has no µ."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size_px)
 
 
@@ -204,7 +262,7 @@ def _depth_bar(picture: Image.Image, left: int, height: int, text_px: int, depth
 
 
 def nice_length_um(longest_um: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that is not above `longest_um`.
+    """Find the largest of 1, 2, 5 times a power of ten that is not above `longest_um`.
 
     >>> nice_length_um(3.9), nice_length_um(0.07)
     (2.0, 0.05)
@@ -213,12 +271,10 @@ def nice_length_um(longest_um: float) -> float:
     return float(max(factor * power for factor in (1, 2, 5) if factor * power <= longest_um * (1 + 1e-9)))
 
 
-def _write_tiff(out: Path, image: NDArray[np.float32], pixel_um: float, region: Region) -> None:
+def _write_tiff(path: Path, image: NDArray[np.float32], pixel_um: float, region: Region) -> None:
     (x0, _), (y0, _) = region
     about = f"pixel {pixel_um:.9g} um; the first pixel's outer corner is at x {x0:.9g}, y {y0:.9g} um"
     metadata = {"unit": "um", "axes": "YX" if image.ndim == 2 else "CYX", "Info": about}
     if image.ndim == 3:
         metadata |= {"Labels": ["localizations per pixel", "mean z in um"], "mode": "grayscale"}
-    resolution = (1.0 / pixel_um, 1.0 / pixel_um)
-    with whole_file(out) as part:
-        tifffile.imwrite(part, image, imagej=True, resolution=resolution, metadata=metadata)
+    tifffile.imwrite(path, image, imagej=True, resolution=(1.0 / pixel_um, 1.0 / pixel_um), metadata=metadata)

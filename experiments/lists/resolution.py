@@ -1,15 +1,15 @@
 """`colocus resolution`: Fourier ring correlation of a localization list, and the width of what a line crosses."""
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.report.numbers import NM_PER_UM, csv_text, plain
+from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, new_figure, save_png, styled
 from localization import (
     LineProfile,
     Localizations,
@@ -21,9 +21,11 @@ from localization import (
 )
 from localization.pictures.line_profile import ProfileModel
 from localization.pictures.resolution import FRC_THRESHOLD, Split
+from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 
-_NM_PER_UM = 1000.0
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -50,23 +52,106 @@ class ResolutionConfig:
 class Resolution:
     """The ring correlation and, where a line was given, its profile and fit."""
 
+    config: ResolutionConfig
     rings: RingCorrelation
     profile: LineProfile | None
     width: ProfileWidth | None
 
+    def lines(self) -> list[str]:
+        """Say the resolution and, where a line was given, the width along it."""
+        config, rings = self.config, self.rings
+        halves = "blocks of frames" if config.split == "blocks" else "rows"
+        lines = [f"Fourier ring correlation of {rings.n_rows} localizations, {config.repeats} splits by {halves}"]
+        if rings.reason:
+            lines.append(f"resolution   none: {rings.reason}")
+        else:
+            spread = "" if math.isnan(rings.spread_um) else f" +- {NM_PER_UM * rings.spread_um:.1f} over the splits"
+            lines.append(f"resolution   {NM_PER_UM * rings.resolution_um:.1f} nm{spread}, at {rings.threshold:.4f}")
+            if rings.resolution_um < 6 * rings.pixel_um:
+                lines.append(f"  less than six pixels of {config.pixel_nm:g} nm: repeat with smaller ones (--pixel)")
+        lines.append("  molecules that blink count as detail: link them first, or read this as a bound")
+        if self.width is not None and self.profile is not None:
+            width = self.width
+            lines += ["", f"line profile, {self.profile.n_rows} localizations, {config.profile_model} fit"]
+            lines.append(f"width        {_pair(width.fwhm_um, width.fwhm_error_um)} (full width at half maximum)")
+            if math.isfinite(width.separation_um):
+                lines.append(f"separation   {_pair(width.separation_um, width.separation_error_um)}")
+            lines.append(f"fit          deviance {width.deviance:.1f} for {width.freedom} degrees of freedom")
+        return lines
 
-def measure(locs: Localizations, config: ResolutionConfig) -> Resolution:
-    """Measure what `config` asks for. Raises LocalizationError where the functions of `localization` do."""
+    def numbers(self) -> dict[str, Any]:
+        """List resolution, its spread over the splits and the profile's widths, in nm; None where there is none."""
+        rings, profile, width = self.rings, self.profile, self.width
+        numbers: dict[str, Any] = {
+            "resolution_nm": NM_PER_UM * rings.resolution_um,
+            "spread_nm": NM_PER_UM * rings.spread_um,
+            "split_resolution_nm": [NM_PER_UM * value for value in rings.split_resolution_um],
+            "threshold": rings.threshold,
+            "reason": rings.reason,
+            "localizations": rings.n_rows,
+        }
+        if profile is not None and width is not None:
+            numbers["profile"] = {
+                "fwhm_nm": NM_PER_UM * width.fwhm_um,
+                "fwhm_error_nm": NM_PER_UM * width.fwhm_error_um,
+                "centre_nm": [NM_PER_UM * float(value) for value in width.centre_um],
+                "separation_nm": NM_PER_UM * width.separation_um,
+                "separation_error_nm": NM_PER_UM * width.separation_error_um,
+                "localizations": profile.n_rows,
+                "deviance": width.deviance,
+                "freedom": width.freedom,
+            }
+        return plain(numbers)
+
+    def figure(self) -> "Figure":
+        """Draw correlation against frequency with its threshold; counts along the line with their fit."""
+        with styled():
+            figure = new_figure(8.4 if self.profile is not None else 4.4, 3.0)
+            panels = figure.subplots(1, 2 if self.profile is not None else 1, squeeze=False)[0]
+            _draw_rings(panels[0], self.rings)
+            if self.profile is not None and self.width is not None:
+                _draw_profile(panels[1], self.profile, self.width)
+        return figure
+
+    def write(self, out: Path) -> list[Path]:
+        """Write config.json, frc.csv, profile.csv (with a line), resolution.png and, last, resolution.json."""
+        rings, profile, width = self.rings, self.profile, self.width
+        written = [out / "config.json", out / "frc.csv"]
+        write_text(written[0], json.dumps(asdict(self.config), indent=2) + "\n")
+        curves = np.column_stack([rings.frequency_per_um, rings.correlation, rings.smoothed])
+        write_text(written[1], _csv(["frequency [1/um]", "correlation", "smoothed"], curves))
+        if profile is not None and width is not None:
+            written.append(out / "profile.csv")
+            rows = np.column_stack([NM_PER_UM * profile.position_um, profile.count, width.fitted])
+            write_text(written[-1], _csv(["position [nm]", "localizations", "fitted"], rows))
+        save_png(self.figure(), out / "resolution.png")
+        write_text(out / "resolution.json", json.dumps(self.numbers(), indent=1, allow_nan=False) + "\n")
+        return [*written, out / "resolution.png", out / "resolution.json"]
+
+
+def resolution(
+    locs: Localizations, config: ResolutionConfig = ResolutionConfig(), report: Report = silent
+) -> Resolution:
+    """Measure the Fourier ring correlation of a list and, along the line of `config`, the width of what it crosses.
+
+    Raises `LocalizationError` for a list that is too small or too short.
+
+    >>> from localization import make_localizations
+    >>> resolution(make_localizations([], [], [], []))
+    Traceback (most recent call last):
+    localization.types.LocalizationError: ...
+    """
+    report(Event("correlating"))
     profile = width = None
     if config.profile_um is not None:  # first: it is quick, and a mistake in the line should not cost a transform
         x0, y0, x1, y1 = config.profile_um
-        across_um, bin_um = config.profile_width_nm / _NM_PER_UM, config.profile_bin_nm / _NM_PER_UM
+        across_um, bin_um = config.profile_width_nm / NM_PER_UM, config.profile_bin_nm / NM_PER_UM
         profile = line_profile(locs, (x0, y0), (x1, y1), across_um, bin_um=bin_um)
         width = profile_width(profile, model=config.profile_model)
     region = None if config.region_um is None else (config.region_um[:2], config.region_um[2:])
     rings = fourier_ring_correlation(
         locs,
-        config.pixel_nm / _NM_PER_UM,
+        config.pixel_nm / NM_PER_UM,
         rng=config.seed,
         region_um=region,
         split=config.split,
@@ -74,80 +159,44 @@ def measure(locs: Localizations, config: ResolutionConfig) -> Resolution:
         repeats=config.repeats,
         threshold=config.threshold,
     )
-    return Resolution(rings, profile, width)
-
-
-def table(config: ResolutionConfig, result: Resolution) -> list[str]:
-    """The results as lines of text."""
-    rings = result.rings
-    halves = "blocks of frames" if config.split == "blocks" else "rows"
-    lines = [f"Fourier ring correlation of {rings.n_rows} localizations, {config.repeats} splits by {halves}"]
-    if rings.reason:
-        lines.append(f"resolution   none: {rings.reason}")
-    else:
-        spread = "" if math.isnan(rings.spread_um) else f" +- {_NM_PER_UM * rings.spread_um:.1f} over the splits"
-        lines.append(f"resolution   {_NM_PER_UM * rings.resolution_um:.1f} nm{spread}, at {rings.threshold:.4f}")
-        if rings.resolution_um < 6 * rings.pixel_um:
-            lines.append(f"  less than six pixels of {config.pixel_nm:g} nm: repeat with smaller ones (--pixel)")
-    lines.append("  molecules that blink count as detail: link them first, or read this as a bound")
-    if result.width is not None and result.profile is not None:
-        width = result.width
-        lines += ["", f"line profile, {result.profile.n_rows} localizations, {config.profile_model} fit"]
-        lines.append(f"width        {_pair(width.fwhm_um, width.fwhm_error_um)} (full width at half maximum)")
-        if math.isfinite(width.separation_um):
-            lines.append(f"separation   {_pair(width.separation_um, width.separation_error_um)}")
-        lines.append(f"fit          deviance {width.deviance:.1f} for {width.freedom} degrees of freedom")
-    return lines
+    return Resolution(config, rings, profile, width)
 
 
 def _pair(value_um: float, error_um: float) -> str:
-    return f"{_NM_PER_UM * value_um:.1f} +- {_NM_PER_UM * error_um:.1f} nm"
+    return f"{NM_PER_UM * value_um:.1f} +- {NM_PER_UM * error_um:.1f} nm"
 
 
-def write(config: ResolutionConfig, result: Resolution, out: Path) -> list[Path]:
-    """Write config.json, frc.csv, profile.csv (with a line), resolution.png and, last, resolution.json."""
-    from experiments.lists.resolution_figure import draw
-    from experiments.report.plot_style import save_png
-
-    rings, profile, width = result.rings, result.profile, result.width
-    written = [out / "config.json", out / "frc.csv"]
-    write_text(written[0], json.dumps(asdict(config), indent=2) + "\n")
-    curves = np.column_stack([rings.frequency_per_um, rings.correlation, rings.smoothed])
-    write_text(written[1], _csv(["frequency [1/um]", "correlation", "smoothed"], curves))
-    numbers: dict[str, Any] = {
-        "resolution_nm": _plain(_NM_PER_UM * rings.resolution_um),
-        "spread_nm": _plain(_NM_PER_UM * rings.spread_um),
-        "split_resolution_nm": [_plain(_NM_PER_UM * value) for value in rings.split_resolution_um],
-        "threshold": rings.threshold,
-        "reason": rings.reason,
-        "localizations": rings.n_rows,
-    }
-    if profile is not None and width is not None:
-        written.append(out / "profile.csv")
-        rows = np.column_stack([_NM_PER_UM * profile.position_um, profile.count, width.fitted])
-        write_text(written[-1], _csv(["position [nm]", "localizations", "fitted"], rows))
-        numbers["profile"] = {
-            "fwhm_nm": _NM_PER_UM * width.fwhm_um,
-            "fwhm_error_nm": _NM_PER_UM * width.fwhm_error_um,
-            "centre_nm": [_NM_PER_UM * float(value) for value in width.centre_um],
-            "separation_nm": _plain(_NM_PER_UM * width.separation_um),
-            "separation_error_nm": _plain(_NM_PER_UM * width.separation_error_um),
-            "localizations": profile.n_rows,
-            "deviance": width.deviance,
-            "freedom": width.freedom,
-        }
-    save_png(draw(config, result), out / "resolution.png")
-    write_text(out / "resolution.json", json.dumps(numbers, indent=1, allow_nan=False) + "\n")
-    return [*written, out / "resolution.png", out / "resolution.json"]
+def _draw_rings(axes, rings: RingCorrelation) -> None:
+    axes.plot(rings.frequency_per_um, rings.correlation, color="0.75", linewidth=0.8, label="rings")
+    axes.plot(rings.frequency_per_um, rings.smoothed, color=FIXED_COLOURS[0], label="smoothed")
+    axes.axhline(rings.threshold, color="black", linewidth=0.8, linestyle="--", label=f"{rings.threshold:.3f}")
+    if math.isfinite(rings.resolution_um):
+        at = 1.0 / rings.resolution_um
+        axes.plot([at], [rings.threshold], "o", color=LEARNED_COLOURS[0])
+        axes.annotate(
+            f"{NM_PER_UM * rings.resolution_um:.1f} nm",
+            (at, rings.threshold),
+            textcoords="offset points",
+            xytext=(6, 8),
+            color=LEARNED_COLOURS[0],
+        )
+    axes.set_xlim(0, rings.frequency_per_um[-1])
+    axes.set_ylim(min(-0.05, float(rings.smoothed.min())), 1.05)
+    axes.set_xlabel("spatial frequency (1/µm)")
+    axes.set_ylabel("Fourier ring correlation")
+    axes.legend(loc="upper right")
 
 
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _draw_profile(axes, profile: LineProfile, width: ProfileWidth) -> None:
+    x_nm, bin_nm = NM_PER_UM * profile.position_um, NM_PER_UM * profile.bin_um
+    axes.bar(x_nm, profile.count, width=bin_nm, color="0.8", label="counted")
+    axes.plot(x_nm, width.fitted, color=LEARNED_COLOURS[0], label=f"fit, {NM_PER_UM * width.fwhm_um:.1f} nm wide")
+    axes.set_xlim(0, x_nm[-1] + bin_nm / 2)
+    axes.set_ylim(0, 1.25 * max(1, int(profile.count.max())))
+    axes.set_xlabel("position along the line (nm)")
+    axes.set_ylabel(f"localizations per {bin_nm:.3g} nm")
+    axes.legend(loc="upper right")
 
 
-def _csv(header: list[str], rows: np.ndarray) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([f"{value:.6g}" for value in row] for row in rows)
-    return text.getvalue()
+def _csv(head: list[str], rows: np.ndarray) -> str:
+    return csv_text(head, ([f"{value:.6g}" for value in row] for row in rows))

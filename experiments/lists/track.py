@@ -1,22 +1,24 @@
-"""`colocus track`: tracks of a table's particles and their diffusion, as tables, numbers and a figure."""
+"""`colocus track`: tracks of a list's particles and their diffusion, as tables, numbers and a figure."""
 
 import dataclasses
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from experiments.report.plot_style import FIXED_COLOURS, STYLE, new_figure, save_png
+from experiments.report.numbers import NM_PER_UM
+from experiments.report.plot_style import FIXED_COLOURS, new_figure, save_png, styled
 from localization import Diffusion, LocalizationError, Localizations, diffusion, find_tracks, select, to_frame
+from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -36,73 +38,117 @@ class TrackConfig:
     exposure_share: float = 1.0
 
 
-def track_file(
-    locs: Localizations,
-    config: TrackConfig,
-    out: Path,
-    *,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> list[str]:
-    """Track a table into `out`: a CSV file, or a folder of tracks.csv, tracks.json, tracks.png and, with the time
-    per frame, diffusion.csv. Returns lines that say what was found. Raises LocalizationError and ConfigError.
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Rows of tracks that are long enough, the track of each, every track's length, and the diffusion (or None)."""
+
+    config: TrackConfig
+    locs: Localizations
+    track: NDArray[np.integer]
+    length: NDArray[np.integer]
+    diffusion: Diffusion | None
+
+    def lines(self) -> list[str]:
+        """Say how many tracks there are and how fast their particles diffuse."""
+        least, found = self.config.min_length, self.diffusion
+        lines = [
+            f"{self.length.sum()} localizations, {self.length.size} tracks, {(self.length >= least).sum()} of "
+            f"{least} localizations or more",
+        ]
+        if found is not None:
+            errors = ", ".join(f"{NM_PER_UM * error:.0f}" for error in found.noise_um)
+            lines.append(
+                f"D = {found.pooled_um2_s:.4g} um^2/s (95 %: {found.low_um2_s:.4g} to {found.high_um2_s:.4g}), "
+                f"localization error {errors} nm in {', '.join('xyz'[: len(found.noise_um)])}"
+            )
+        return lines
+
+    def numbers(self) -> dict[str, Any]:
+        """List settings, number and median length of the tracks, and the diffusion coefficient (um^2/s)."""
+        numbers: dict[str, Any] = {
+            "settings": dataclasses.asdict(self.config),
+            "tracks": int(self.length.size),
+            "median_length": float(np.median(self.length)),
+        }
+        if self.diffusion is not None:
+            found = self.diffusion
+            numbers["d_um2_s"] = {"pooled": found.pooled_um2_s, "low": found.low_um2_s, "high": found.high_um2_s}
+            numbers["noise_um"] = found.noise_um.tolist()
+        return numbers
+
+    def figure(self) -> "Figure":
+        """Draw up to 2000 paths, coloured by start, beside the histogram of D (without it, of lengths)."""
+        return _figure(self.locs, self.track, self.diffusion)
+
+    def write(self, out: Path) -> list[Path]:
+        """Write tracks to a CSV file `out`, or to a folder with tracks.json, tracks.png and diffusion.csv beside."""
+        check_name(out)
+        alone = _is_table(out)
+        table = to_frame(self.locs).assign(track=self.track)
+        written = [out if alone else out / "tracks.csv"]
+        write_text(written[0], table.iloc[np.lexsort((self.locs.frame, self.track))].to_csv(index=False))
+        if alone:
+            return written
+        write_text(out / "tracks.json", json.dumps(self.numbers(), indent=2) + "\n")
+        save_png(self.figure(), out / "tracks.png")
+        written += [out / "tracks.json", out / "tracks.png"]
+        if self.diffusion is not None:
+            d = self.diffusion
+            columns = {"track": d.track, "steps": d.steps, "d_um2_s": d.d_um2_s, "error": d.d_error_um2_s}
+            write_text(out / "diffusion.csv", pd.DataFrame(columns).to_csv(index=False))
+            written.append(out / "diffusion.csv")
+        return written
+
+
+def track(locs: Localizations, config: TrackConfig = TrackConfig(), report: Report = silent) -> Tracks:
+    """Link a localization list into tracks and, where `config` has the time per frame, measure their diffusion.
+
+    Raises `LocalizationError` and `ConfigError`.
+
+    >>> from localization import make_localizations
+    >>> track(make_localizations([0, 1, 2], [1.0, 1.1, 1.2], [1.0] * 3, [0.0] * 3)).lines()
+    ['3 localizations, 1 tracks, 1 of 3 localizations or more']
     """
-    alone = out.suffix.lower() == ".csv"
-    if alone and out.is_dir() or not alone and out.is_file():
-        raise ConfigError(f"{out}: name a .csv file for the table alone, or a folder")
     if config.min_length < 1:
         raise ConfigError(f"min_length = {config.min_length} must be at least 1")
     if locs.frame.size == 0:
         raise LocalizationError("track: the table is empty; there is nothing to track")
-    links = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    links = dataclasses.asdict(config)
     for name in ("min_length", "frame_s", "exposure_share"):
         del links[name]
-    track = find_tracks(locs, **links, report=report)
-    length = np.bincount(track)
-    keep = length[track] >= config.min_length
-    number = np.full(length.size, -1)
-    number[length >= config.min_length] = np.arange((length >= config.min_length).sum())
-    kept, track = select(locs, keep), number[track[keep]]
-    lines = [
-        f"{locs.frame.size} localizations, {length.size} tracks, {(length >= config.min_length).sum()} of "
-        f"{config.min_length} localizations or more",
-    ]
+
+    def linked(done: int, total: int) -> None:
+        report(Event("crowded localizations linked:", done, total))
+
+    of_row = find_tracks(locs, **links, report=linked)
+    length = np.bincount(of_row)
+    long_enough = length >= config.min_length
+    number = np.where(long_enough, np.cumsum(long_enough) - 1, -1)
+    keep = long_enough[of_row]
+    kept, of_row = select(locs, keep), number[of_row[keep]]
     found = None
-    if config.frame_s is not None and track.size:
+    if config.frame_s is not None and of_row.size:
         axes = "xy" if np.ptp(kept.z_um) == 0 else "xyz"
-        found = diffusion(kept, track, frame_s=config.frame_s, exposure_share=config.exposure_share, axes=axes)
-        lines.append(
-            f"D = {found.pooled_um2_s:.4g} um^2/s (95 %: {found.low_um2_s:.4g} to {found.high_um2_s:.4g}), "
-            f"localization error {', '.join(f'{1e3 * e:.0f}' for e in found.noise_um)} nm in {', '.join(axes)}"
-        )
-    table = to_frame(kept).assign(track=track)
-    table = table.iloc[np.lexsort((kept.frame, track))]
-    path = out if alone else out / "tracks.csv"
-    write_text(path, table.to_csv(index=False))
-    written = [path]
-    if not alone:
-        written += _write_folder(config, out, length, track, kept, found)
-    return [*lines, "", "wrote " + ", ".join(map(str, written))]
+        found = diffusion(kept, of_row, frame_s=config.frame_s, exposure_share=config.exposure_share, axes=axes)
+    return Tracks(config, kept, of_row, length, found)
 
 
-def _write_folder(config: TrackConfig, out: Path, length: NDArray, track: NDArray, locs: Localizations, found):
-    numbers = {
-        "settings": dataclasses.asdict(config),
-        "tracks": int(length.size),
-        "median_length": float(np.median(length)),
-    }
-    if found is not None:
-        numbers["d_um2_s"] = {"pooled": found.pooled_um2_s, "low": found.low_um2_s, "high": found.high_um2_s}
-        numbers["noise_um"] = found.noise_um.tolist()
-        columns = {"track": found.track, "steps": found.steps, "d_um2_s": found.d_um2_s, "error": found.d_error_um2_s}
-        write_text(out / "diffusion.csv", pd.DataFrame(columns).to_csv(index=False))
-    write_text(out / "tracks.json", json.dumps(numbers, indent=2) + "\n")
-    save_png(track_figure(locs, track, found), out / "tracks.png")
-    return [out / "tracks.json", out / "tracks.png", *([out / "diffusion.csv"] if found is not None else [])]
+def _is_table(out: Path) -> bool:
+    return out.suffix.lower() == ".csv"
 
 
-def track_figure(locs: Localizations, track: NDArray, found: Diffusion | None):
-    """Paths of up to 2000 tracks, coloured by start, beside the histogram of D (without it, of lengths)."""
-    with matplotlib.rc_context(STYLE):
+def check_name(out: Path) -> None:
+    """Raise `ConfigError` where `out` is a folder named .csv, or a file of another name."""
+    if _is_table(out) and out.is_dir() or not _is_table(out) and out.is_file():
+        raise ConfigError(f"{out}: name a .csv file for the table alone, or a folder")
+
+
+def _figure(locs: Localizations, track: NDArray, found: Diffusion | None) -> "Figure":
+    import matplotlib  # not before it is needed
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    with styled():
         figure = new_figure(7.2, 3.4)
         paths, histogram = figure.subplots(1, 2, width_ratios=(1.2, 1))
         order = np.lexsort((locs.frame, track))

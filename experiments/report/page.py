@@ -11,7 +11,7 @@ from experiments.report.plot_style import DPI
 
 
 def page(title: str, subtitle: str, sentences: Sequence[str], note: str, body: str) -> str:
-    """The whole page: a heading, sentences that say what was found, a note on how, and ready-made sections."""
+    """Compose the whole page: a heading, sentences that say what was found, a note on how, and ready-made sections."""
     template = Template((resources.files("experiments") / "report" / "templates" / "report.html").read_text())
     return template.substitute(
         title=html.escape(title),
@@ -40,7 +40,7 @@ class Figures:
 
 
 def table(caption: str, head: list[str], rows: list[list[str]], groups: set[int] | None = None) -> str:
-    """A table of ready-made cells; `groups` are the rows that begin a group."""
+    """Lay out a table of ready-made cells; `groups` are the rows that begin a group."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     lines = []
     for number, row in enumerate(rows):

@@ -188,7 +188,7 @@ def calibrate_camera(dark: LevelStatistics, flats: Sequence[LevelStatistics]) ->
         signal=np.array([flat.mean_adu - dark.mean_adu for flat in usable]),
         variance=np.array([flat.variance_adu - dark.variance_adu for flat in usable]),
         # a variance from n samples has the variance 2 variance^2 / n
-        weight=np.array([flat.frames / 2 / np.mean(flat.variance_adu) ** 2 for flat in usable]),
+        weight=np.array([flat.frames / 2 / float(np.mean(flat.variance_adu)) ** 2 for flat in usable]),
     )
     block = _blocks(dark.mean_adu.shape)
     gain, offset, read = _numbers(line, dark, np.ones(block.shape, bool))

@@ -23,7 +23,7 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("argv", commands(), ids=" ".join)
 def test_every_command_is_one_that_exists(argv):
     """Command, options and their kinds are taken by the program's own parser."""
-    cli._parser(argv[0]).parse_intermixed_args(cli._with_negatives(argv[1:]))
+    cli.parse(argv)
 
 
 def test_pictures_are_there_small_and_allowed():

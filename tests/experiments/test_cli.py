@@ -42,7 +42,7 @@ def refused(capsys, *arguments) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("command", ["", *cli.ABOUT])
+@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
 def test_help_fits_a_screen(command, capsys):
     if command:
         with pytest.raises(SystemExit, match="0"):

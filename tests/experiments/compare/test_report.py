@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from experiments.compare.arms import arm_folder
+from experiments.compare.arms import HEADLINE, arm_folder
 from experiments.compare.config import ExperimentConfig
 from experiments.compare.report import write_report
-from experiments.compare.summary import HEADLINE_GATE, t_interval
+from experiments.compare.summary import t_interval
 from made.synthetic import write_results
 from training import from_dict
 
@@ -63,10 +63,10 @@ def test_metrics_are_strict_json_and_agree_with_the_scores(page):
 
     metrics = json.loads((out / "metrics.json").read_text(), parse_constant=refuse)
     scores = json.loads((arm_folder(out, config.arms[1], 0) / "scores.json").read_text())
-    stored = scores["cells"][1]["gates"][HEADLINE_GATE]["score"]["jaccard"]
-    assert metrics["arms"][1]["cells"][1]["gates"][HEADLINE_GATE]["jaccard"]["estimate"] == stored
-    row = next(r for r in metrics["differences"] if r["cell"] == "count 8" and r["gate"] == HEADLINE_GATE)
-    other = metrics["arms"][0]["cells"][1]["gates"][HEADLINE_GATE]["jaccard"]["estimate"]
+    stored = scores["cells"][1]["gates"][HEADLINE]["score"]["jaccard"]
+    assert metrics["arms"][1]["cells"][1]["gates"][HEADLINE]["jaccard"]["estimate"] == stored
+    row = next(r for r in metrics["differences"] if r["cell"] == "count 8" and r["gate"] == HEADLINE)
+    other = metrics["arms"][0]["cells"][1]["gates"][HEADLINE]["jaccard"]["estimate"]
     assert row["metrics"]["jaccard"]["estimate"] == pytest.approx(stored - other)
 
 
@@ -82,7 +82,7 @@ def test_the_verdict_says_no_more_than_the_interval(tmp_path, learned, said, uns
     _, summary = make(tmp_path, learned)
     text = " ".join(summary["verdict"])
     assert said in text and unsaid not in text
-    row = next(r for r in summary["differences"] if r["cell"] == "count 8" and r["gate"] == HEADLINE_GATE)
+    row = next(r for r in summary["differences"] if r["cell"] == "count 8" and r["gate"] == HEADLINE)
     low, high = row["metrics"]["jaccard"]["low"], row["metrics"]["jaccard"]["high"]
     assert (low > 0) == ("is ahead of" in text) and (high < 0) == ("is behind" in text)
     assert f"{row['metrics']['jaccard']['estimate']:+.3f}".replace("-", "−") in text
@@ -94,9 +94,9 @@ def test_several_seeds_give_intervals_over_seeds(tmp_path):
     per_seed = [
         json.loads((arm_folder(tmp_path, config.arms[1], seed) / "scores.json").read_text()) for seed in (0, 1, 2)
     ]
-    values = [scores["cells"][1]["gates"][HEADLINE_GATE]["score"]["jaccard"] for scores in per_seed]
+    values = [scores["cells"][1]["gates"][HEADLINE]["score"]["jaccard"] for scores in per_seed]
     mean, low, high = t_interval(values)
-    shown = summary["arms"][1]["cells"][1]["gates"][HEADLINE_GATE]["jaccard"]
+    shown = summary["arms"][1]["cells"][1]["gates"][HEADLINE]["jaccard"]
     assert (shown["estimate"], shown["low"], shown["high"]) == pytest.approx((mean, low, min(high, 1.0)))
     assert mean == pytest.approx(np.mean(values))
     difference = summary["differences"][0]["metrics"]["jaccard"]

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from experiments import cli
-from experiments.instrument.calibrate_camera import CalibrateConfig, measure, write
+from experiments.instrument.calibrate_camera import CalibrateConfig, calibrate_camera
 from experiments.reading.cameras import one_camera, photometry
 from experiments.reading.localize import LocalizeConfig
 from experiments.settings import load_camera, load_settings
@@ -55,18 +55,18 @@ def test_dark_and_flats_make_files_that_read_back(folder, tmp_path, capsys):
 def test_a_movie_alone_says_what_it_cannot_tell(folder, tmp_path):
     """Its zero lies gain * read_noise^2 low, and says so; with the read noise, or a dark, all three are right."""
     movie, dark = str(folder / "movie.tif"), str(folder / "dark.tif")
-    alone = measure(CalibrateConfig(movie=movie))
+    alone = calibrate_camera(CalibrateConfig(movie=movie))
     assert alone.camera.gain_adu_per_e == pytest.approx(2.2, rel=0.05)
     assert alone.camera.read_noise_e == 0 and alone.errors["read_noise_e"] is None
     assert any("does not tell read noise from offset" in warning for warning in alone.warnings)
-    told = measure(CalibrateConfig(movie=movie, read_noise_e=1.6))
+    told = calibrate_camera(CalibrateConfig(movie=movie, read_noise_e=1.6))
     assert told.camera.offset_adu - alone.camera.offset_adu == pytest.approx(told.camera.gain_adu_per_e * 1.6**2)
     assert abs(told.camera.offset_adu - 100) < 4 * told.errors["offset_adu"]
-    with_dark = measure(CalibrateConfig(movie=movie, dark=dark))
+    with_dark = calibrate_camera(CalibrateConfig(movie=movie, dark=dark))
     assert with_dark.camera.offset_adu == pytest.approx(100, abs=0.1)
     assert with_dark.camera.read_noise_e == pytest.approx(1.6, rel=0.06)
     assert with_dark.warnings == ()
-    write(CalibrateConfig(movie=movie), alone, tmp_path)
+    alone.write(tmp_path)
     text = (tmp_path / "camera.toml").read_text()
     assert "does not tell read noise" in text and load_settings(CameraConfig, str(tmp_path / "camera.toml"))
     # pasted below [run.camera], it is a run's camera
@@ -81,10 +81,10 @@ def test_an_emccd_is_measured_with_its_doubled_noise(tmp_path):
         multiplied = 100.0 * rng.gamma(rng.poisson(light, (120, 32, 32)))
         read = rng.normal(0, 40.0, multiplied.shape)
         names.append(stack(tmp_path / f"{light}.tif", np.round(200 + 0.05 * (multiplied + read))))
-    found = measure(CalibrateConfig(dark=names[0], flats=tuple(names[1:]), kind="emccd", em_gain=100.0))
+    found = calibrate_camera(CalibrateConfig(dark=names[0], flats=tuple(names[1:]), kind="emccd", em_gain=100.0))
     assert found.camera.gain_adu_per_e == pytest.approx(0.05, rel=0.02)
     assert found.camera.read_noise_e == pytest.approx(40.0, rel=0.03)
-    write(CalibrateConfig(dark=names[0], flats=tuple(names[1:])), found, tmp_path / "out")
+    found.write(tmp_path / "out")
     for name in ("camera.toml", "camera.npz"):
         loaded = load_camera(tmp_path / "out" / name)
         assert (loaded.kind, float(loaded.em_gain)) == ("emccd", 100.0)
@@ -94,10 +94,10 @@ def test_8_bit_and_cut_off_movies_are_told(tmp_path):
     """Noise of less than a count, and readings that pile up at an end, give a warning each."""
     movie = blinking_movie(0.1, 10.0, n_frames=40, side=128, emitters=0)
     tifffile.imwrite(tmp_path / "8bit.tif", movie.astype(np.uint8), photometric="minisblack")
-    found = measure(CalibrateConfig(movie=str(tmp_path / "8bit.tif")))
+    found = calibrate_camera(CalibrateConfig(movie=str(tmp_path / "8bit.tif")))
     assert any("8-bit" in warning for warning in found.warnings)
     bright = np.minimum(blinking_movie(2.0, 100.0, n_frames=40, side=128, emitters=100), 330)
-    found = measure(CalibrateConfig(movie=stack(tmp_path / "cut.tif", bright)))
+    found = calibrate_camera(CalibrateConfig(movie=stack(tmp_path / "cut.tif", bright)))
     assert any("on the largest value, 330" in warning for warning in found.warnings)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 
 from experiments import cli
 from experiments.instrument import crlb
-from experiments.instrument.crlb import compute, table
 from experiments.instrument.crlb_config import CrlbConfig
 from optics import crlb_std_um, make_microscope, make_psf, masks
 from optics.masks import files as mask_io
+from optics.progress import Event
 from optics.psf_io import save_psf
 from optics.whole_file import leftovers
 from training import ConfigError, MaskConfig, from_dict
@@ -69,9 +70,12 @@ def test_a_calibrated_psf_brings_its_own_microscope(tmp_path, capsys, monkeypatc
     psf = make_psf(scope, image_px=9, zernike_um=[0, 0, 0, 0, 0, 0.05], pupil_px=8)
     save_psf(tmp_path / "scope1.npz", psf)
     seen = []
-    monkeypatch.setattr(crlb, "compute", lambda config, **_: seen.append(config))
-    monkeypatch.setattr(crlb, "write", lambda *_: None)
-    monkeypatch.setattr(crlb, "table", lambda _: [])
+
+    def none_computed(config, report):
+        seen.append(config)
+        return SimpleNamespace(lines=list, write=lambda out: [out])
+
+    monkeypatch.setattr(crlb, "crlb", none_computed)
     command = ["crlb", "z_min_um=-0.3", "z_max_um=0.3", "--psf", str(tmp_path / "scope1.npz"), "--out", str(tmp_path)]
     assert cli.main(command) == 0
     (arm,) = seen[0].arms
@@ -97,12 +101,13 @@ def test_an_angle_of_a_fixed_dipole_on_two_paths():
         "unknown": ["polar"],
     }
     seen = []
-    (result,) = compute(from_dict(CrlbConfig, settings), report=seen.append)
+    found = crlb.crlb(from_dict(CrlbConfig, settings), seen.append)
+    (result,) = found.arms
     assert result.columns == ("x_nm", "y_nm", "z_nm", "photons", "background", "polar_deg")
     assert result.marginal.shape == (2, 6) and np.isfinite(result.marginal).all()
-    lines = table([result])
+    lines = found.lines()
     assert "polar (deg)" in lines[2] and not any("neighbours" in line for line in lines)
-    assert seen == [{"event": "crlb", "arm": "clear", "what": "bounds through depth", "done": 0, "total": 1}]
+    assert seen == [Event("clear, bounds through depth:", 0, 1)]
 
 
 @pytest.mark.parametrize(

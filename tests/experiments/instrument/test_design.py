@@ -7,7 +7,9 @@ import pytest
 
 from experiments import cli
 from experiments.compare.config import load_experiment
-from experiments.instrument.design import DesignConfig, targets
+from experiments.instrument.design import targets
+from experiments.instrument.design_config import DesignConfig
+from experiments.progress import Display
 from experiments.settings import load_settings
 from optics.masks import files as mask_io
 from optics.masks.shipped import shipped_record
@@ -58,13 +60,12 @@ def test_a_folder_in_use_is_left_alone(run, capsys):
 
 def test_ctrl_c_keeps_the_best_mask(tmp_path, capsys, monkeypatch):
     """Status 130, the mask and the settings written, no scores."""
-    from experiments.commands import design as command
 
     def show(self, event):
-        if event["done"] == 4:
+        if event.done == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command._Display, "show", show)
+    monkeypatch.setattr(Display, "__call__", show)
     assert cli.main(["design", *TINY, "max_range_um=0.5", "--out", str(tmp_path / "run")]) == 130
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "mask.mat", "mask.npz"}
     assert "interrupted; the best mask so far" in capsys.readouterr().err

@@ -9,7 +9,8 @@ import tifffile
 from PIL import Image
 
 from experiments import cli
-from experiments.instrument.fabricate import EtchConfig, FabricateConfig, build_dispersion, fabricate
+from experiments.instrument.fabricate import build_dispersion, fabricate
+from experiments.instrument.fabricate_config import EtchConfig, FabricateConfig
 from experiments.instrument.fabricate_files import (
     read_correction_rad,
     read_height,

@@ -13,7 +13,7 @@ import tifffile
 from experiments import cli
 from experiments.compare.config import arm_run, load_experiment
 from experiments.instrument import retrieve
-from experiments.instrument.retrieve import load_config
+from experiments.instrument.retrieve_config import load_config
 from experiments.instrument.retrieve_files import read_beads, read_focus, saturation_adu
 from optics import OpticsError, make_microscope, psf_image
 from optics.masks import files as mask_io
@@ -168,7 +168,7 @@ def test_a_folder_in_use_is_left_alone(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OpticsError("it diverged")])
-@pytest.mark.parametrize("where", ["retrieve_psf", "run_toml"])
+@pytest.mark.parametrize("where", ["retrieve.retrieve_psf", "retrieve_result.run_toml"])
 def test_a_stop_leaves_nothing_half_written(failure, where, job, tmp_path, capsys, monkeypatch):
     """During the search, or between two files: no folder where there was none, an old one as it was."""
     files, _, found = job
@@ -177,7 +177,7 @@ def test_a_stop_leaves_nothing_half_written(failure, where, job, tmp_path, capsy
         raise failure
 
     monkeypatch.setattr(retrieve, "retrieve_psf", lambda *_, **__: found)
-    monkeypatch.setattr(retrieve, where, stop)
+    monkeypatch.setattr(f"experiments.instrument.{where}", stop)
     status = 130 if failure is KeyboardInterrupt else 2
     assert command(tmp_path, *files, *QUICK, "--out", tmp_path / "new" / "deep") == status
     assert not (tmp_path / "new").exists()
@@ -240,9 +240,9 @@ def test_focus_positions_in_a_file(tmp_path):
 def test_a_scan_may_run_downwards(tmp_path):
     """Positions as given, first slice first; a leading minus sign is no option, joined or apart."""
     np.testing.assert_allclose(read_focus("0.8:-0.8:9", 9, "a.tif"), -FOCUS_UM)
-    assert cli._with_negatives(["--focus", "-3:3:61", "--out", "x"]) == ["--focus=-3:3:61", "--out", "x"]
-    assert cli._with_negatives(["--focus=-3:3:61", "-1"]) == ["--focus=-3:3:61", "-1"]
-    assert cli._with_negatives(["a", "--resume", "--focus", "-.5:1:3"]) == ["a", "--resume", "--focus=-.5:1:3"]
+    assert cli.with_negatives(["--focus", "-3:3:61", "--out", "x"]) == ["--focus=-3:3:61", "--out", "x"]
+    assert cli.with_negatives(["--focus=-3:3:61", "-1"]) == ["--focus=-3:3:61", "-1"]
+    assert cli.with_negatives(["a", "--resume", "--focus", "-.5:1:3"]) == ["a", "--resume", "--focus=-.5:1:3"]
 
 
 PAIR = beads((7, 3), (7, 12), shape=(15, 15), light=2000.0)

@@ -8,6 +8,7 @@ import zarr
 from experiments import cli
 from experiments.lists.convert import ConvertConfig, convert
 from localization import make_localizations, open_movie, read, read_file, write
+from optics.progress import Event
 from training import ConfigError
 
 FRAMES = np.random.default_rng(0).integers(0, 4000, (7, 12, 15)).astype(np.uint16)
@@ -57,7 +58,7 @@ def test_movie_to_zarr_and_ome(tmp_path):
     events = []
     config = ConvertConfig(frames=(2, None), rows=(1, 9), pixel_um=0.11)
     result = convert(tmp_path / "a.tif", tmp_path / "b.zarr", config, report=events.append)
-    assert (result.rows, result.what) == (5, "frames") and events[-1] == {"done": 5, "total": 5}
+    assert (result.rows, result.what) == (5, "frames") and events[-1] == Event("frame", 5, 5)
     assert zarr.open(tmp_path / "b.zarr")["0"].shape == (5, 8, 15)
     convert(tmp_path / "b.zarr", tmp_path / "c.ome.tif", ConvertConfig(pixel_um=0.11))
     with open_movie(tmp_path / "c.ome.tif") as movie:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments.lists.evaluate import EvaluateConfig, evaluate_table, table
+from experiments.lists.evaluate import EvaluateConfig, evaluate
 from localization import LocalizationError, make_localizations, read, score, write
 
 
@@ -74,8 +74,8 @@ def test_empty_tables_have_a_report_without_nan():
     """Nothing found, nothing true, neither: a table of numbers and dashes."""
     none, one = make_localizations([], [], [], []), make_localizations([0], [1.0], [1.0], [1.0])
     for pair in ((none, one), (one, none), (none, none)):
-        result = evaluate_table(*pair, EvaluateConfig(resamples=20, pixel_nm=100.0))
-        text = "\n".join(table(result))
+        result = evaluate(*pair, EvaluateConfig(resamples=20, pixel_nm=100.0))
+        text = "\n".join(result.lines())
         assert "nan" not in text and "Jaccard" in text
     assert result.gates[0].scores["jaccard"].estimate == 1.0
 
@@ -103,6 +103,6 @@ def test_a_gate_of_three_lengths_is_refused_by_the_function_too():
     """The typed function checks what the command line checks."""
     one = make_localizations([0], [1.0], [1.0], [1.0])
     with pytest.raises(ValueError, match="give lateral,axial or one radius"):
-        evaluate_table(one, one, EvaluateConfig(gates_nm=((1.0, 2.0, 3.0),)))
+        evaluate(one, one, EvaluateConfig(gates_nm=((1.0, 2.0, 3.0),)))
     with pytest.raises(LocalizationError, match="ball_um is -1"):
-        evaluate_table(one, one, EvaluateConfig(gates_nm=((-1000.0,),)))
+        evaluate(one, one, EvaluateConfig(gates_nm=((-1000.0,),)))

@@ -75,8 +75,9 @@ def test_brightness_bars_and_empty_pictures(tmp_path):
     assert light.max() == 1 and np.mean(light == 1) == pytest.approx(0.1, abs=0.01)
     assert [nice_length_um(value) for value in (0.99, 1.0, 4.9, 73.0)] == pytest.approx([0.5, 1.0, 2.0, 50.0])
     none = make_localizations([], [], [], [])
-    said = render(none, RenderConfig(depth=True), tmp_path / "none.png", say=lambda what: None)
-    assert said[1] == "0 of 0 localizations in the picture"
+    picture = render(none, RenderConfig(depth=True))
+    picture.write(tmp_path / "none.png")
+    assert picture.lines()[1] == "0 of 0 localizations in the picture"
     assert np.asarray(Image.open(tmp_path / "none.png"))[:400, :400].max() == 0
 
 
