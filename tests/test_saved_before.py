@@ -22,9 +22,9 @@ from optics import masks, psf_image
 from optics.masks import files as mask_io
 from optics.psf_io import read_psf
 from training import ConfigError, fit, load_config
-from training.generator.draw import draw_scene
-from training.generator.files import load_scenes
-from training.generator.run import fit_scenes
+from training.generator.draw import generate_scene
+from training.generator.files import load_generator
+from training.generator.run import fit_generator
 
 BEFORE = Path(__file__).parent / "made" / "before"
 NUMBERS = json.loads((BEFORE / "numbers.json").read_text())
@@ -107,7 +107,7 @@ def test_a_fit_is_known_by_the_same_settings():
 
 def test_a_generator_draws_what_it_drew(monkeypatch):
     small_networks(monkeypatch)
-    emitters = draw_scene(jax.random.key(7), load_scenes(BEFORE / "generator", CROP)).emitters
+    emitters = generate_scene(jax.random.key(7), load_generator(BEFORE / "generator", CROP)).emitters
     kept = np.asarray(emitters.valid)
     np.testing.assert_allclose(np.asarray(emitters.xyz_um)[kept], NUMBERS["drawn_um"], atol=1e3 * ROUNDING)
     np.testing.assert_allclose(np.asarray(emitters.photons)[kept], NUMBERS["drawn_photons"], rtol=1e3 * ROUNDING)
@@ -117,9 +117,9 @@ def test_folders_know_whose_they_are(tmp_path):
     """A generator's and an experiment's: the same settings go on, others are refused with what differs."""
     movie = np.arange(24.0).reshape(2, 3, 4)
     shutil.copytree(BEFORE / "generator", tmp_path / "generator")
-    assert fit_scenes(CONFIG, movie, tmp_path / "generator", resume=True) == {"finished": "before"}
+    assert fit_generator(CONFIG, movie, tmp_path / "generator", resume=True) == {"finished": "before"}
     with pytest.raises(ConfigError, match=r"other settings \(movie.sum\)"):
-        fit_scenes(CONFIG, movie + 1, tmp_path / "generator", resume=True)
+        fit_generator(CONFIG, movie + 1, tmp_path / "generator", resume=True)
     shutil.copytree(BEFORE / "experiment", tmp_path / "experiment")
     claim(load_experiment("tiny"), tmp_path / "experiment", resume=True)
     with pytest.raises(ConfigError, match=r"other settings \(run.seed\)"):
