@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from types import ModuleType
 
-from measure.record import RESULTS
+from measure.record import FOLDER, RESULTS
 
 
 def recorded(name: str) -> dict | None:
@@ -30,4 +30,4 @@ def write(page: ModuleType) -> None:
 
     path: Path = page.PAGE
     write_text(path, page.text())
-    print(path)
+    print(path.relative_to(FOLDER.parent))

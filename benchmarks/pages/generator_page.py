@@ -33,10 +33,7 @@ def span(values: list[float] | None, digits: int = 3) -> str:
     return f"{estimate:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def arms() -> str:
-    found = recorded("scene_arms")
-    if found is None:
-        return NOT_YET
+def arms(found: dict) -> str:
     rows = []
     for kind, own in found["kinds"].items():
         for half in ("hard", "easy"):
@@ -51,10 +48,7 @@ def arms() -> str:
     return lines("| cells | " + " | ".join(ARMS.values()) + " | share of the gap closed | seeds |", rows)
 
 
-def ablations() -> str:
-    found = recorded("scene_ablations")
-    if found is None:
-        return NOT_YET
+def ablations(found: dict) -> str:
     rows = [
         f"| {kind.upper()}, {'all of it' if label == 'generated' else label} | "
         f"{row['average_precision']['hard']:.3f} | {row['average_precision']['easy']:.3f} | {len(row['seeds'])} |"
@@ -64,10 +58,7 @@ def ablations() -> str:
     return lines("| generator | hard cells | easy cells | seeds |", rows)
 
 
-def realism() -> str:
-    found = recorded("scene_realism")
-    if found is None:
-        return NOT_YET
+def realism(found: dict) -> str:
     rows = []
     for row in found["rows"]:
         noise = "–" if row["noise"] is None else f"{100 * row['noise']['worst_deviation']:.1f} %"
@@ -79,10 +70,7 @@ def realism() -> str:
     return lines(head, rows)
 
 
-def labels() -> str:
-    found = recorded("scene_labels")
-    if found is None:
-        return NOT_YET
+def labels(found: dict) -> str:
     rows = []
     for row in found["rows"]:
         bias, ghosts = row["bias"], row["ghosts"]
@@ -104,10 +92,7 @@ def labels() -> str:
     return lines(head, rows)
 
 
-def codesign() -> str:
-    found = recorded("scene_codesign")
-    if found is None:
-        return NOT_YET
+def codesign(found: dict) -> str:
     rows = [
         f"| {arm} | {row['average_precision']['all']:.3f} | {row['average_precision']['hard']:.3f} | "
         f"{len(row['seeds'])} |"
@@ -119,10 +104,7 @@ def codesign() -> str:
     return lines("| frames it was learned on | all cells | hard cells | seeds |", rows) + "\n\n" + "\n".join(said)
 
 
-def speed() -> str:
-    found = recorded("scene_speed")
-    if found is None:
-        return NOT_YET
+def speed(found: dict) -> str:
     fit, draw, start = found["fit"], found["draw"], recorded("scene_start")
     smallest = ""
     if start is not None:
@@ -139,10 +121,7 @@ def speed() -> str:
     )
 
 
-def recordings() -> str:
-    found = recorded("scene_recordings")
-    if found is None:
-        return NOT_YET
+def recordings(found: dict) -> str:
     rows = []
     for name, row in found.items():
         for arm, own in row["arms"].items():
@@ -207,11 +186,23 @@ def draw_examples() -> None:
             draw_panels(read_arrays(folder / "examples.npz"), pixel_um, FIGURES / f"generator_{name}.png")
 
 
+TABLES = {
+    "scene_arms": arms,
+    "scene_ablations": ablations,
+    "scene_realism": realism,
+    "scene_labels": labels,
+    "scene_codesign": codesign,
+    "scene_speed": speed,
+    "scene_recordings": recordings,
+}
+
+
 def text() -> str:
     """Put every table between its markers."""
     page = PAGE.read_text()
-    for table in (arms, ablations, realism, labels, codesign, speed, recordings):
-        page = between(page, f"<!-- {table.__name__}: begin -->", f"<!-- {table.__name__}: end -->", table())
+    for result, table in TABLES.items():
+        found, name = recorded(result), table.__name__
+        page = between(page, f"<!-- {name}: begin -->", f"<!-- {name}: end -->", table(found) if found else NOT_YET)
     return page
 
 
