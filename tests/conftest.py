@@ -12,7 +12,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # is computed stays the same to rounding. JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles as users do.
 if os.environ["JAX_PLATFORMS"] == "cpu" and os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
+    flags = os.environ.get("XLA_FLAGS", "")
+    if quick not in flags:  # a worker has its parent's
+        os.environ["XLA_FLAGS"] = f"{flags} {quick}".strip()
 # Many tests, and the commands that they start, compile the same programs: what one has compiled is kept until the suite
 # ends (two files of repeats: 185 to 141 processor seconds; the whole suite was not compared). Each worker has a folder
 # of its own: two writers of one entry would spoil it.
