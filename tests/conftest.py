@@ -43,6 +43,13 @@ def shared_folder(name: str) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Few files run another's programs, and a thousand of them fill a gigabyte."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def data_folder():
     """A function from a data set's name to its folder; skips the test where it is missing."""
