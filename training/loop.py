@@ -1,6 +1,5 @@
 """The host's side of training: step, log, checkpoint, resume. Thin on purpose."""
 
-import os
 import time
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from optics.whole_file import whole_file
 from training.build import build
 from training.checkpoint import Checkpoints, latest_step, restore
 from training.config import RunConfig
@@ -85,12 +85,8 @@ def fit(
 
 
 def _save_mask(folder: Path, step: int, opd_um: np.ndarray) -> None:
-    target = folder / "masks" / f"step_{step:07d}.npy"
-    target.parent.mkdir(exist_ok=True)
-    temporary = target.with_suffix(".part")
-    with temporary.open("wb") as file:
-        np.save(file, opd_um.astype(np.float32))
-    os.replace(temporary, target)
+    with whole_file(folder / "masks" / f"step_{step:07d}.npy") as part:
+        np.save(part, opd_um.astype(np.float32))
 
 
 def load_run(folder: Path | str) -> tuple[RunConfig, TrainState]:

@@ -16,7 +16,7 @@ from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig,
 from localization import FrameScores, Localizations
 from optics import Psf, crlb_std_um, psf_image
 from optics.pytree import replace
-from optics.whole_file import write_text
+from optics.whole_file import whole_file, write_text
 from training import Parts, build, evaluate, fit
 from training.config import SceneConfig
 from training.evaluate import test_frames
@@ -229,10 +229,9 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
     mask = psf.mask
     assert mask is not None  # `build` always sets one
     phase = 2 * np.pi * np.asarray(mask.opd_um) / config.run.microscope.wavelength_um
-    temporary = folder / ".examples.part"
-    with temporary.open("wb") as file:
+    with whole_file(folder / "examples.npz") as part:
         np.savez_compressed(
-            file,
+            part,
             phase_rad=phase.astype(np.float32),
             half_width=np.asarray(mask.half_width),
             z_um=np.asarray(z),
@@ -244,7 +243,6 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
             found=_columns(found),
             truth=_columns(truth),
         )
-    temporary.replace(folder / "examples.npz")
 
 
 def _columns(locs: Localizations) -> np.ndarray:

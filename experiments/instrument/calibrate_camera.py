@@ -1,7 +1,6 @@
 """A camera's numbers from its frames: dark and flat ones, or a movie alone; files that the other commands read."""
 
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from localization import (
     open_movie,
 )
 from optics import make_camera
-from optics.whole_file import write_text
+from optics.whole_file import whole_file, write_text
 from training import CameraConfig, ConfigError
 
 _MOVIE_PX = 2**25  # samples of a movie that are worth their memory
@@ -293,17 +292,14 @@ def write(config: CalibrateConfig, found: MeasuredCamera, out: Path) -> list[Pat
     write_text(out / "camera.json", json.dumps(numbers, indent=2) + "\n")
     written = [out / "camera.toml", out / "camera.json", out / "camera.png"]
     if found.maps:
-        buffer = io.BytesIO()
         rest = {
             name: np.asarray(value)
             for name, value in dataclasses.asdict(found.camera).items()
             if name not in found.maps and value is not None
         }
         arrays = {**rest, **{name: values.astype(np.float32) for name, values in found.maps.items()}}
-        np.savez_compressed(buffer, **arrays)
-        temporary = out / ".camera.npz.part"
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(out / "camera.npz")
+        with whole_file(out / "camera.npz") as part:
+            np.savez_compressed(part, **arrays)
         written.append(out / "camera.npz")
     save_png(figure(found), out / "camera.png")
     # last, as the one that other commands take: where it is, the rest is

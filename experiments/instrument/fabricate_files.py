@@ -14,21 +14,11 @@ from PIL import Image
 
 from optics.masks.dispersion import Dispersion, path_per_height
 from optics.masks.fabrication import EtchedMask, etched_mask
+from optics.whole_file import write_bytes
 from training import ConfigError
 
 HEIGHT_SUFFIXES = (".tif", ".csv", ".mat")
 _FORMAT = "colocus-height-1"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_height(path: Path, plate: EtchedMask, optics: dict[str, float]) -> None:

@@ -1,7 +1,5 @@
 """From one file format to another: localization tables, and movies or parts of them."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 
 from localization import LocalizationError, Movie, open_movie, read_file, write
 from localization.io import SUFFIXES, WRITABLE
+from optics.whole_file import whole_file
 from training import ConfigError
 
 _MOVIES = (".tif", ".tiff", ".btf", ".tf8", ".raw", ".npy", ".zarr")
@@ -120,17 +119,12 @@ def _convert_movie(
             )
         ]
         shape = tuple(stop - first for first, stop in spans)
-        partial = out.with_name(f".{out.name.split('.')[0]}.{os.getpid()}.part{''.join(out.suffixes[-2:])}")
         write_frames = _write_zarr if out.suffix.lower() == ".zarr" else _write_ome
         try:
-            write_frames(partial, shape, movie.dtype, _batches(movie, spans, report), config.pixel_um)
-            os.replace(partial, out)
+            with whole_file(out) as part:
+                write_frames(part, shape, movie.dtype, _batches(movie, spans, report), config.pixel_um)
         except OSError as error:
             raise LocalizationError(f"{out}: cannot write ({error.strerror}); choose another folder") from error
-        finally:
-            if partial.is_dir():
-                shutil.rmtree(partial)
-            partial.unlink(missing_ok=True)
         return Converted(out, "frames", shape[0], movie.notes)
 
 

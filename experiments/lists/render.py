@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from localization import Localizations, image_shape, table_region_um, to_image
 from localization.pictures.render_image import Region, RenderMode
+from optics.whole_file import whole_file
 from training import ConfigError
 
 _LOOKED_AT_MAX = 60_000_000  # pixels of a PNG: more than any screen or page
@@ -83,7 +84,8 @@ def render(locs: Localizations, config: RenderConfig, out: Path, *, say: Callabl
                 colours.append(draw(of_row[:, channel]))
         say("writing")
         picture = compose(density, colours, config, pixel_um, (low, high))
-        _whole(out, lambda path: picture.save(path, format="PNG"))
+        with whole_file(out) as part:
+            picture.save(part, format="PNG")
     else:
         channels = density
         if config.depth:
@@ -218,14 +220,5 @@ def _write_tiff(out: Path, image: NDArray[np.float32], pixel_um: float, region: 
     if image.ndim == 3:
         metadata |= {"Labels": ["localizations per pixel", "mean z in um"], "mode": "grayscale"}
     resolution = (1.0 / pixel_um, 1.0 / pixel_um)
-    _whole(out, lambda path: tifffile.imwrite(path, image, imagej=True, resolution=resolution, metadata=metadata))
-
-
-def _whole(out: Path, write: Callable[[Path], object]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.part")
-    try:
-        write(temporary)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(out) as part:
+        tifffile.imwrite(part, image, imagej=True, resolution=resolution, metadata=metadata)

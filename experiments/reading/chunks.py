@@ -22,6 +22,7 @@ import numpy as np
 from localization import Localizations, TableWriter
 from localization.io.table import format_of_name
 from localization.types import COLUMNS
+from optics.whole_file import whole_file
 from training import ConfigError
 from training.settings import differences
 
@@ -143,18 +144,10 @@ class Parts:
 
     def write(self, index: int, locs: Localizations, tally: Mapping[str, int]) -> None:
         """Store a chunk; its name appears when the file is whole and on the disk."""
-        path = self.path(index)
-        staged = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
-        try:
-            with open(staged, "wb") as file:
-                columns = {name: getattr(locs, name) for name in COLUMNS}
-                np.savez(file, tally=json.dumps(dict(sorted(tally.items()))), **columns)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(staged, path)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
+        columns = {name: getattr(locs, name) for name in COLUMNS}
+        self.folder.stat()  # gone where another share of the job has merged meanwhile: not to be made again
+        with whole_file(self.path(index)) as part:
+            np.savez(part, tally=json.dumps(dict(sorted(tally.items()))), **columns)
 
     def read(self, index: int) -> tuple[Localizations, Counter[str]]:
         """A chunk as it was stored. Raises `ConfigError` where the file is damaged."""

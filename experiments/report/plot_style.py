@@ -7,6 +7,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from optics.whole_file import whole_file
+
 # Okabe and Ito's colours, told apart by colour-blind readers; the learned arms take the first, loud ones
 LEARNED_COLOURS = ("#D55E00", "#CC79A7")
 FIXED_COLOURS = ("#0072B2", "#009E73", "#000000", "#56B4E9", "#E69F00", "#7F7F7F")
@@ -35,14 +37,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    try:
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(temporary, format="png", dpi=DPI)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as part, matplotlib.rc_context(STYLE):
+        figure.savefig(part, format="png", dpi=DPI)
 
 
 def arm_styles(arms: list[dict[str, Any]], reference: str) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from nets.dlp import Ranges
 from nets.dlp_types import Normal, Posterior
 from optics import Psf, make_camera
 from optics.psf_io import load_psf
+from optics.whole_file import whole_file
 from training.config import CameraConfig, MicroscopeConfig, RunConfig
 from training.generator.config import GeneratorConfig
 from training.generator.draw import DrawSettings, GeneratedScenes, Law, make_scenes
@@ -59,15 +60,10 @@ class GeneratorFacts:
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """Write a compressed .npz of float32 and integers, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     small = {name: np.asarray(a) for name, a in arrays.items()}
     small = {name: a.astype(np.float32) if a.dtype.kind == "f" else a for name, a in small.items()}
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **small)  # pyright: ignore[reportArgumentType]
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        np.savez_compressed(part, **small)  # pyright: ignore[reportArgumentType]
 
 
 def flat(tree: Any, prefix: str) -> dict[str, Any]:
