@@ -129,7 +129,7 @@ def localize(
 
     >>> localize("movie.tif", "no-such-run", "locs.csv")
     Traceback (most recent call last):
-    training.config.ConfigError: no-such-run: no such run or file of weights; check the name
+    training.settings.ConfigError: no-such-run: no such run or file of weights; check the name
     """
     return localize_with(make_reader(Path(model), config), movie, out, config, share=share, report=report)
 

@@ -169,7 +169,7 @@ def load_scenes(folder: str | os.PathLike, frame_px: int, settings: DrawSettings
 
     >>> load_scenes("no-such-folder", 64)
     Traceback (most recent call last):
-    training.config.ConfigError: no-such-folder is no generator (no generator.json): name the folder of colocus ...
+    training.settings.ConfigError: no-such-folder is no generator (no generator.json): name the folder of colocus ...
     """
     fitted = load_fitted(folder)
     side = fitted.facts.config.crop_px
