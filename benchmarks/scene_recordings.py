@@ -32,11 +32,11 @@ from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
 from measure.record import Rows, write_result
 from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
+from training.codesign import fit as train
 from training.config import RunConfig
 from training.generator.files import load_facts, load_fitted
 from training.generator.model import photon_variance, smooth
 from training.instrument import run_psf
-from training.loop import fit as train
 from worlds import DATA, ROOT
 from worlds.recordings import RECORDINGS, RUNS, Recording, Rectangle
 from worlds.scene_rows import write_row

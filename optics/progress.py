@@ -21,6 +21,19 @@ class Event:
     total: int = 0
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
+    def record(self) -> dict[str, Any]:
+        """Lay out the event as one flat mapping, a line of a log.
+
+        >>> Event("step", 10, 100, {"loss": 0.5}).record()
+        {'event': 'step', 'step': 10, 'steps': 100, 'loss': 0.5}
+        """
+        counts = {self.stage: self.done, f"{self.stage}s": self.total} if self.total else {}
+        return {"event": self.stage, **counts, **self.numbers}
+
+    def __getitem__(self, name: str) -> Any:
+        """One value by its name in the record: `event["loss"]`."""
+        return {"done": self.done, "total": self.total, **self.record()}[name]
+
 
 Report = Callable[[Event], None]
 

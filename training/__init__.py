@@ -2,6 +2,7 @@
 
 from training.build import Parts, build
 from training.checkpoint import CheckpointError
+from training.codesign import fit, load_run
 from training.config import CameraConfig, LearnConfig, MaskConfig, MicroscopeConfig, PsfConfig, RunConfig
 from training.decode import (
     decode_frames,
@@ -13,7 +14,6 @@ from training.decode import (
 )
 from training.evaluate import emitters_to_localizations, evaluate
 from training.instrument import build_camera
-from training.loop import fit, load_run
 from training.run_folder import TimeLimit, load_config
 from training.scenes import Frames, Scene, make_scene, sample_scene
 from training.scenes import simulate as stream

@@ -15,6 +15,7 @@ import localization
 from experiments.compare.config import ArmConfig, ExperimentConfig, ScoreConfig, arm_run
 from localization import FrameScores, Localizations
 from optics import Psf, crlb_std_um, psf_image
+from optics.progress import Event
 from optics.pytree import replace
 from optics.whole_file import whole_file, write_text
 from training import Parts, build, evaluate, fit
@@ -78,12 +79,12 @@ def run_arm(
     if resume and finished.exists():
         return json.loads(finished.read_text())
 
-    def labelled(event):
-        report({**event, "arm": arm.label, "seed": seed})
+    def labelled(event: Event) -> None:
+        report({**event.record(), "arm": arm.label, "seed": seed})
 
     state = fit(run, folder, resume=resume, report=labelled, deadline_s=deadline_s)
     trained = time.perf_counter()
-    labelled({"event": "scoring"})
+    labelled(Event("scoring"))
     # scored, and drawn, at the full sampling of the pupil, whatever coarser one the training made do with
     exact = build(dataclasses.replace(run, psf=dataclasses.replace(run.psf, pupil_px=None, ring_px=None)))
     scores = score_arm(exact, state, config)
@@ -97,7 +98,8 @@ def run_arm(
     }
     save_examples(folder, exact, state, config)
     write_text(finished, json.dumps(scores) + "\n")
-    labelled({"event": "scored", "cells": {c["name"]: c["gates"]["250/500 nm"]["score"] for c in scores["cells"]}})
+    scored = {c["name"]: c["gates"]["250/500 nm"]["score"] for c in scores["cells"]}
+    labelled(Event("scored", numbers={"cells": scored}))
     return scores
 
 
