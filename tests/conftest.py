@@ -12,7 +12,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # is computed stays the same to rounding. JAX_DISABLE_MOST_OPTIMIZATIONS=0 compiles as users do.
 if os.environ["JAX_PLATFORMS"] == "cpu" and os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
+    given = os.environ.setdefault("READER_XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # a worker has its parent's
+    os.environ["XLA_FLAGS"] = f"{given} {quick}"
 # Many tests, and the commands that they start, compile the same programs: what one has compiled is kept until the suite
 # ends (two files of repeats: 185 to 141 processor seconds; the whole suite was not compared). Each worker has a folder
 # of its own: two writers of one entry would spoil it.
@@ -42,7 +43,23 @@ def shared_folder(name: str) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Few files run another's programs, and a thousand of them fill a gigabyte."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def data_folder():
     """A function from a data set's name to its folder; skips the test where it is missing."""
     return shared_folder
+
+
+@pytest.fixture
+def reader_environment():
+    """Variables of a process that compiles as a reader's does: without the flags above, and with nothing kept."""
+    ours = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
+    flags = os.environ.get("READER_XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**kept, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}

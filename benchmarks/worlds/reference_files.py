@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from made.rays import direct_sum
-from made.witness import Witness, image_in_window, read_witness, relative_l2
+from made.witness import image_in_window, read_witness, relative_l2
 from worlds import DATA
 
-__all__ = ["Witness", "direct_sum", "image_in_window", "read_witness", "reference_folder", "relative_l2"]
+__all__ = ["direct_sum", "image_in_window", "read_witness", "reference_folder", "relative_l2"]
 
 
 def reference_folder() -> Path:

@@ -1,6 +1,5 @@
 """Every tutorial runs from start to end, in a process of its own: as its reader runs it, in float32."""
 
-import os
 import resource
 import subprocess
 import sys
@@ -25,15 +24,13 @@ def _marked(path: Path):
 
 
 @pytest.mark.parametrize("path", [_marked(path) for path in TUTORIALS])
-def test_tutorial_runs_in_under_a_minute(path, tmp_path):
+def test_tutorial_runs_in_under_a_minute(path, tmp_path, reader_environment):
     """It ends without an error, in the time it promises, and leaves its figures."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "JAX_ENABLE_X64": "0"}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # its reader has none
     result = subprocess.run(
         [sys.executable, str(path)],
         cwd=tmp_path,
-        env=environment,
+        env={**reader_environment, "MPLBACKEND": "Agg", "JAX_ENABLE_X64": "0"},
         capture_output=True,
         text=True,
         timeout=600,

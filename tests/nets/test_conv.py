@@ -47,6 +47,7 @@ SHAPES = [
 def test_forward_is_the_sum_of_shifted_products(shape, c_out, size, dilation):
     """The convolution is a zero-padded cross-correlation, whatever the size and dilation."""
     x, kernel, _ = _example(shape, c_out, size, jnp.float32)
+    # up to 50 products of order one: 50 roundings of 6e-8 of a partial sum near 7, their square root
     np.testing.assert_allclose(conv2d(x, kernel, dilation), _reference(x, kernel, dilation), atol=2e-5)
 
 
@@ -75,6 +76,7 @@ def test_gradients_match_xla(shape, c_out, size, dilation, dtype, tolerance):
         ours, theirs = both(x, kernel, g)
     for got, want in zip(ours, theirs, strict=True):
         assert got.dtype == dtype
+        # sums of thousands: roundings add up with the square root of their number, 100 x 6e-8 (1e-16) of the largest
         np.testing.assert_allclose(got, want, atol=tolerance * float(np.abs(want).max()))
 
 
@@ -86,6 +88,7 @@ def test_weight_gradient_is_linear_in_the_batch():
         return jax.vjp(lambda k: conv2d(x, k, 2), kernel)[1](g)[0]
 
     single = jax.vmap(weight_gradient)(x[:, None], g[:, None]).sum(0)
+    # 256 products of order one: 256 roundings of 6e-8 of a partial sum near 16 are 2e-4, were they all one way
     np.testing.assert_allclose(single, weight_gradient(x, g), atol=1e-4)
 
 

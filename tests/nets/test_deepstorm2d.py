@@ -46,6 +46,7 @@ def test_windows_of_a_frame_read_as_the_whole():
     run = jax.jit(lambda x: nets.apply(config, variables, x, train=False)[0])
     halo = -(-nets.receptive_field_px(config) // 4) * 2
     whole, window = run(frame), run(frame[:, 6:])
+    # another shape, another order of sums: a rounding of 6e-8 in each of a dozen layers
     np.testing.assert_allclose(window[:, 4 * halo :], whole[:, 4 * (6 + halo) :], atol=1e-6)
 
 

@@ -65,6 +65,7 @@ def test_strips_give_the_module_s_output(upsampling, shape, rows, monkeypatch):
     want = jax.jit(lambda v, x: LocalizationNet(config).apply(v, x, train=False))(variables, x)
     got = jax.jit(lambda v, x: localize_in_strips(config, v, x))(variables, x)
     assert np.abs(want).max() > 1
+    # five layers in a row, each with a few roundings of 6e-8 of its largest sum
     np.testing.assert_allclose(got, want, atol=2e-6 * float(np.abs(want).max()))
 
 
