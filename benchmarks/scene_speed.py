@@ -22,6 +22,7 @@ import numpy as np
 from measure.record import Rows, write_result
 from optics import make_camera
 from optics.background import UniformLevel
+from optics.progress import Event
 from optics.pytree import replace
 from training.config import SceneConfig
 from training.generator.draw import DrawSettings, generate
@@ -50,8 +51,8 @@ def fit_time(world: World, crops: int, steps: int, folder: Path) -> dict:
     config = generator_config(world, learning)
     frames, stages = movie(SEED, world, crops), []
 
-    def report(event: dict) -> None:
-        name = event.get("stage") or ("learning" if event["event"] == "step" else event["what"])
+    def report(event: Event) -> None:
+        name = "learning" if event.stage == "step" else event.stage
         if not stages or stages[-1][0] != name:
             stages.append([name, event["seconds"]])
             print(f"{event['seconds']:7.1f} s  {name}", flush=True)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optics.progress import Event, Report, silent
 from optics.pytree import replace
 from training.generator.bound import frame_loss
 from training.generator.evidence import FrameEvidence, encode_posterior, propose_emitters
@@ -19,14 +20,8 @@ CHUNK = 8  # frames that are computed together
 _STEP_PX = 1.0  # of x and y for one unit of the optimiser; depth score and log photons move by 1
 _PRESENCE_STEP = 4.0  # of the logit
 
-OnProgress = Callable[[int, int], None]  # called with the number of frames done and the number in all
 
-
-def no_progress(done: int, count: int) -> None:
-    """Ignore progress."""
-
-
-def map_chunks(function: Callable[..., Any], trees: tuple, count: int, on_progress: OnProgress = no_progress) -> Any:
+def map_chunks(function: Callable[..., Any], trees: tuple, count: int, report: Report = silent) -> Any:
     """Apply `function` to `CHUNK` frames of `trees` (leaves (F, ...)) at a time and join the results.
 
     Every call has the same shapes, so that the function is compiled once and memory is bounded.
@@ -35,7 +30,7 @@ def map_chunks(function: Callable[..., Any], trees: tuple, count: int, on_progre
     for first in range(0, count, CHUNK):
         frames = jnp.minimum(jnp.arange(first, first + CHUNK), count - 1)
         parts.append(jax.block_until_ready(function(*jax.tree.map(lambda leaf: leaf[frames], trees))))  # noqa: B023
-        on_progress(min(first + CHUNK, count), count)
+        report(Event("frame", min(first + CHUNK, count), count))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *parts)
 
 
@@ -55,14 +50,14 @@ def encode_and_refine(
     frames: jax.Array,
     evidence: FrameEvidence,
     settings: FitSettings,
-    on_progress: OnProgress = no_progress,
+    report: Report = silent,
 ) -> Posterior:
     """Predict the posteriors of frames (F, H, W) by the networks and refine them; all leaves are (F, ...)."""
 
     def chunk(frames: jax.Array, evidence: FrameEvidence) -> Posterior:
         return _ascend(key, fitted, frames, _encode_chunk(fitted, evidence), settings)
 
-    return map_chunks(chunk, (frames, evidence), len(frames), on_progress)
+    return map_chunks(chunk, (frames, evidence), len(frames), report)
 
 
 def refine(
@@ -71,14 +66,14 @@ def refine(
     frames: jax.Array,
     posteriors: Posterior,
     settings: FitSettings,
-    on_progress: OnProgress = no_progress,
+    report: Report = silent,
 ) -> Posterior:
     """Refine posteriors (leaves (F, ...)) of frames (F, H, W) by `settings.refine_steps` steps."""
 
     def chunk(frames: jax.Array, posteriors: Posterior) -> Posterior:
         return _ascend(key, fitted, frames, posteriors, settings)
 
-    return map_chunks(chunk, (frames, posteriors), len(frames), on_progress)
+    return map_chunks(chunk, (frames, posteriors), len(frames), report)
 
 
 @jax.jit

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from localization.types import LocalizationError
 from optics import Psf
+from optics.progress import Event, Report, silent
 from optics.psf_io import save_psf
 from optics.pytree import replace
 from optics.whole_file import write_text
-from training.checkpoint import Checkpoints, latest_step, restore
+from training.checkpoint import latest_step, restore
 from training.generator.config import GeneratorConfig
 from training.generator.crops import Crops, read_crops
 from training.generator.draw import EmitterCorrection
@@ -28,12 +29,13 @@ from training.generator.model import FittedModel, GeneratorModel
 from training.generator.movie import estimate_movie
 from training.generator.posterior import Posterior
 from training.generator.psf import PsfReport, cut_bright_stamps, fit_aberrations
-from training.generator.refine import OnProgress, encode_and_refine, propose_in_frames
+from training.generator.refine import encode_and_refine, propose_in_frames
 from training.generator.search import infer_posteriors, search
 from training.generator.start import check_emitters, generator_psf, make_model
 from training.generator.statistics import learn_correction
 from training.generator.summary import FitQuality, assess_fit, example_crops, summarise
-from training.run_folder import Report, RunFolder, TimeLimit
+from training.loop import Schedule, train
+from training.run_folder import RunFolder, TimeLimit
 from training.settings import ConfigError
 
 _REFINE, _HELD_OUT, _MOVIE, _ASSESS, _SEARCH, _CORRECT = 11, 12, 13, 14, 15, 16  # tags of the stages' random keys
@@ -60,25 +62,18 @@ class _Progress:
     def seconds(self) -> float:
         return time.perf_counter() - self.started
 
-    @property
-    def late(self) -> bool:
-        return self.deadline_s is not None and time.monotonic() > self.deadline_s
+    def stage(self, name: str, done: int = 0, total: int = 0, **numbers: float) -> None:
+        self.report(Event(name, done, total, {**numbers, "seconds": self.seconds}))
 
-    def event(self, kind: str, **values: Any) -> None:
-        self.report({"event": kind, **values, "seconds": self.seconds})
-
-    def stage(self, stage: str) -> None:
-        self.event("stage", stage=stage)
-
-    def frames(self, what: str) -> OnProgress:
+    def frames(self, name: str) -> Report:
         """Return the receiver of a stage's progress, which raises `TimeLimit` past the deadline."""
 
-        def on_progress(done: int, count: int) -> None:
-            self.event("refine", what=what, step=done, steps=count)
-            if self.late:
-                raise TimeLimit(f"stopped while {what}; to be resumed from the last checkpoint")
+        def report(event: Event) -> None:
+            self.stage(name, event.done, event.total)
+            if self.deadline_s is not None and time.monotonic() > self.deadline_s:
+                raise TimeLimit(f"stopped while {name}; to be resumed from the last checkpoint")
 
-        return on_progress
+        return report
 
     def key(self, tag: int) -> jax.Array:
         return jax.random.fold_in(jax.random.key(self.seed), tag)
@@ -109,14 +104,14 @@ def fit_generator(
     folder: Path | str,
     *,
     resume: bool = False,
-    report: Report = lambda event: None,
+    report: Report = silent,
     deadline_s: float | None = None,
 ) -> dict[str, Any]:
     """Fit a generator to a movie into `folder`; return the contents of metrics.json. `load_generator` loads it.
 
     `movie` is a file that `localization.open_movie` reads, or an array (T, H, W). Writes config.json, log.jsonl,
     checkpoints/ (until it is finished), networks.npz, bank.npz, psf.npz, examples.npz, generator.json and metrics.json.
-    `report` receives {"event": "stage", "stage"} and {"event": "step" | "refine", "step", "steps", "seconds", ...}.
+    `report` receives events: stages in words, some with the frames done, and the steps of the networks with their loss.
     With `resume` it continues from the newest checkpoint, to the same result. Past `deadline_s` (of `time.monotonic`)
     it saves and raises `TimeLimit`.
 
@@ -172,28 +167,18 @@ def _train(
     done = latest_step(folder.path) if resume else None
     if done is not None:
         state = restore(folder.path, state, done)
-    first, total = int(state.step), settings.steps
-    if first == total:
-        return state
-    step, checkpoints = make_fit_step(settings, config.seed), Checkpoints(folder.path)
-    save_every, log_every = max(1, min(250, total // 4)), max(1, total // 100)
-    try:
-        for number in range(first + 1, total + 1):
-            state, metrics = step(state, model, frames, evidence)
-            late = progress.late and number < total
-            if number % log_every == 0 or number in (first + 1, total):
-                values = {name: float(value) for name, value in metrics.items()}
-                progress.event("step", step=number, steps=total, **values)
-                folder.log({"event": "step", "step": number, **values})
-                if not np.isfinite(values["loss"]):
-                    raise FloatingPointError(f"the loss is not finite at step {number}; lower fit.learning_rate")
-            if number % save_every == 0 or number == total or late:
-                checkpoints.save(number, state)
-            if late:
-                raise TimeLimit(f"stopped at step {number} of {total}; resume {folder.path}")
-    finally:
-        checkpoints.close()
-    return state
+    total = settings.steps
+    schedule = Schedule(total, max(1, total // 100), max(1, min(250, total // 4)), "fit.learning_rate")
+    step = make_fit_step(settings, config.seed)
+
+    def log(number: int, values: dict[str, float]) -> None:
+        folder.log({"event": "step", "step": number, **values})
+        progress.stage("step", number, total, **values)
+
+    return train(
+        lambda state: step(state, model, frames, evidence),
+        state, int(state.step), folder, schedule, log, deadline_s=progress.deadline_s,
+    )  # fmt: skip
 
 
 def _first_posteriors(

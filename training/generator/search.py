@@ -13,16 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from optics.fits.matched_filter import propose
+from optics.progress import Report, silent
 from optics.pytree import replace
 from training.generator.bound import KlWeights, frame_loss
 from training.generator.fit import FitSettings
 from training.generator.model import FittedModel, expected_components, photon_variance
 from training.generator.posterior import Normal, Posterior
 from training.generator.refine import (
-    OnProgress,
     encode_and_refine,
     map_chunks,
-    no_progress,
     propose_in_frames,
     refine,
 )
@@ -40,15 +39,15 @@ def infer_posteriors(
     fitted: FittedModel,
     frames: jax.Array,
     settings: FitSettings,
-    on_progress: OnProgress = no_progress,
+    report: Report = silent,
 ) -> Posterior:
     """Infer the posteriors (leaves (F, ...)) of frames (F, H, W) that the fit has not seen, as the fit does.
 
     `keys` are those of the refinement and of the search, which runs with `settings.second_look`.
     """
     evidence = propose_in_frames(fitted.model, frames)
-    posteriors = encode_and_refine(keys[0], fitted, frames, evidence, settings, on_progress)
-    return search(keys[1], fitted, frames, posteriors, settings, on_progress) if settings.second_look else posteriors
+    posteriors = encode_and_refine(keys[0], fitted, frames, evidence, settings, report)
+    return search(keys[1], fitted, frames, posteriors, settings, report) if settings.second_look else posteriors
 
 
 def search(
@@ -57,14 +56,14 @@ def search(
     frames: jax.Array,
     posteriors: Posterior,
     settings: FitSettings,
-    on_progress: OnProgress = no_progress,
+    report: Report = silent,
 ) -> Posterior:
     """Re-initialise the emitters of frames (F, H, W) and keep the posterior with the higher bound.
 
     `posteriors` and the result have leaves (F, ...). Takes `2 settings.refine_steps` steps per frame.
     """
     chunk = functools.partial(_search_chunk, key, fitted, settings)
-    return map_chunks(chunk, (frames, posteriors), len(frames), on_progress)
+    return map_chunks(chunk, (frames, posteriors), len(frames), report)
 
 
 def _search_chunk(

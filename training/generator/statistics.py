@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from optics import Psf
+from optics.progress import Report, silent
 from training.generator.draw import EmitterCorrection, SceneGenerator, generate, make_generator
 from training.generator.fit import FitSettings
 from training.generator.model import FittedModel
 from training.generator.posterior import Posterior
-from training.generator.refine import OnProgress, no_progress
 from training.generator.search import infer_posteriors
 
 _EMITTERS, _FRAMES = 250, (8, 64)  # emitters that the frames of a round should show; least and most frames
@@ -54,7 +54,7 @@ def learn_correction(
     psf: Psf,
     crop_px: int,
     settings: FitSettings,
-    on_progress: OnProgress = no_progress,
+    report: Report = silent,
 ) -> EmitterCorrection:
     """Learn how the movie's emitters differ from those of `posteriors` (leaves (F, ...)).
 
@@ -73,7 +73,7 @@ def learn_correction(
             drawing, posteriors, psf, crop_px=crop_px, frame_px=crop_px, correction=correction, largest=_LIMIT
         )
         frames = _draw(jax.random.split(key_draw, number), generator, psf)
-        return emitter_statistics(infer_posteriors((key_refine, key_search), inference, frames, settings, on_progress))
+        return emitter_statistics(infer_posteriors((key_refine, key_search), inference, frames, settings, report))
 
     return solve_correction(target, measure)
 

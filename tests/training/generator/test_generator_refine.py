@@ -18,16 +18,16 @@ def test_chunks_are_joined_in_order():
         assert nothing is None
         return {"a": 2 * frames}
 
-    whole = map_chunks(twice, (frames, None), 11, lambda done, count: progress.append((done, count)))
+    whole = map_chunks(twice, (frames, None), 11, lambda event: progress.append((event.done, event.total)))
     np.testing.assert_array_equal(whole["a"], 2 * frames)
     assert sizes == {8} and progress == [(8, 11), (11, 11)]
 
 
 def test_a_fit_can_be_stopped_between_chunks():
-    """An error of `on_progress` ends the loop: no further chunk is begun."""
+    """An error of `report` ends the loop: no further chunk is begun."""
     begun: list[int] = []
 
-    def stop(done: int, count: int) -> None:
+    def stop(event) -> None:
         raise TimeoutError
 
     def chunk(frames):
