@@ -67,8 +67,9 @@ class NetworkReader:
         c = self.context
         counts = counts[max(before - c, 0) : len(counts) - max(after - c, 0)]
         frames = self._to_frames(counts)
-        # one by one: a program of one shape; and whole, before they are cut
-        frames = np.stack([np.asarray(self._net.normalise(jnp.asarray(frame))) for frame in frames])
+        if type(self._net).normalise is not nets.NetConfig.normalise:
+            # one by one: a program of one shape; and whole, before they are cut
+            frames = np.stack([np.asarray(self._net.normalise(jnp.asarray(frame))) for frame in frames])
         # beyond the ends of the movie its end frames go on, as in training
         frames = np.pad(frames, ((max(c - before, 0), max(c - after, 0)), (0, 0), (0, 0)), mode="edge")
         n = len(frames) - 2 * c
