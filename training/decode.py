@@ -29,11 +29,10 @@ def decode_frames(
 ) -> Any:
     """Return the output for n consecutive frames in photons.
 
-    `movie` is (n, H, W), or (n + 2, H, W) for a decoder of three frames.
+    `movie` is (n, H, W), or (n + 2, H, W) for a decoder of three, whose first and last frames are neighbours only: at
+    the ends of a movie repeat its end frames. `origin_px` (2,), column and row of the first pixel in the camera's field.
 
-    The first and last of n + 2 frames are neighbours only; at the ends of a movie repeat its end frames.
-    `origin_px` (2,), column and row of the first pixel in the camera's field.
-
+    >>> import jax.numpy as jnp
     >>> net = nets.ListNetConfig(frames=3, channels=8, head_channels=8, dilations=(1,))
     >>> variables = nets.init(jax.random.key(0), net, jnp.zeros((1, 8, 8, 3)))
     >>> decode_frames(net, variables, jnp.zeros((6, 8, 8))).logit.shape

@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.settings import override, read_toml
 from optics import masks
 from training import ConfigError, LearnConfig, MaskConfig, RunConfig, from_dict
+from training.build import build_net
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,9 @@ def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> Exper
     >>> load_experiment("tiny", ["run.optimiser.steps=3"]).run.optimiser.steps
     3
     """
-    return from_dict(ExperimentConfig, override(read_toml(name_or_path), assignments))
+    config = from_dict(ExperimentConfig, override(read_toml(name_or_path), assignments))
+    build_net(config.run)  # a kind of decoder that is not there is refused before any folder is begun
+    return config
 
 
 def arm_run(config: ExperimentConfig, arm: ArmConfig, seed: int) -> RunConfig:

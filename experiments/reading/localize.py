@@ -94,7 +94,7 @@ def localize_with(
     """Localize with a reader that is there already; of `config` only frames, rows, columns and chunks count."""
     started, out = time.perf_counter(), Path(out)
     with open_movie(movie, min_size_px=reader.min_frame_px) as opened:
-        cut = _parts(reader, opened.shape, config)
+        cut = _ranges(reader, opened.shape, config)
         identity = {
             "movie": movie_identity(opened),
             "part": dict(zip(("frames", "rows", "columns"), map(list, cut), strict=True)),
@@ -164,7 +164,7 @@ def read_frames(
     counts = np.asarray(frames)
     if counts.ndim != 3 or 0 in counts.shape:
         raise LocalizationError(f"frames: shape {counts.shape} is not (n, H, W); pass grey frames, one or more")
-    cut = _parts(reader, counts.shape, config)
+    cut = _ranges(reader, counts.shape, config)
     tables, done, total = [], 0, cut[0][1] - cut[0][0]
     for span in spans(*cut[0], config.chunk_frames):
         for n, locs in _read(_Frames(counts), reader, span, cut, Counter()):
@@ -174,7 +174,7 @@ def read_frames(
     return concatenate(tables)
 
 
-def _parts(reader: Reader, shape: tuple[int, ...], config: LocalizeConfig) -> list[tuple[int, int]]:
+def _ranges(reader: Reader, shape: tuple[int, ...], config: LocalizeConfig) -> list[tuple[int, int]]:
     """First and stop of the frames, rows and columns that are to be read. Raises `ConfigError`."""
     return [
         _part("frames", config.frames, shape[0], 1),
