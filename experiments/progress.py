@@ -150,7 +150,7 @@ class Display:
     def _is_due(self, event: Event, left: float | None) -> bool:
         if self._every is None:
             return False
-        share = event.done / event.total if event.total else 1.0
+        share = min(event.done / event.total, 1.0) if event.total else 1.0
         # the first line of a stage with a time left comes at once, then one every share of the whole
         is_due = (
             self._printed < 0
