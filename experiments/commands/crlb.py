@@ -36,8 +36,8 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from training import MaskConfig
     from training.run_folder import check_folder
 
-    check_folder(arguments.out)
     config = settings_of(arguments, CrlbConfig, "; masks go behind --mask")
+    check_folder(arguments.out)
     # a calibrated PSF has a microscope of its own: the default masks, in another, would be a comparison of two
     named = () if arguments.psf and config.arms == CrlbConfig().arms else config.arms
     from_masks = (CrlbArm(path.stem, MaskConfig("file", path=str(path))) for path in arguments.mask)

@@ -30,8 +30,8 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from experiments.instrument.design_config import DesignConfig
     from training.run_folder import check_folder
 
-    check_folder(arguments.out, unused=True)
     config = settings_of(arguments, DesignConfig)
+    check_folder(arguments.out, unused=True)
     result = run(lambda report: design(config, report), every=0.2)
     written = result.write(arguments.out)
     if not result.design.finished:

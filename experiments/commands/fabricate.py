@@ -32,8 +32,8 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from training import MaskConfig
     from training.run_folder import check_folder
 
-    check_folder(arguments.out)
     config = settings_of(arguments, FabricateConfig, "; a mask goes behind --mask")
+    check_folder(arguments.out)
     if arguments.mask is not None:
         config = dataclasses.replace(config, mask=MaskConfig("file", path=str(arguments.mask)))
     return run_job(lambda report: fabricate(config, report), arguments.out)
