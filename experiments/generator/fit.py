@@ -11,7 +11,6 @@ from experiments.compare.config import load_experiment
 from experiments.compare.on_scenes import scenes_experiment
 from experiments.compare.toml import to_toml
 from experiments.generator.result import FittedGenerator
-from experiments.progress import events_to
 from experiments.settings import override, presets, read_toml
 from optics.masks import files as mask_io
 from optics.progress import Event, Report, silent
@@ -98,7 +97,7 @@ def generate_fit(
     Raises as `training.fit_generator` does.
     """
     out = Path(out)
-    metrics = fit_generator(config, Path(movie), out, resume=resume, report=events_to(report), deadline_s=deadline_s)
+    metrics = fit_generator(config, Path(movie), out, resume=resume, report=report, deadline_s=deadline_s)
     mask = load_psf(out / "psf.npz").mask
     if config.psf_file and mask is not None:
         mask_io.save(out / "mask.npz", mask)
