@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from localization.types import LocalizationError, Localizations, make_localizations
 
 DEEPSTORM3D_RADIUS = 4  # voxels; half-side of the published non-maximum-suppression cube
-DEEPSTORM3D_SHIFT_FINE_PX = 2.0  # added to x and y by the published post-processing, see `volume_peaks`
 DECODE_SPLIT_THRESHOLD = 0.6  # above it, a pixel beside a maximum counts as an emitter of its own
 
 _CROSS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
@@ -156,11 +155,8 @@ def list_peaks(
         raise LocalizationError(f"list_peaks: probability has shape {maps.shape}; pass (H, W) or (B, H, W)")
     if maps.size and not (maps.min() >= 0 and maps.max() <= 1):
         raise LocalizationError("list_peaks: probabilities outside [0, 1] or NaN; apply the sigmoid first")
-    for name, value in (
-        ("raw_threshold", raw_threshold),
-        ("threshold", threshold),
-        ("split_", split_threshold),
-    ):
+    thresholds = {"raw_threshold": raw_threshold, "threshold": threshold, "split_threshold": split_threshold}
+    for name, value in thresholds.items():
         if not 0 <= value <= 1:
             raise LocalizationError(f"list_peaks: {name} is {value}; it must lie in [0, 1]")
 

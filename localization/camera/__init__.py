@@ -1,1 +1,1 @@
-"""Cameras from their own frames: gain, offset, noise."""
+"""A camera from its own frames: dark and flat ones (`calibration`), a movie (`photometry`), one frame (`frame_noise`)."""

@@ -230,9 +230,9 @@ def calibrate_camera(dark: LevelStatistics, flats: Sequence[LevelStatistics]) ->
 class _Line:
     """The photon-transfer line of every pixel: signal and variance less the dark's (levels, H, W), weight (levels,)."""
 
-    signal: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    weight: NDArray[np.float64]
+    signal: NDArray
+    variance: NDArray
+    weight: NDArray
 
 
 def _usable(dark: LevelStatistics, flats: Sequence[LevelStatistics]) -> tuple[list[LevelStatistics], list[str]]:

@@ -1,1 +1,1 @@
-"""Drift of the sample: estimated from a list and taken off."""
+"""Drift of the sample, from the list itself: `correct`, with the methods `rcc` and `aim` on `segments` of the movie."""

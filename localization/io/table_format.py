@@ -86,17 +86,17 @@ class Format:
 
     `recognise` looks at the beginning of a file; `read` takes a path and what the user knows, and returns rows, notes
     and what is known with the file. `writer` (None: read only) begins a file under its temporary name. `suffix` is
-    the usual ending of a written file; with `owns_suffix` that ending alone asks for the format. `title` is the
-    program's name. `holds` are the columns of `Localizations` that a file keeps; with `needs_pixel` it counts in
+    the usual ending of a written file; with `owns_suffix` that ending alone asks for the format (by the program's
+    name, `title`). `holds` are the columns of `Localizations` that a file keeps; with `needs_pixel` it counts in
     pixels and cannot be written without their size.
     """
 
     name: str
-    title: str
     recognise: Callable[[Head], bool]
     read: Callable[[Path, TableInfo], Content]
     writer: Callable[[PartFile, TableInfo], RowWriter] | None = None
     suffix: str = ""
     owns_suffix: bool = False
+    title: str = ""
     holds: tuple[str, ...] = COLUMNS
     needs_pixel: bool = False

@@ -1,1 +1,1 @@
-"""Pictures from lists: rendering, resolution, line profiles."""
+"""Pictures from lists: `render_image`, `resolution`, `line_profile`."""

@@ -1,1 +1,1 @@
-"""How good a list is: matching, scores, precision curves, calibrated uncertainties."""
+"""How good a list is: gate, matching, metrics with intervals, precision curve, uncertainty."""

@@ -24,7 +24,7 @@ class Gate:
     Raises LocalizationError for a distance that is not positive and for an unknown mode.
 
     >>> Gate().name, Gate(ball_um=0.1).name, Gate(0.25, None).name, sorted(dict(**Gate(0.25, None)))
-    ('250/500 nm', '100 nm ball', '250 nm', ['axial_um', 'lateral_um'])
+    ('250/500 nm', '100 nm ball', '250 nm', ['axial_um'])
     """
 
     lateral_um: float = 0.25

@@ -95,9 +95,7 @@ def named(path: Path) -> Format:
     for format in owners:
         if path.name.lower().endswith(format.suffix):
             return format
-    endings = [
-        format.suffix if format.name in format.suffix else f"{format.suffix} ({format.title})" for format in owners
-    ]
+    endings = [f"{format.suffix} ({format.title})" if format.title else format.suffix for format in owners]
     raise LocalizationError(
         f"{path}: the name does not tell the format; end it in {either(endings)}, "
         f"or name one of {', '.join(writable())}"

@@ -43,7 +43,6 @@ def _rows(locs: Localizations, before: int, info: TableInfo) -> pd.DataFrame:
 
 FORMAT = Format(
     name="challenge",
-    title="the SMLM challenges",
     recognise=_recognise,
     read=_read,
     writer=partial(text.Writer, head=text.header(_WRITTEN), rows=_rows),

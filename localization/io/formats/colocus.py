@@ -49,7 +49,6 @@ def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
 
 FORMAT = Format(
     name="colocus",
-    title="Colocus",
     recognise=_recognise,
     read=_read,
     writer=partial(hdf5.SpoolWriter, write=_write),

@@ -150,7 +150,6 @@ def _csv_rows(locs: Localizations, before: int, info: TableInfo) -> pd.DataFrame
 
 HDF5 = Format(
     name="decode",
-    title="DECODE",
     recognise=lambda head: {"data", "meta"} <= set(hdf5.names_in(head)),
     read=_read_hdf5,
     writer=partial(hdf5.SpoolWriter, write=_write_hdf5),
@@ -160,7 +159,6 @@ HDF5 = Format(
 )
 CSV = Format(
     name="decode-csv",
-    title="DECODE",
     recognise=lambda head: head.first_line.startswith("# DECODE"),
     read=_read_csv,
     writer=partial(text.Writer, head=_csv_head, rows=_csv_rows),

@@ -35,7 +35,6 @@ def _rows(locs: Localizations, before: int, info: TableInfo) -> pd.DataFrame:
 
 FORMAT = Format(
     name="deepstorm3d",
-    title="DeepSTORM3D",
     recognise=_recognise,
     read=_read,
     writer=partial(text.Writer, head=text.header(_WRITTEN), rows=_rows),

@@ -21,7 +21,6 @@ _RULES = text.Columns(
 
 FORMAT = Format(
     name="elyra",
-    title="Zeiss Elyra",
     recognise=lambda head: bool({"first frame", "position x", "position y"} & set(text.labels_in(head))),
     read=text.reader(_RULES),
 )

@@ -20,7 +20,6 @@ _RULES = text.Columns(
 
 FORMAT = Format(
     name="nanoimager",
-    title="ONI Nanoimager",
     recognise=lambda head: (
         {"channel", "frame", "x", "y", "photons"} <= set(text.labels_in(head)) and "(" in head.first_line
     ),

@@ -42,7 +42,6 @@ def _read(path: Path, info: TableInfo) -> Content:
 
 FORMAT = Format(
     name="rapidstorm",
-    title="rapidSTORM",
     recognise=lambda head: head.first_line.startswith("# <localizations"),
     read=_read,
 )

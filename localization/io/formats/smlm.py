@@ -76,7 +76,6 @@ def _table(path: Path, kind: dict[str, Any], n_rows: int, raw: bytes) -> tuple[L
 
 FORMAT = Format(
     name="smlm",
-    title="the .smlm file",
     recognise=lambda head: head.magic.startswith(ZIP_MAGIC),
     read=_read,
 )

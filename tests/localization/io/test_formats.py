@@ -99,7 +99,6 @@ def test_one_more_format_is_one_entry(tmp_path, monkeypatch):
 
     toy = formats.Format(
         name="toy",
-        title="Toy",
         recognise=lambda head: head.first_line.startswith("t,x,y"),
         read=text.reader(rules),
         writer=partial(text.Writer, head=text.header(("t", "x", "y")), rows=rows),

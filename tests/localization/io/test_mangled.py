@@ -1,5 +1,7 @@
 """Readers on damaged files: an answer or a LocalizationError of one line, never anything else."""
 
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,8 +20,10 @@ def files(tmp_path_factory):
 
 @pytest.mark.filterwarnings("default")  # libraries may warn of what they find in a damaged file
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, derandomize=True, deadline=5000, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_damage_is_refused_or_read(kind, files, seed):
     """Bytes changed, put in, cut out or cut off: the reader answers, or refuses in one line, within seconds."""
+    before = time.process_time()  # of the processor: a wall clock would judge the machine's other work
     assert try_one(files[kind], seed) in ("read", "refused")
+    assert time.process_time() - before < 5
