@@ -1,1 +1,1 @@
-"""A camera from its own frames: dark and flat ones (`calibration`), a movie (`photometry`), one frame (`frame_noise`)."""
+"""A camera from its own frames: dark and flat (`calibration`), a movie (`photometry`), one frame (`frame_noise`)."""
