@@ -32,7 +32,6 @@ from experiments.reading.localize import LocalizeConfig, localize
 from localization import LocalizationError, Localizations
 from measure.record import Rows, write_result
 from optics import Camera, Emitters, Psf, adu_to_photons, make_camera, render_scenes
-from optics.progress import Event, Report
 from training.codesign import fit as train
 from training.config import RunConfig
 from training.generator.files import load_facts, load_parts

@@ -30,7 +30,7 @@ def decode_frames(
     """Return the output for n consecutive frames in photons.
 
     `movie` is (n, H, W), or (n + 2, H, W) for a decoder of three, whose first and last frames are neighbours only: at
-    the ends of a movie repeat its end frames. `origin_px` (2,), column and row of the first pixel in the camera's field.
+    the ends of a movie repeat its end frames. `origin_px` (2,), column and row of the first pixel in the field.
 
     >>> import jax.numpy as jnp
     >>> net = nets.ListNetConfig(frames=3, channels=8, head_channels=8, dilations=(1,))
