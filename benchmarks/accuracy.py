@@ -18,10 +18,11 @@ import matplotlib
 import numpy as np
 
 from measure.record import Rows, write_result
-from optics.grids import DiskNodes, lattice_nodes, mask_centres
+from optics.grids import DiskNodes, mask_centres
 from optics.psf import make_psf, psf_image
 from optics.types import make_microscope
 from worlds import ROOT
+from worlds.lattice import lattice_nodes
 from worlds.reference_files import image_in_window, read_witness, reference_folder, relative_l2
 
 matplotlib.use("Agg")

@@ -15,13 +15,14 @@ import numpy as np
 
 from measure.record import Rows, write_result
 from optics import fourier
-from optics.grids import lattice_nodes, pixel_centres_um
+from optics.grids import pixel_centres_um
 from optics.masks.sampling import rotate_180
 from optics.psf import make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.types import make_mask, make_microscope
 from worlds import DATA
+from worlds.lattice import lattice_nodes
 from worlds.reference_files import relative_l2
 
 PLACE = 60  # of its rows in benchmarks/README.md

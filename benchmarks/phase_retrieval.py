@@ -23,6 +23,7 @@ import numpy as np
 
 import pages
 from measure.record import RESULTS, Rows, commit, write_result
+from optics import Event, Report
 from optics.masks import files as mask_io
 from optics.masks.sampling import mask_grid, sample_mask
 from optics.retrieval.beads import correlation, make_bead_stack
@@ -45,12 +46,11 @@ MEAN_BELOW, WORST_BELOW = 0.008, 0.02  # what is asked for, below the ceiling
 HELD_OUT = ("autods3d-tetrapod", "vipr-tp-beads", "autods3d-laminb1-dh")
 
 
-def say(name: str) -> Callable[[dict[str, Any]], None]:
-    def show(event: dict[str, Any]) -> None:
-        if event["step"] % 50 == 0:
-            print(
-                f"  {name} {event['stage']} {event['step']} {event['misfit']:.5f} {event['seconds']:.0f} s", flush=True
-            )
+def say(name: str) -> Report:
+    def show(event: Event) -> None:
+        if event.done % 50 == 0:
+            misfit, seconds = event.numbers["misfit"], event.numbers["seconds"]
+            print(f"  {name} {event.stage} {event.done} {misfit:.5f} {seconds:.0f} s", flush=True)
 
     return show
 

@@ -154,7 +154,7 @@ def search(psf: Psf, target, optimiser: str, seed: int = 0) -> tuple:
     started = time.perf_counter()
 
     def report(event):
-        events.append((time.perf_counter() - started, event["objective_um"]))
+        events.append((time.perf_counter() - started, event.numbers["objective_um"]))
 
     found = design_mask(
         jax.random.key(seed),
@@ -182,7 +182,7 @@ def race(psf: Psf, target) -> dict:
             events: list[tuple[float, float]] = []
 
             def report(event, events=events):
-                events.append((time.perf_counter(), event["objective_um"]))
+                events.append((time.perf_counter(), event.numbers["objective_um"]))
 
             design_mask(
                 jax.random.key(seed),

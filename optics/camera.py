@@ -81,16 +81,6 @@ def adu_to_electrons(camera: Camera, adu: ArrayLike) -> jax.Array:
     return (jnp.asarray(adu) - camera.offset_adu) / (camera.gain_adu_per_e * camera.em_gain)
 
 
-def mean_adu(camera: Camera, photons: ArrayLike) -> jax.Array:
-    """Expected reading, in ADU, of a pixel that expects `photons`.
-
-    >>> from optics.types import make_camera
-    >>> float(mean_adu(make_camera(offset_adu=100.0), 10.0))
-    110.0
-    """
-    return photons_to_adu(camera, photons)
-
-
 def variance_adu(camera: Camera, photons: ArrayLike) -> jax.Array:
     """Variance of the reading, in ADU^2: `electron_variance` times (gain_adu_per_e em_gain)^2.
 
@@ -140,7 +130,7 @@ def sample_camera_differentiable(key: jax.Array, camera: Camera, photons: ArrayL
     photons = _not_negative(jnp.asarray(photons))
     variance = variance_adu(camera, photons) + DARK_VARIANCE_E2 * (camera.gain_adu_per_e * camera.em_gain) ** 2
     normal = jax.random.normal(key, (variance.size,), variance.dtype).reshape(variance.shape)
-    return mean_adu(camera, photons) + jnp.sqrt(variance) * normal
+    return photons_to_adu(camera, photons) + jnp.sqrt(variance) * normal
 
 
 def quantise(adu: ArrayLike, bits: int = 16) -> jax.Array:

@@ -104,11 +104,3 @@ def disk_nodes(n_inner: int, n_ring: int, radius: ArrayLike, critical: ArrayLike
         y=jnp.concatenate([-y_out[::-1], y_in, y_out]),
         weight=jnp.concatenate([w_far[::-1], w_rows, w_far]),
     )
-
-
-def lattice_nodes(n_px: int, half_width: ArrayLike, radius: ArrayLike) -> DiskNodes:
-    """A square lattice of cell centres with a hard edge: how peers sample the pupil. For comparison only."""
-    u = mask_centres(n_px, half_width)
-    inside = u[:, None] ** 2 + u[None, :] ** 2 < jnp.asarray(radius) ** 2
-    cell = (2 * jnp.asarray(half_width) / n_px) ** 2
-    return DiskNodes(x=jnp.broadcast_to(u, (n_px, n_px)), y=u, weight=jnp.where(inside, cell, 0.0))

@@ -125,8 +125,9 @@ def split_image(split: SplitPsf, xyz_um: jax.Array, dipole_rad: jax.Array | None
 
     >>> from optics import make_microscope, make_psf
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> split_image(polarisation_split(make_psf(scope, image_px=21)), jnp.zeros(3)).shape
-    (2, 21, 21)
+    >>> split = polarisation_split(make_psf(scope, image_px=11, pixel="centre"))
+    >>> jax.jit(split_image)(split, jnp.zeros(3)).shape
+    (2, 11, 11)
     """
     images = []
     for path, share, affine in zip(split.paths, split.fraction, split.registration, strict=True):

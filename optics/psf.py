@@ -1,6 +1,7 @@
 """From a `Psf` to pictures: the image of one point, in photons per pixel, for one photon detected."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from optics.masks.sampling import check_wavelength
 from optics.pupil import make_pupil
 from optics.pytree import pytree, replace
 from optics.scalar import scalar_fields, scalar_power
-from optics.types import Microscope, OpticsError, PhaseMask, Psf
+from optics.types import Microscope, OpticsError, PhaseMask, Psf, is_matched
 from optics.vectorial import axis_of, dipole_fields, dipole_power, fixed_dipole_power, orient
 
 _CHOICES = {
@@ -50,8 +51,9 @@ def make_psf(
 
     >>> from optics import make_microscope
     >>> scope = make_microscope(na=1.4, n_immersion=1.515, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> psf_image(make_psf(scope, image_px=31), jnp.array([0.0, 0.0, 0.2])).shape
-    (31, 31)
+    >>> psf = make_psf(scope, image_px=31)
+    >>> psf.image_px, psf.pupil_px, psf.ring_px, psf.oversampling
+    (31, 44, 7, 2)
     """
     given = {"kind": kind, "dipole": dipole, "polarisation": polarisation, "pixel": pixel}
     for name, value in given.items():
@@ -137,8 +139,7 @@ def depth_um(scope: Microscope, z_um: jax.Array) -> jax.Array:
 
     With `where` rather than `maximum`, so that the derivative at z = 0 is 1.
     """
-    matched = (scope.n_sample == scope.n_coverslip) & (scope.n_sample == scope.n_immersion)
-    return jnp.where((z_um < 0) & ~matched, 0.0, z_um)
+    return jnp.where((z_um < 0) & ~is_matched(scope), 0.0, z_um)
 
 
 @pytree
@@ -265,7 +266,8 @@ def psf_image(
 
     >>> from optics import make_microscope
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> image = psf_image(make_psf(scope, image_px=61), jnp.array([0.0, 0.0, 0.0]))
+    >>> psf = make_psf(scope, image_px=61, pixel="centre")
+    >>> image = jax.jit(psf_image)(psf, jnp.array([0.0, 0.0, 0.0]))
     >>> bool(0.95 < image.sum() < 1)
     True
     """
@@ -289,6 +291,31 @@ def image_of(
     light = intensity_at(psf, pupil, xyz_um, x, x, refocus_um, dipole_rad)
     columns = jnp.einsum("kl,jl->kj", light, pupil.kernel, precision=Precision.HIGHEST)
     return jnp.einsum("ik,kj->ij", pupil.kernel, columns, precision=Precision.HIGHEST)
+
+
+def value_and_slopes(
+    function: Callable[[jax.Array], jax.Array], at: jax.Array, n: int = 3
+) -> tuple[jax.Array, jax.Array]:
+    """Value (...) of a function at a point (P,), and its derivatives (n, ...) by the point's first n numbers.
+
+    Forward mode, exact; the value is computed once.
+
+    >>> value, slopes = value_and_slopes(lambda point: point[0] * point[1:], jnp.array([2.0, 3.0, 5.0]))
+    >>> value.tolist(), slopes[0].tolist()
+    ([6.0, 10.0], [3.0, 5.0])
+    """
+
+    def push(direction):
+        return jax.jvp(function, (at,), (direction,))
+
+    values, slopes = jax.vmap(push)(jnp.eye(n, at.shape[0], dtype=at.dtype))
+    return values[0], slopes
+
+
+def image_and_slopes(psf: Psf, pupil: PupilFields, xyz_um: jax.Array, dipole_rad: jax.Array | None = None) -> jax.Array:
+    """Image of one photon and its derivatives by x, y, z (1/um): (4, image_px, image_px); arguments as `image_of`."""
+    image, slopes = value_and_slopes(lambda point: image_of(psf, pupil, point, dipole_rad=dipole_rad), xyz_um)
+    return jnp.concatenate([image[None], slopes])
 
 
 def transmitted_fraction(
@@ -344,7 +371,8 @@ def collected_fraction(psf: Psf, z_um: ArrayLike, dipole_rad: jax.Array | None =
 
     >>> from optics import make_microscope
     >>> scope = make_microscope(na=1.2, n_immersion=1.4, n_sample=1.4, wavelength_um=0.6, pixel_um=0.1)
-    >>> bool(abs(collected_fraction(make_psf(scope), 0.5) - (1 - (1 - (1.2 / 1.4) ** 2) ** 0.5) / 2) < 1e-5)
+    >>> fraction = jax.jit(collected_fraction)(make_psf(scope), 0.5)
+    >>> bool(abs(fraction - (1 - (1 - (1.2 / 1.4) ** 2) ** 0.5) / 2) < 1e-5)
     True
     """
     scope = psf.microscope

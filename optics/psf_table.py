@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from optics.psf import image_of, pupil_fields
 from optics.pytree import pytree, replace, static
-from optics.types import OpticsError, Psf
+from optics.types import OpticsError, Psf, is_matched
 
 _WITNESSES = 48  # exact images, at random positions, that the table is compared with
 _BATCH = 64  # exact images at a time
@@ -102,9 +102,7 @@ def check_z_range(psf: Psf, z_range_um: tuple[float, float]) -> tuple[float, flo
         raise OpticsError(f"z_range_um = ({low:g}, {high:g}) must rise from the lowest to the highest depth")
     if high - low > 100:
         raise OpticsError(f"z_range_um = ({low:g}, {high:g}) looks like nanometres; give um")
-    scope = psf.microscope
-    matched = float(scope.n_sample) == float(scope.n_coverslip) == float(scope.n_immersion)
-    if low < 0 and not matched:
+    if low < 0 and not bool(is_matched(psf.microscope)):
         raise OpticsError(
             f"z_range_um starts at {low:g}, but z counts from the coverslip: start at 0 where the indices differ"
         )
@@ -120,7 +118,7 @@ def evaluate(table: PsfTable, xyz_um: jax.Array) -> jax.Array:
 
 
 def weights(table: PsfTable, xyz_um: jax.Array) -> jax.Array:
-    """What `evaluate` multiplies the pictures with, (4, R)."""
+    """Weights (4, R) of the pictures, for the image and its derivatives by x, y, z."""
     centre, half = table.z_range_um.mean(), (table.z_range_um[1] - table.z_range_um[0]) / 2
     unit = jnp.stack([xyz_um[0] / table.reach_um, xyz_um[1] / table.reach_um, (xyz_um[2] - centre) / half])
     lateral, axial = table.degrees
@@ -197,10 +195,10 @@ def _fill(psf: Psf, degrees, reach_px: float, z_range_um, tolerance: float, dipo
     terms = np.stack(np.meshgrid(*(np.arange(len(n)) for n in nodes), indexing="ij"), axis=-1).reshape(-1, 3)
     series = series.reshape(len(terms), -1)
     power = np.sum(series**2, axis=1)
-    kept = np.sort(np.argsort(-power)[: _how_many(np.sort(power)[::-1], tolerance / 2)])
+    kept = np.sort(np.argsort(-power)[: _leading_terms(np.sort(power)[::-1], tolerance / 2)])
     terms, series = terms[kept], series[kept]
     strength, directions = (part[..., ::-1] for part in np.linalg.eigh(series @ series.T))
-    directions = directions[:, : _how_many(np.maximum(strength, 0), tolerance / 2)]
+    directions = directions[:, : _leading_terms(np.maximum(strength, 0), tolerance / 2)]
     return PsfTable(
         coefficients=jnp.asarray(directions, dtype=float),
         pictures=jnp.asarray(directions.T @ series, dtype=float),
@@ -214,8 +212,8 @@ def _fill(psf: Psf, degrees, reach_px: float, z_range_um, tolerance: float, dipo
     )
 
 
-def _how_many(power: np.ndarray, share: float) -> int:
-    """How many of the powers, largest first, leave out less than `share` (an amplitude) of the whole."""
+def _leading_terms(power: np.ndarray, share: float) -> int:
+    """Number of leading terms that keep the truncation error below `share`, an amplitude; largest first."""
     left = np.sqrt(np.cumsum(power[::-1])[::-1] / np.sum(power))
     return max(1, int(np.sum(left > share)))
 

@@ -8,7 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from optics.psf import image_of, psf_image, pupil_fields, transmitted_fraction
-from optics.types import Emitters, Psf
+from optics.pytree import replace
+from optics.types import Emitters, OpticsError, Psf
+
+# One PSF for all emitters, or one for each channel
+Psfs = Psf | tuple[Psf, ...]
 
 # update (n, K, K) is added to canvas (B, H, W) with its first pixel at index (frame, row, column)
 _WINDOWS = jax.lax.ScatterDimensionNumbers(
@@ -16,33 +20,45 @@ _WINDOWS = jax.lax.ScatterDimensionNumbers(
 )
 
 
-def render_frame(psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64) -> jax.Array:
+def render_frame(psf: Psfs, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64) -> jax.Array:
     """Expected photons per pixel of one frame, (H, W), without background.
 
     `emitters.xyz_um` in frame coordinates (origin at the outer corner of the first pixel). Light outside
-    an emitter's stamp (`psf.image_px`) is lost: see `stamp_fraction`. For many frames use `render_frames`.
+    an emitter's stamp (`psf.image_px`) is lost: see `stamp_fraction`. For many frames use `render_frames`; `psf` may
+    be one for each colour, as there.
 
     >>> from optics import make_emitters, make_microscope, make_psf
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> psf = make_psf(scope, image_px=21)
-    >>> render_frame(psf, make_emitters([[1.6, 2.0, 0.0]], [1000.0]), (40, 32)).shape
+    >>> psf, emitters = make_psf(scope, image_px=21), make_emitters([[1.6, 2.0, 0.0]], [1000.0])
+    >>> jax.jit(render_frame, static_argnums=2)(psf, emitters, (40, 32)).shape
     (40, 32)
     """
     batched = jax.tree.map(lambda leaf: leaf[None], emitters)
     return render_frames(psf, batched, shape, chunk=chunk)[0]
 
 
-def render_frames(psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64) -> jax.Array:
+def render_frames(psf: Psfs, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64) -> jax.Array:
     """Expected photons per pixel of B frames: leaves of `emitters` are (B, N, ...); returns (B, H, W).
 
-    Emitters of all frames share the chunks, so frames with few emitters cost little. Light outside an
-    emitter's stamp is lost: `render_scenes` says how much it was.
+    One `Psf` draws all emitters, whatever their channel; a tuple of them draws each emitter with the PSF at
+    `emitters.channel`. Emitters of all frames share the chunks, so frames with few emitters cost little. Light
+    outside an emitter's stamp is lost: `render_scenes` says how much it was.
+    Raises `OpticsError` for a channel without a PSF, or PSFs of different pixels. Inside `jit`, where numbers cannot
+    be looked at, an emitter of a channel without a PSF gives no light.
+
+    >>> from optics import make_emitters, make_microscope, make_psf
+    >>> optics = {"na": 1.2, "n_immersion": 1.33, "n_sample": 1.33, "pixel_um": 0.1}
+    >>> green, red = (make_psf(make_microscope(wavelength_um=w, **optics), image_px=9) for w in (0.52, 0.67))
+    >>> pair = make_emitters([[0.5, 0.5, 0.0], [1.1, 0.6, 0.0]], [1000.0, 2000.0], channel=[0, 1])
+    >>> one_frame = jax.tree.map(lambda leaf: leaf[None], pair)
+    >>> jax.jit(lambda psfs: render_frames(psfs, one_frame, (12, 16)))((green, red)).shape
+    (1, 12, 16)
     """
     return render_scenes(psf, emitters, shape, chunk=chunk)[0]
 
 
 def render_scenes(
-    psf: Psf, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64
+    psf: Psfs, emitters: Emitters, shape: tuple[int, int], *, chunk: int = 64
 ) -> tuple[jax.Array, jax.Array]:
     """`render_frames`, and beside the frames (B, H, W) the photons of each that fell outside the stamps, (B,).
 
@@ -50,6 +66,33 @@ def render_scenes(
     frame, what leaves one emitter's stamp is replaced by what others send in, an even background of
     stray / (H W) photons per pixel.
     """
+    if isinstance(psf, Psf):
+        return _render(psf, emitters, shape, chunk)
+    channel = jnp.zeros_like(emitters.photons, jnp.int32) if emitters.channel is None else emitters.channel
+    _check_channels(psf, emitters, channel)
+    drawn = [
+        _render(one, replace(emitters, valid=emitters.valid & (channel == number)), shape, chunk)
+        for number, one in enumerate(psf)
+    ]
+    frames, stray = zip(*drawn, strict=True)
+    return sum(frames[1:], frames[0]), sum(stray[1:], stray[0])
+
+
+def _check_channels(psfs: tuple[Psf, ...], emitters: Emitters, channel: jax.Array) -> None:
+    """Raise `OpticsError` for what the tuple cannot draw, where the numbers are known: outside of `jit`."""
+    if not psfs:
+        raise OpticsError("render needs a Psf, or one for each channel; the tuple is empty")
+    pixels = [psf.microscope.pixel_um for psf in psfs]
+    if not any(isinstance(pixel, jax.core.Tracer) for pixel in pixels) and len({float(pixel) for pixel in pixels}) > 1:
+        raise OpticsError(f"the PSFs of the channels have pixels of {', '.join(f'{float(p):g}' for p in pixels)} um")
+    unknown = emitters.valid & ((channel < 0) | (channel >= len(psfs)))
+    if not isinstance(unknown, jax.core.Tracer) and bool(unknown.any()):
+        wrong = sorted({int(number) for number in channel[unknown]})
+        raise OpticsError(f"there is no PSF for emitters of channel {wrong[-1]}; give {wrong[-1] + 1}, not {len(psfs)}")
+
+
+def _render(psf: Psf, emitters: Emitters, shape: tuple[int, int], chunk: int) -> tuple[jax.Array, jax.Array]:
+    """Frames and stray light of all emitters through one PSF."""
     n_frames, capacity = emitters.photons.shape
     pixel, size = psf.microscope.pixel_um, psf.image_px
     total = n_frames * capacity

@@ -40,6 +40,11 @@ class Microscope:
     focus_um: jax.Array
 
 
+def is_matched(scope: Microscope) -> jax.Array:
+    """Whether sample, coverslip and immersion have one index: only then is there a sample at z < 0."""
+    return (scope.n_sample == scope.n_coverslip) & (scope.n_sample == scope.n_immersion)
+
+
 @pytree
 class PhaseMask:
     """An optical path added in the pupil plane, with an amplitude transmission.
@@ -112,12 +117,14 @@ class Emitters:
 
     `xyz_um` (N, 3) in frame coordinates (origin at the outer corner of the first pixel, x right, y down,
     z from the coverslip into the sample), `photons` (N,) that a loss-free full pupil would detect,
-    `valid` (N,) bool.
+    `valid` (N,) bool. `channel` (N,) int32 is the colour: which of the PSFs of a scene draws an emitter; None is 0
+    for all.
     """
 
     xyz_um: jax.Array
     photons: jax.Array
     valid: jax.Array
+    channel: jax.Array | None = None
 
 
 def _positive(name: str, value) -> jax.Array:
@@ -296,13 +303,18 @@ def _multiplication(kind: str, em_gain: float | None, spurious_e: float) -> dict
     return {"em_gain": _finite("em_gain", em_gain), "spurious_e": spurious}
 
 
-def make_emitters(xyz_um: ArrayLike, photons: ArrayLike, valid: ArrayLike | None = None) -> Emitters:
-    """Build `Emitters` from (N, 3) positions in um and (N,) photons.
+def make_emitters(
+    xyz_um: ArrayLike, photons: ArrayLike, valid: ArrayLike | None = None, channel: ArrayLike | None = None
+) -> Emitters:
+    """Build `Emitters` from (N, 3) positions in um and (N,) photons; all valid and of channel 0 unless said.
 
-    Raises `OpticsError` where the shapes do not fit, a value is not finite, or photons are negative.
+    `channel` (N,) are whole numbers from 0: the colour of each emitter, see `render_frames`.
+    Raises `OpticsError` where the shapes do not fit, a value is not finite, photons are negative, or a channel is
+    negative or no whole number.
 
-    >>> make_emitters([[1.0, 2.0, 0.5]], [1000.0]).valid.tolist()
-    [True]
+    >>> emitters = make_emitters([[1.0, 2.0, 0.5]], [1000.0])
+    >>> emitters.valid.tolist(), emitters.channel.tolist()
+    ([True], [0])
     """
     xyz = jnp.asarray(xyz_um, dtype=float)
     light = jnp.asarray(photons, dtype=float)
@@ -313,4 +325,7 @@ def make_emitters(xyz_um: ArrayLike, photons: ArrayLike, valid: ArrayLike | None
         raise OpticsError(f"valid must have shape {light.shape}, not {there.shape}")
     if not bool(jnp.isfinite(xyz).all() & jnp.isfinite(light).all()) or bool((light < 0).any()):
         raise OpticsError("emitters hold NaN, Inf or negative photons")
-    return Emitters(xyz_um=xyz, photons=light, valid=there)
+    colour = np.zeros(light.shape) if channel is None else np.asarray(channel)
+    if colour.shape != light.shape or not ((colour >= 0) & (colour == np.floor(colour))).all():
+        raise OpticsError(f"channel must be {light.shape[0]} whole numbers from 0, not {colour.tolist()}")
+    return Emitters(xyz_um=xyz, photons=light, valid=there, channel=jnp.asarray(colour, jnp.int32))

@@ -12,18 +12,6 @@ from jax.typing import ArrayLike
 from optics.types import OpticsError
 
 
-def nm_to_osa(n: int, m: int) -> int:
-    """OSA/ANSI index j = (n (n + 2) + m) / 2, counted from 0 (ANSI Z80.28).
-
-    Raises `OpticsError` where (n, m) is no Zernike mode.
-
-    >>> [nm_to_osa(n, m) for n, m in [(0, 0), (1, -1), (1, 1), (2, -2), (2, 0), (2, 2), (4, 0)]]
-    [0, 1, 2, 3, 4, 5, 12]
-    """
-    _check_mode(n, m)
-    return (n * (n + 2) + m) // 2
-
-
 def osa_to_nm(index: int) -> tuple[int, int]:
     """Radial order n and azimuthal order m of an OSA/ANSI index counted from 0.
 

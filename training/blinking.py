@@ -9,6 +9,7 @@ on average that are over before it, and as many that appear after it.
 import jax
 import jax.numpy as jnp
 
+from optics.pytree import replace
 from optics.types import Emitters
 
 
@@ -63,7 +64,7 @@ def blink(
     for group, which, key_on, key_taken in ((before, "before", keys[1], keys[2]), (after, "after", keys[3], keys[4])):
         slots = jax.vmap(jax.random.fold_in, (None, 0))(key_taken, jnp.arange(capacity))
         chosen = jax.vmap(jax.random.uniform)(slots) < taken
-        groups.append(Emitters(group.xyz_um, group.photons, middle.valid & chosen))
+        groups.append(replace(group, valid=middle.valid & chosen))
         times.append(on_times(key_on, capacity, lifetime_frames, which))
     everyone = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *groups)
     return _in_frame(everyone, jnp.concatenate(times))
@@ -71,5 +72,5 @@ def blink(
 
 def _in_frame(emitters: Emitters, on: jax.Array) -> Emitters:
     """The light of each emitter in each frame; on (N, F) -> leaves (F, N, ...)."""
-    xyz = jnp.broadcast_to(emitters.xyz_um, (on.shape[1], *emitters.xyz_um.shape))
-    return Emitters(xyz_um=xyz, photons=on.T * emitters.photons, valid=emitters.valid & (on.T > 0))
+    everywhere = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (on.shape[1], *leaf.shape)), emitters)
+    return replace(everywhere, photons=on.T * emitters.photons, valid=emitters.valid & (on.T > 0))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import rotate
 from scipy.optimize import minimize
 
-from optics import make_microscope, make_psf, replace
+from optics import Report, make_microscope, make_psf, replace
 from optics.masks.sampling import mask_grid, sample_mask
 from optics.psf import image_of, pupil_fields
 from optics.retrieval.beads import BeadStack, correlation, make_bead_stack
@@ -203,7 +203,7 @@ def against_etching(result: Retrieval, stack: BeadStack, plate: PhaseMask) -> di
     }
 
 
-def lens_retrieval(show: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], Retrieval, BeadStack]:
+def lens_retrieval(show: Report) -> tuple[dict[str, Any], Retrieval, BeadStack]:
     images, travel_mm = recorded()
     found = calibrated(images, travel_mm)
     stack = lens_stack(images, travel_mm, found)

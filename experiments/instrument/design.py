@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import optics
 from optics import (
     Design,
     DesignTarget,
@@ -195,7 +196,10 @@ def design(config: DesignConfig, report: Callable[[Event], None] = lambda event:
     }
 
     def tell(stage: str):
-        return lambda event: report({**event, "stage": stage})
+        def pass_on(event: optics.Event) -> None:
+            report({"event": "evaluation", **event.numbers, "done": event.done, "planned": event.total, "stage": stage})
+
+        return pass_on
 
     found = design_mask(
         key_alone, psf, family, alone, starts=config.starts, start_masks=begin,

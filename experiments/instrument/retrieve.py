@@ -13,6 +13,7 @@ import scipy.io
 
 from experiments.instrument.retrieve_files import read_beads
 from experiments.settings import override, read_toml
+from optics import Event
 from optics.masks import files as mask_io
 from optics.masks.sampling import mask_grid
 from optics.psf_io import save_psf
@@ -77,7 +78,7 @@ def retrieve(
     """Retrieve the PSF from bead files and write psf.npz, masks, tables, figures and report.html into `out`.
 
     `focus` is START:STOP:N in um or a CSV; `crop_px` finds beads in whole fields and crops them, the `beads_max`
-    brightest of each. `report` receives the events of `optics.phase_retrieval.retrieve_psf`. Files in `out` are
+    brightest of each. `report` receives the events of `optics.retrieve_psf`. Files in `out` are
     replaced when all new ones are whole. Raises `ConfigError`, `LocalizationError` or `OpticsError`, in one line,
     before the long work where the input is at fault.
     """
@@ -87,7 +88,13 @@ def retrieve(
     camera = None if config.camera is None else build_camera(config.camera)
     stacks, names, notes = read_beads(paths, focus, scope, camera, crop_px=crop_px, beads_max=beads_max)
     with whole_files(out, last="config.json") as part:
-        retrieval = retrieve_psf(stacks, config.retrieval, report=report)
+
+        def pass_on(event: Event) -> None:
+            report(
+                {"event": "retrieve", "stage": event.stage, "step": event.done, "steps": event.total, **event.numbers}
+            )
+
+        retrieval = retrieve_psf(stacks, config.retrieval, report=pass_on)
         result = RetrieveResult(retrieval, names, notes, out)
         metrics = numbers(result)
         save_psf(part / "psf.npz", retrieval.psf, {"beads": names, **metrics["pupil"]})

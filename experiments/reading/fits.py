@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from experiments.reading.spots import SpotTable
 from optics import Camera, cut_stamps, fit_emitters
-from optics.camera import mean_adu, variance_adu
+from optics.camera import photons_to_adu, variance_adu
 from optics.fits.climb import LEAST_BACKGROUND, LEAST_PHOTONS
 from optics.fits.stamps import Stamps, to_frame_um
 from optics.psf_table import PsfTable, evaluate
@@ -109,9 +109,8 @@ class EmitterFitter:
             init[:, 3] = np.maximum(init[:, 3], 2 * LEAST_PHOTONS)
             init[:, 4] = np.maximum(init[:, 4], 2 * LEAST_BACKGROUND)
         fits = fit_emitters(
-            self.spots.psf,
+            self.spots.table,
             stamps.images,
-            table=self.spots.table,
             camera=_among(stamps, self.camera, around),
             valid=stamps.valid,
             init=init,
@@ -163,7 +162,7 @@ def _among(stamps: Stamps, camera: Camera, around: NDArray) -> Camera:
     """The camera under each stamp with the neighbours' light (N, K, K) as part of its offset and read noise."""
     under = camera if stamps.camera is None else stamps.camera
     none = np.zeros_like(around)
-    shift = np.asarray(mean_adu(under, around)) - np.asarray(mean_adu(under, none))
+    shift = np.asarray(photons_to_adu(under, around)) - np.asarray(photons_to_adu(under, none))
     more = (np.asarray(variance_adu(under, around)) - np.asarray(variance_adu(under, none))) / np.square(
         np.asarray(under.gain_adu_per_e)
     )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr
 
-from optics import Psf, make_microscope, make_psf
+from optics import Psf
 from optics.psf_table import PsfTable, tabulate_psf
 from training import ConfigError
 
@@ -20,7 +20,6 @@ _TOLERANCE = 3e-4
 class SpotTable:
     """A table of images and whether its third coordinate is a depth in um (else the Gaussian's log width)."""
 
-    psf: Psf
     table: PsfTable
     pixel_um: float
     deep: bool
@@ -35,7 +34,7 @@ def psf_spots(psf: Psf, z_range_um: tuple[float, float]) -> SpotTable:
     """The images of a `Psf` over a range of depths. Raises `OpticsError`."""
     if psf.dipole == "fixed":
         raise ConfigError("the PSF is of fixed dipoles, whose orientation a movie does not tell; use dipole free")
-    return SpotTable(psf, tabulate_psf(psf, z_range_um), float(psf.microscope.pixel_um), deep=True)
+    return SpotTable(tabulate_psf(psf, z_range_um), float(psf.microscope.pixel_um), deep=True)
 
 
 def gaussian_spots(sigma_um: float, pixel_um: float, image_px: int | None = None) -> SpotTable:
@@ -90,9 +89,7 @@ def gaussian_spots(sigma_um: float, pixel_um: float, image_px: int | None = None
         reach_px=_REACH_PX,
         degrees=(lateral, axial),
     )
-    # the fits ask a Psf for its stamp alone where they have a table
-    scope = make_microscope(na=1.0, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=pixel_um)
-    return SpotTable(make_psf(scope, image_px=side, pupil_px=16, kind="scalar"), table, pixel_um, deep=False)
+    return SpotTable(table, pixel_um, deep=False)
 
 
 def _nodes(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,8 @@ deviation hangs on few of them. Two things make a sound average.
   a hopeless one counts log(prior / sigma), where in a mean of variances few such scenes would hide all others.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,12 +27,32 @@ from jax.typing import ArrayLike
 
 from optics.bounds.fisher import pixel_information
 from optics.grids import pixel_centres_um
-from optics.psf import image_of, pupil_fields, transmitted_fraction
-from optics.pytree import pytree
+from optics.psf import image_and_slopes, pupil_fields, transmitted_fraction
+from optics.pytree import pytree, replace, static
 from optics.types import Camera, OpticsError, Psf
 
 _LEAST_DENSITY = 1e-9  # per um**2: no neighbour within any stamp
 _SCENES_AT_ONCE = 8
+
+
+@pytree
+class Neighbours:
+    """Emitters around the one whose bound is asked for.
+
+    They have `density_per_um2` in the plane, depths uniform over the range that the bound is given, and photons
+    uniform in `photons_range` (None: all as bright as the emitter). The `n_neighbours` nearest are emitters with
+    unknown positions and photons; the light of those beyond comes as an even background. `prior_um` is what is known
+    of each position beforehand (sigma per axis). `n_scenes` random scenes are drawn. They place `n_stamps` images, of
+    depths spread over the range and random sub-pixel positions, at whole-pixel offsets: their number, not that of the
+    neighbours, sets the cost.
+    """
+
+    density_per_um2: ArrayLike
+    photons_range: tuple[ArrayLike, ArrayLike] | None = None
+    prior_um: ArrayLike = 0.5
+    n_scenes: int = static(default=16)
+    n_neighbours: int = static(default=8)
+    n_stamps: int = static(default=16)
 
 
 def density_bound_um(
@@ -39,15 +61,11 @@ def density_bound_um(
     xyz_um: ArrayLike,
     photons: ArrayLike,
     background: ArrayLike,
-    density_per_um2: ArrayLike,
+    density_per_um2: ArrayLike | Neighbours,
     *,
     z_range_um: tuple[ArrayLike, ArrayLike],
-    n_scenes: int,
-    n_neighbours: int,
-    photons_range: tuple[ArrayLike, ArrayLike] | None = None,
     camera: Camera | None = None,
-    prior_um: ArrayLike = 0.5,
-    n_stamps: int = 32,
+    **settings: Any,
 ) -> jax.Array:
     """Effective standard deviations (3,) in um of x, y, z of an emitter among neighbours of random scenes.
 
@@ -57,26 +75,16 @@ def density_bound_um(
 
     >>> from optics import make_microscope, make_psf
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.06], image_px=15, pupil_px=16, pixel="centre")
-    >>> more = {"z_range_um": (0.0, 0.6), "n_scenes": 8, "n_neighbours": 3, "n_stamps": 4}
-    >>> bound = jax.jit(lambda d: density_bound_um(jax.random.key(0), psf, [0, 0, 0.3], 2e3, 9.0, d, **more))
-    >>> bool((bound(2.0) > bound(0.0)).all())
+    >>> psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.06], image_px=9, pupil_px=16, pixel="centre", kind="scalar")
+    >>> def bound(density):
+    ...     around = Neighbours(density, n_scenes=8, n_neighbours=2, n_stamps=4)
+    ...     return density_bound_um(jax.random.key(0), psf, [0, 0, 0.3], 2e3, 9.0, around, z_range_um=(0.0, 0.6))
+    >>> crowded, empty = jax.jit(jax.vmap(bound))(jnp.array([2.0, 0.0]))
+    >>> bool((crowded > empty).all())
     True
     """
     sigma = density_bounds_um(
-        key,
-        psf,
-        xyz_um,
-        photons,
-        background,
-        density_per_um2,
-        z_range_um=z_range_um,
-        n_scenes=n_scenes,
-        n_neighbours=n_neighbours,
-        photons_range=photons_range,
-        camera=camera,
-        prior_um=prior_um,
-        n_stamps=n_stamps,
+        key, psf, xyz_um, photons, background, density_per_um2, z_range_um=z_range_um, camera=camera, **settings
     )
     return jnp.exp(jnp.log(sigma).mean(axis=0))
 
@@ -87,47 +95,42 @@ def density_bounds_um(
     xyz_um: ArrayLike,
     photons: ArrayLike,
     background: ArrayLike,
-    density_per_um2: ArrayLike,
+    density_per_um2: ArrayLike | Neighbours,
     *,
     z_range_um: tuple[ArrayLike, ArrayLike],
-    n_scenes: int,
-    n_neighbours: int,
-    photons_range: tuple[ArrayLike, ArrayLike] | None = None,
     camera: Camera | None = None,
-    prior_um: ArrayLike = 0.5,
-    n_stamps: int = 32,
+    **settings: Any,
 ) -> jax.Array:
     """Smallest standard deviations (n_scenes, 3) in um of x, y, z of one emitter, scene by scene.
 
     `xyz_um` (3,) and `photons` are the emitter's, x and y from the stamp's centre; `background` photons per pixel.
-    Neighbours have `density_per_um2` in the plane, depths uniform in `z_range_um` and photons uniform in
-    `photons_range` (None: all as bright as the emitter). The `n_neighbours` nearest are emitters with unknown
-    positions and photons; the light of those beyond comes as an even background. `prior_um` is what is known of each
-    position beforehand (sigma per axis). Light outside a stamp counts as even background too.
-
-    Scenes place `n_stamps` images, of depths spread over the range and random sub-pixel positions, at whole-pixel
-    offsets: their number, not that of the neighbours, sets the cost. Raises `OpticsError` for sizes below 1 (a
-    negative number of neighbours).
+    Around it are `Neighbours`, or as many as `density_per_um2` says, with the other fields of `Neighbours` as keywords
+    (`n_stamps` then 32 by default); their depths lie in `z_range_um`. Light outside a stamp counts as even background.
+    Raises `OpticsError` for sizes below 1 (a negative number of neighbours).
     """
-    if n_scenes < 1 or n_stamps < 1 or n_neighbours < 0:
+    if isinstance(density_per_um2, Neighbours):
+        around = replace(density_per_um2, **settings)
+    else:
+        around = Neighbours(density_per_um2, **{"n_stamps": 32, **settings})
+    if around.n_scenes < 1 or around.n_stamps < 1 or around.n_neighbours < 0:
         raise OpticsError(
-            f"n_scenes = {n_scenes} and n_stamps = {n_stamps} must be at least 1, "
-            f"n_neighbours = {n_neighbours} not negative"
+            f"n_scenes = {around.n_scenes} and n_stamps = {around.n_stamps} must be at least 1, "
+            f"n_neighbours = {around.n_neighbours} not negative"
         )
     xyz = jnp.asarray(xyz_um, jnp.result_type(psf.microscope.pixel_um))
     photons, background = jnp.asarray(photons, xyz.dtype), jnp.asarray(background, xyz.dtype)
-    brightness = (photons, photons) if photons_range is None else photons_range
+    brightness = (photons, photons) if around.photons_range is None else around.photons_range
+    prior_um = jnp.asarray(around.prior_um, xyz.dtype)
     key_stamps, key_scenes = jax.random.split(key)
     shared = pupil_fields(psf)
-    stamps = _draw_stamps(key_stamps, psf, shared, z_range_um, n_stamps, xyz.dtype)
-    target = _image_and_slopes(psf, shared, xyz)
-    density = jnp.maximum(jnp.asarray(density_per_um2, xyz.dtype), _LEAST_DENSITY)
-    scenes = _draw_scenes(key_scenes, psf, stamps, xyz, density, brightness, (n_scenes, n_neighbours))
+    stamps = _draw_stamps(key_stamps, psf, shared, z_range_um, around.n_stamps, xyz.dtype)
+    target = image_and_slopes(psf, shared, xyz)
+    scenes = _draw_scenes(key_scenes, psf, stamps, xyz, around, brightness)
 
     def bound(scene: _Scene) -> jax.Array:
-        return _scene_bound(psf, target, stamps, scene, photons, background, camera, jnp.asarray(prior_um, xyz.dtype))
+        return _scene_bound(psf, target, stamps, scene, photons, background, camera, prior_um)
 
-    return jax.lax.map(jax.checkpoint(bound), scenes, batch_size=min(_SCENES_AT_ONCE, n_scenes))
+    return jax.lax.map(jax.checkpoint(bound), scenes, batch_size=min(_SCENES_AT_ONCE, around.n_scenes))
 
 
 @pytree
@@ -154,16 +157,6 @@ class _Scene:
     beyond: jax.Array
 
 
-def _image_and_slopes(psf: Psf, shared, xyz_um: jax.Array) -> jax.Array:
-    """Image of one photon and its derivatives by x, y, z: (4, K, K)."""
-
-    def push(direction):
-        return jax.jvp(lambda point: image_of(psf, shared, point), (xyz_um,), (direction,))
-
-    images, slopes = jax.vmap(push)(jnp.eye(3, dtype=xyz_um.dtype))
-    return jnp.concatenate([images[:1], slopes])
-
-
 def _draw_stamps(key, psf: Psf, shared, z_range_um, n_stamps: int, dtype) -> _Stamps:
     key_z, key_xy = jax.random.split(key)
     low, high = (jnp.asarray(z, dtype) for z in z_range_um)
@@ -171,21 +164,22 @@ def _draw_stamps(key, psf: Psf, shared, z_range_um, n_stamps: int, dtype) -> _St
     z = low + (high - low) * stratum.astype(dtype)
     offset = (jax.random.uniform(key_xy, (n_stamps, 2), dtype) - 0.5) * psf.microscope.pixel_um
     points = jnp.concatenate([offset, z[:, None]], axis=1)
-    drawn = jax.lax.map(jax.checkpoint(lambda point: _image_and_slopes(psf, shared, point)), points, batch_size=4)
+    drawn = jax.lax.map(jax.checkpoint(lambda point: image_and_slopes(psf, shared, point)), points, batch_size=4)
     margin = ((0, 0), (0, 0), (psf.image_px, psf.image_px), (psf.image_px, psf.image_px))
     sent = jax.vmap(lambda depth: transmitted_fraction(psf, shared, depth))(z)
     return _Stamps(padded=jnp.pad(drawn, margin), offset_um=offset, mean=drawn[:, 0].mean(axis=0), sent=sent.mean())
 
 
-def _draw_scenes(key, psf: Psf, stamps: _Stamps, xyz_um, density, brightness, shape: tuple[int, int]) -> _Scene:
+def _draw_scenes(key, psf: Psf, stamps: _Stamps, xyz_um: jax.Array, around: Neighbours, brightness) -> _Scene:
     """Scenes (S, ...) with the N nearest neighbours of a Poisson process around the target.
 
     The areas pi r**2 of the discs up to the neighbours, in order of distance, grow by independent exponentials of
     mean 1 / density: exact for any density, with N slots always filled.
     """
-    n_scenes, n_neighbours = shape
+    shape = (around.n_scenes, around.n_neighbours)
     keys = jax.random.split(key, 4)
     dtype, pixel, size = xyz_um.dtype, psf.microscope.pixel_um, psf.image_px
+    density = jnp.maximum(jnp.asarray(around.density_per_um2, dtype), _LEAST_DENSITY)
     area = jnp.cumsum(jax.random.exponential(keys[0], shape, dtype), axis=1) / density
     distance = jnp.sqrt(area / jnp.pi)
     azimuth = 2 * jnp.pi * jax.random.uniform(keys[1], shape, dtype)
@@ -197,7 +191,7 @@ def _draw_scenes(key, psf: Psf, stamps: _Stamps, xyz_um, density, brightness, sh
     # the mean light of the unseen neighbours, in the middle of the stamp
     centres = pixel_centres_um(size, pixel)
     from_middle = jnp.hypot(centres[:, None], centres[None, :])
-    reach = distance[:, -1] if n_neighbours else jnp.zeros(n_scenes, dtype)
+    reach = distance[:, -1] if around.n_neighbours else jnp.zeros(around.n_scenes, dtype)
     nearby = jnp.sum(stamps.mean * (from_middle < reach[:, None, None]), axis=(1, 2))
     beyond = density * pixel**2 * (low + high) / 2 * (stamps.sent - nearby)
     return _Scene(stamp=stamp, corner_px=size - shift.astype(jnp.int32), photons=photons, beyond=beyond)

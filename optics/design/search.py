@@ -8,7 +8,7 @@ Searches run on the host around one compiled value and gradient. L-BFGS serves b
 scenes make the bound noisy, Adam draws new ones every step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,16 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
+from optics import adam
 from optics.design.target import DesignTarget, objective_um
 from optics.masks.library import zernike
 from optics.masks.limits import MaskLimits, check_limits, quantise, roughness, shrink_factor, violation
 from optics.masks.params import MaskParametrisation
+from optics.progress import Event, Report, silent
 from optics.psf import pupil_samples, ring_samples
 from optics.pytree import pytree, replace, static
 from optics.types import OpticsError, PhaseMask, Psf
 from optics.zernike import osa_to_nm
-
-Report = Callable[[dict[str, Any]], None]
 
 # Pupil samples of a search are those of a stamp so much wider: what a trial mask sends beyond the stamp must not
 # fold back into it.
@@ -51,8 +51,8 @@ class Design:
     """What a search found: `psf` with mask and focus in place, at the samplings that `make_psf` would choose.
 
     `params` are the family's (of the path before levels are rounded), `objective_um` the objective at those
-    samplings, with the scenes of the search's own key. `screened` are the masks (label, mask) that the starts came to
-    in the screening, without levels: starts for another search. `finished` is False after an interruption.
+    samplings, with the scenes of the search's own key. `screened` holds (label, mask) of every start after the
+    screening, without levels: starts for another search. `finished` is False after an interruption.
     """
 
     psf: Psf
@@ -108,22 +108,24 @@ def design_mask(
     limits: MaskLimits | None = None,
     optimiser: Literal["auto", "lbfgs", "adam"] = "auto",
     learning_rate_rad: float = 0.05,
-    report: Report = lambda event: None,
+    report: Report = silent,
 ) -> Design:
-    """Search the mask of `family` (see `optics.mask_params`) with the least objective. A host function.
+    """Search the mask of `family` (see `optics.masks.FAMILIES`) with the least objective. A host function.
 
     `starts` random masks and the `start_masks` (label, mask) are each followed for `screening` iterations, the best
     for `iterations` more. `psf` gives the optics; its own mask is not used. `free_focus` lets `focus_um` move by up
-    to half the depth range. `smoothness` weighs `mask_limits.roughness` against the log of the objective. `limits`
-    hold exactly (steps: before levels are rounded): a penalty grows until they nearly do, then the path shrinks by
-    the rest. "auto" takes L-BFGS, or Adam among neighbours. `report` gets an event per evaluation. Ctrl-C ends the
-    search with what it has. Raises `OpticsError` for settings that make no sense, and where no start has a bound.
+    to half the depth range. `smoothness` weighs `optics.masks.limits.roughness` against the log of the objective.
+    `limits` hold exactly (steps: before levels are rounded): a penalty grows until they nearly do, then the path
+    shrinks by the rest. "auto" takes L-BFGS, or Adam among neighbours. `report` gets an `Event` for each evaluation,
+    with "start" and "objective_um". Ctrl-C ends the search with what it has. Raises `OpticsError` for settings that
+    make no sense, and where no start has a bound.
 
     >>> from optics import make_microscope, make_psf
     >>> from optics.design.target import make_target
     >>> from optics.masks.params import ZernikePhase
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> psf, family = make_psf(scope, image_px=11, pixel="centre"), ZernikePhase(n_modes=6, size=16)
+    >>> psf = make_psf(scope, image_px=9, pixel="centre", kind="scalar")
+    >>> family = ZernikePhase(n_modes=6, size=16)
     >>> target = make_target((-0.3, 0.3), photons=1e3, background=5.0, n_depths=2)
     >>> design = design_mask(jax.random.key(0), psf, family, target, starts=1, screening=1, iterations=2)
     >>> design.objective_um < design.starts[0].history_um[0]
@@ -332,15 +334,14 @@ class _Search:
         return list(self._adam_steps(x, iterations, penalty, self.learning_rate_rad))[-1]
 
     def _adam_steps(self, x: np.ndarray, iterations: int, penalty: float, rate: float) -> Iterator[np.ndarray]:
-        """Adam (arXiv 1412.6980), its rate falling as a cosine; among neighbours new scenes and depths every step."""
-        first, second = np.zeros_like(x), np.zeros_like(x)
+        """Adam, its rate falling as a cosine; among neighbours new scenes and depths every step."""
+        moments = adam.no_moments(x)
         for step in range(iterations):
             fresh = jax.random.fold_in(self.key, self.done)
             _, slope = self._evaluate(x, fresh, penalty, self._other_depths(fresh))
-            first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
-            unbiased = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.99 ** (step + 1))
+            moments, mean, root = adam.update(moments, slope, step + 1)
             falling = rate * 0.5 * (1 + np.cos(np.pi * step / iterations))
-            x = x - falling * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+            x = x - falling * mean / (root + 1e-8)
             if self.problem.free_focus:
                 x[-1] = np.clip(x[-1], -self.reach, self.reach)
             yield x
@@ -371,8 +372,8 @@ class _Search:
         start = self.starts[-1]
         start.history_um.append(value_um)
         self.done += 1
-        event = {"start": start.label, "objective_um": value_um, "done": self.done, "planned": self.planned}
-        self.report({"event": "evaluation", **event})
+        numbers = {"start": start.label, "objective_um": value_um}
+        self.report(Event("evaluation", self.done, self.planned, numbers))
         return loss, slope
 
 

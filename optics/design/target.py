@@ -1,31 +1,19 @@
 """What a designed mask is to be good at: bounds over depths, of an emitter alone or among neighbours."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optics.bounds.fisher import crlb_std_um
-from optics.bounds.neighbours import density_bound_um
-from optics.pytree import pytree, static
+from optics.bounds.neighbours import Neighbours, density_bound_um
+from optics.pytree import pytree
 from optics.types import Camera, OpticsError, Psf
 
 # The mean over depths of bound**p, to the power 1/p: for p = 16 within 15 % of the worst of eleven depths.
 DEPTH_POWERS = {"mean": 1.0, "rms": 2.0, "worst": 16.0}
-
-
-@pytree
-class Neighbours:
-    """Emitters around the one whose bound is asked: see `optics.fisher_density.density_bound_um`."""
-
-    density_per_um2: jax.Array | float
-    photons_range: tuple[jax.Array | float, jax.Array | float] | None = None
-    prior_um: jax.Array | float = 0.5
-    n_scenes: int = static(default=16)
-    n_neighbours: int = static(default=8)
-    n_stamps: int = static(default=16)
 
 
 @pytree
@@ -77,7 +65,7 @@ def make_target(
         raise OpticsError(f"axis_weights = {axis_weights} must be three numbers (x, y, z), none negative, not all 0")
     if over_depths not in DEPTH_POWERS:
         raise OpticsError(f"over_depths = {over_depths!r} must be one of {', '.join(DEPTH_POWERS)}")
-    positive = {"photons": photons, "axis_power": axis_power}
+    positive: dict[str, Any] = {"photons": photons, "axis_power": axis_power}
     if neighbours is not None:
         positive |= {"neighbours.density_per_um2": neighbours.density_per_um2, "prior_um": neighbours.prior_um}
     for name, value in positive.items():
@@ -109,21 +97,8 @@ def target_bounds_um(key: jax.Array, psf: Psf, target: DesignTarget) -> jax.Arra
         return jax.vmap(lambda point: crlb_std_um(psf, point, target.photons, target.background, target.camera))(points)
 
     def among(point):
-        return density_bound_um(
-            key,
-            psf,
-            point,
-            target.photons,
-            target.background,
-            around.density_per_um2,
-            z_range_um=target.z_range_um,
-            n_scenes=around.n_scenes,
-            n_neighbours=around.n_neighbours,
-            photons_range=around.photons_range,
-            camera=target.camera,
-            prior_um=around.prior_um,
-            n_stamps=around.n_stamps,
-        )
+        common = (target.photons, target.background, around)
+        return density_bound_um(key, psf, point, *common, z_range_um=target.z_range_um, camera=target.camera)
 
     return jax.vmap(among)(points)
 
@@ -133,9 +108,9 @@ def objective_um(key: jax.Array, psf: Psf, target: DesignTarget) -> jax.Array:
 
     >>> from optics import make_microscope, make_psf
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.06], image_px=15, pupil_px=16, pixel="centre")
+    >>> psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.06], image_px=9, pupil_px=16, kind="scalar", pixel="centre")
     >>> two_depths = make_target((0.0, 0.4), photons=1e4, background=1.0, n_depths=2)
-    >>> bool(objective_um(jax.random.key(0), psf, two_depths) < 0.05)
+    >>> bool(jax.jit(objective_um)(jax.random.key(0), psf, two_depths) < 0.05)
     True
     """
     bounds = target_bounds_um(key, psf, target)

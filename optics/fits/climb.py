@@ -1,4 +1,4 @@
-"""One emitter's fit: where to start, how to step, how it ended. Pure functions of one image; `mle.py` runs thousands.
+"""One emitter's fit: where to start, how to step, how it ended. Pure functions of one image; `fit.py` runs thousands.
 
 Levenberg-Marquardt with the Fisher matrix in place of the Hessian (Fisher scoring; Laurence and Chromy 2010,
 doi 10.1038/nmeth0510-338) inside a box: a parameter on its limit with the slope pointing outwards is held there.
@@ -11,7 +11,7 @@ from jax.lax import Precision
 
 from optics.bounds.fisher import bound_std, pixel_information
 from optics.camera import adu_to_electrons, adu_to_photons, log_likelihood
-from optics.psf import PupilFields, image_of
+from optics.psf import PupilFields, image_and_slopes
 from optics.psf_table import PsfTable, evaluate, weights
 from optics.pytree import pytree
 from optics.types import Camera, Psf
@@ -63,7 +63,7 @@ Source = PsfTable | ExactImages
 
 
 @pytree
-class Templates:
+class StartImages:
     """Images on a lattice of depths (Z,) and sideways positions (L, 2), in the components of a table."""
 
     depth_um: jax.Array
@@ -81,7 +81,7 @@ def limits(table: PsfTable) -> jax.Array:
     return jnp.stack([jnp.stack(lower), jnp.stack([reach, reach, high, inf, inf])])
 
 
-def templates(table: PsfTable) -> Templates:
+def start_images(table: PsfTable) -> StartImages:
     """The images that a start is chosen from: half a pixel apart at most, at more depths than the PSF tells apart."""
     low, high = table.z_range_um
     depth = jnp.linspace(low, high, int(_DEPTHS_PER_DEGREE * table.degrees[1]) + 2)
@@ -92,7 +92,7 @@ def templates(table: PsfTable) -> Templates:
     components = jax.vmap(lambda point: weights(table, point)[0])(points)
     total = jnp.matmul(components, table.pictures.sum(axis=1), precision=Precision.HIGHEST)
     square = jnp.matmul(components**2, jnp.sum(table.pictures**2, axis=1), precision=Precision.HIGHEST)
-    return Templates(
+    return StartImages(
         depth_um=depth,
         sideways_um=points[: n * n, :2],
         components=components,
@@ -102,7 +102,7 @@ def templates(table: PsfTable) -> Templates:
 
 
 def depth_starts(
-    table: PsfTable, bank: Templates, camera: Camera, stamp: Stamp, count: int
+    table: PsfTable, tried: StartImages, camera: Camera, stamp: Stamp, count: int
 ) -> tuple[jax.Array, jax.Array]:
     """Parameters (count, 5) to start from, and which of them are there (count,): the best depths, one a basin.
 
@@ -117,19 +117,19 @@ def depth_starts(
     contrast = (flux - level) * trust
     contrast = contrast - contrast.mean()
     projected = jnp.matmul(table.pictures, contrast, precision=Precision.HIGHEST)
-    match = jnp.matmul(bank.components, projected, precision=Precision.HIGHEST)
-    photons = match / bank.spread
-    explained = jnp.where(match > 0, match * photons, 0.0).reshape(bank.depth_um.shape[0], -1)
+    match = jnp.matmul(tried.components, projected, precision=Precision.HIGHEST)
+    photons = match / tried.spread
+    explained = jnp.where(match > 0, match * photons, 0.0).reshape(tried.depth_um.shape[0], -1)
     sideways, by_depth = jnp.argmax(explained, axis=1), jnp.max(explained, axis=1)
     beside = jnp.pad(by_depth, 1, constant_values=-1.0)
     peak = (by_depth >= beside[:-2]) & (by_depth > beside[2:])
     # a stamp without light has no peak: it starts in the middle, and ends at the least photons
     height, where = jax.lax.top_k(jnp.where(peak, by_depth, -1.0), count)
-    pick = where * bank.sideways_um.shape[0] + sideways[where]
+    pick = where * tried.sideways_um.shape[0] + sideways[where]
     light = jnp.maximum(photons[pick], 10 * LEAST_PHOTONS)
-    background = jnp.maximum(level - light * bank.total[pick] / flux.shape[0], 10 * LEAST_BACKGROUND)
+    background = jnp.maximum(level - light * tried.total[pick] / flux.shape[0], 10 * LEAST_BACKGROUND)
     theta = jnp.concatenate(
-        [bank.sideways_um[sideways[where]], jnp.stack([bank.depth_um[where], light, background], axis=1)], axis=1
+        [tried.sideways_um[sideways[where]], jnp.stack([tried.depth_um[where], light, background], axis=1)], axis=1
     )
     behind = (height[0] - height) * information_px.sum() / n_valid / 2
     hopeless = (height < _HOPELESS_SHARE * height[0]) & (behind > _HOPELESS_GAP)
@@ -154,13 +154,7 @@ def image_rows(source: Source, xyz_um: jax.Array) -> jax.Array:
     """Image and derivatives by x, y, z at `xyz_um`, (4, K*K), from a table or from the exact optics."""
     if isinstance(source, PsfTable):
         return evaluate(source, xyz_um)
-
-    def push(direction):
-        image = lambda point: image_of(source.psf, source.shared, point, dipole_rad=source.dipole_rad)  # noqa: E731
-        return jax.jvp(image, (xyz_um,), (direction,))
-
-    images, slopes = jax.vmap(push)(jnp.eye(3, dtype=xyz_um.dtype))
-    return jnp.concatenate([images[:1], slopes]).reshape(4, -1)
+    return image_and_slopes(source.psf, source.shared, xyz_um, source.dipole_rad).reshape(4, -1)
 
 
 @pytree
@@ -229,7 +223,7 @@ def climb_step(
 
 
 def summary(source: Source, camera: Camera, stamp: Stamp, box: jax.Array, theta: jax.Array) -> dict[str, jax.Array]:
-    """What is to be said at the end of a fit: bound, likelihood, chi-square over its expectation, limits met."""
+    """Summarise a finished fit: bounds, log-likelihood, chi-square over its expectation, whether it met a limit."""
     here = standing(source, camera, stamp, theta)
     reading = adu_to_photons(camera, stamp.adu)
     known = jnp.where(stamp.valid, pixel_information(camera, here.mean), 0)

@@ -1,6 +1,6 @@
 """Where an emitter is and how bright, from its image alone: maximum-likelihood fits, thousands at once.
 
-x, y, z, photons and background of one emitter in a stamp, for any `Psf` and `Camera`: the search is in `mle_climb.py`,
+x, y, z, photons and background of one emitter in a stamp, for any `Psf` and `Camera`: the search is in `climb.py`,
 the images that it needs come from a `PsfTable`. The likelihood of an engineered PSF has several maxima along z, so the
 best few depths of a least-squares search are all climbed: the highest wins, and its lead over the next is reported.
 """
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from optics.fits import climb as mle_climb
+from optics.fits import climb
 from optics.fits.climb import Climb, ExactImages
 from optics.fits.input import FitInput, check_input, check_start
 from optics.psf import pupil_fields
@@ -53,7 +53,7 @@ class Fits:
 
 
 def fit_emitters(
-    psf: Psf,
+    psf: Psf | PsfTable,
     images: ArrayLike,
     *,
     z_range_um: tuple[float, float] | None = None,
@@ -71,76 +71,113 @@ def fit_emitters(
 ) -> Fits:
     """Fit x, y, z, photons and background of one emitter to each of N images, and say how well that is possible.
 
+    `psf` is a `Psf`, or a table of images that `tabulate_psf` made, which then says the depths. A `Psf` is tabulated
+    here, in seconds, unless its `table` is given too.
     `images` (N, image_px, image_px) camera counts, or photons where `camera` is None; each emitter within half a pixel
     or so of its stamp's centre (`cut_stamps`). `z_range_um` bounds z. Camera maps are (image_px, image_px) or
     (N, image_px, image_px). `valid`, of the shape of `images`, leaves pixels out, `saturation_adu` those that reach it.
     A fixed dipole's angles are `dipole_rad`.
 
     `starts` depths are tried, or the one point that `init` (N, 5) gives. A fit has converged when its step is below
-    `tolerance` standard deviations. Images come from a table, made here in seconds unless `tabulate_psf` made it
-    before; its error is 1 % of the noise at 20 000 photons (`benchmarks/mle_accuracy.py`). For far brighter emitters
-    up to `exact_steps` steps with exact images follow, which cost some twenty of the others each.
+    `tolerance` standard deviations. The table's error is 1 % of the noise at 20 000 photons
+    (`benchmarks/mle_accuracy.py`). For far brighter emitters up to `exact_steps` steps with exact images of the `Psf`
+    follow, which cost some twenty of the others each.
 
     Any N is one compilation; memory is that of a chunk. Raises `OpticsError` naming the argument.
 
     >>> from optics import make_microscope, make_psf, psf_image
     >>> scope = make_microscope(na=0.9, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
-    >>> psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.05], image_px=11, pupil_px=16)
+    >>> psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.05], image_px=9, pupil_px=16, kind="scalar", pixel="centre")
     >>> image = 900 * jax.jit(psf_image)(psf, jnp.array([0.02, -0.03, 0.1])) + 5
-    >>> fits = fit_emitters(psf, image[None], z_range_um=(-0.3, 0.3))
+    >>> fits = fit_emitters(psf, image[None], z_range_um=(-0.2, 0.2), chunk=8)
     >>> bool(jnp.abs(fits.xyz_um[0] - jnp.array([0.02, -0.03, 0.1])).max() < 1e-3)
     True
     """
     if not (starts >= 1 and max_steps >= 1 and exact_steps >= 0 and 0 < tolerance < 1):
         raise OpticsError("a fit needs starts >= 1, max_steps >= 1, exact_steps >= 0 and a tolerance between 0 and 1")
-    stamps, camera = check_input(psf, images, valid, camera, saturation_adu)
+    stamps, camera = check_input(psf.image_px, images, valid, camera, saturation_adu)
     n = len(stamps)
-    if n == 0:
-        one = np.zeros((1, psf.image_px, psf.image_px))
-        nothing = fit_emitters(psf, one, z_range_um=z_range_um, table=table, dipole_rad=dipole_rad)
-        return jax.tree.map(lambda leaf: leaf[:0], nothing)
     thetas = None if init is None else check_start(init, n)
-    if table is None:
-        if z_range_um is None:
-            raise OpticsError("z_range_um is missing: give the depths that an emitter may have, in um")
-        table = tabulate_psf(psf, z_range_um, dipole_rad=dipole_rad)
-    elif table.image_px != psf.image_px:
-        raise OpticsError(f"table is for image_px = {table.image_px}, psf has image_px = {psf.image_px}")
-    elif z_range_um is not None and not np.allclose(table.z_range_um, z_range_um):
-        raise OpticsError(f"z_range_um = {z_range_um} differs from the table's, {np.asarray(table.z_range_um)}")
+    if n == 0:
+        return _no_fits()
+    exact, table = _sources(psf, table, z_range_um, dipole_rad, exact_steps)
     box = _limits(table)
     pixels = _CHUNK_PIXELS.get(jax.default_backend(), _ACCELERATOR_CHUNK_PIXELS)
     size = chunk or max(8, pixels // psf.image_px**2)
 
     owner = np.arange(n)
     if thetas is None:
-        work = partial(_starts, starts, table, _templates(table), camera)
+        work = partial(_starts, starts, table, _start_images(table), camera)
         thetas, there = _in_chunks(work, size, n, lambda rows: (stamps.rows(rows),))
         owner, which = np.nonzero(there)
         thetas = thetas[owner, which]
     climbs = _climb_all(partial(_advance, table, camera, box), stamps, owner, thetas, max_steps, tolerance, size)
     best = _highest(owner, climbs.log_likelihood, n)
     final, source = _take(climbs, best), table
-    if exact_steps:
+    if exact is not None and exact_steps:
         angles = None if dipole_rad is None else jnp.asarray(dipole_rad)
-        source, size = ExactImages(psf=psf, shared=_pupil_fields(psf), dipole_rad=angles), max(1, size // _EXACT_SHARE)
+        source, size = ExactImages(exact, _pupil_fields(exact), angles), max(1, size // _EXACT_SHARE)
         advance = partial(_advance, source, camera, box)
         final = _climb_all(advance, stamps, np.arange(n), final.theta, exact_steps, tolerance, size)
         final = replace(final, iterations=final.iterations + climbs.iterations[best])
     work = partial(_summary, source, camera, box)
-    told = _in_chunks(work, size, n, lambda rows: (stamps.rows(rows), final.theta[rows]))
+    quality = _in_chunks(work, size, n, lambda rows: (stamps.rows(rows), final.theta[rows]))
     return Fits(
         xyz_um=jnp.asarray(final.theta[:, :3]),
         photons=jnp.asarray(final.theta[:, 3]),
         background=jnp.asarray(final.theta[:, 4]),
-        rival_gap=jnp.asarray(_gap_to_rival(owner, climbs, best, told["crlb_std"])),
+        rival_gap=jnp.asarray(_gap_to_rival(owner, climbs, best, quality["crlb_std"])),
         iterations=jnp.asarray(final.iterations),
         converged=jnp.asarray(final.converged),
-        **{name: jnp.asarray(value) for name, value in told.items()},
+        **{name: jnp.asarray(value) for name, value in quality.items()},
     )
 
 
-_limits, _templates = jax.jit(mle_climb.limits), jax.jit(mle_climb.templates)
+def _sources(
+    psf: Psf | PsfTable,
+    table: PsfTable | None,
+    z_range_um: tuple[float, float] | None,
+    dipole_rad: ArrayLike | None,
+    exact_steps: int,
+) -> tuple[Psf | None, PsfTable]:
+    """The `Psf`, None where a table came in its place, and its table, made where there is none. Checks both."""
+    if isinstance(psf, PsfTable):
+        if table is not None:
+            raise OpticsError("fit_emitters was given two tables; give one, in place of the psf")
+        if exact_steps:
+            raise OpticsError(f"exact_steps = {exact_steps} needs the Psf itself; give it, and the table as table=")
+        exact, table = None, psf
+    else:
+        exact = psf
+        if table is None:
+            if z_range_um is None:
+                raise OpticsError("z_range_um is missing: give the depths that an emitter may have, in um")
+            return exact, tabulate_psf(exact, z_range_um, dipole_rad=dipole_rad)
+        if table.image_px != psf.image_px:
+            raise OpticsError(f"table is for image_px = {table.image_px}, psf has image_px = {psf.image_px}")
+    if z_range_um is not None and not np.allclose(table.z_range_um, z_range_um):
+        raise OpticsError(f"z_range_um = {z_range_um} differs from the table's, {np.asarray(table.z_range_um)}")
+    return exact, table
+
+
+def _no_fits() -> Fits:
+    """The fits of no images."""
+    none, yes_or_no = jnp.zeros(0, float), jnp.zeros(0, bool)
+    return Fits(
+        xyz_um=jnp.zeros((0, 3), float),
+        photons=none,
+        background=none,
+        crlb_std=jnp.zeros((0, 5), float),
+        log_likelihood=none,
+        chi2_ratio=none,
+        rival_gap=none,
+        iterations=jnp.zeros(0, jnp.int32),
+        converged=yes_or_no,
+        at_bound=yes_or_no,
+    )
+
+
+_limits, _start_images = jax.jit(climb.limits), jax.jit(climb.start_images)
 _pupil_fields = jax.jit(pupil_fields)
 
 
@@ -149,9 +186,9 @@ def _own(stamp, camera):
 
 
 @partial(jax.jit, static_argnums=0)
-def _starts(count, table, bank, camera, stamps):
+def _starts(count, table, tried, camera, stamps):
     def one(stamp):
-        return mle_climb.depth_starts(table, bank, _own(stamp, camera), stamp, count)
+        return climb.depth_starts(table, tried, _own(stamp, camera), stamp, count)
 
     return jax.vmap(one)(stamps)
 
@@ -159,9 +196,9 @@ def _starts(count, table, bank, camera, stamps):
 @jax.jit
 def _advance(source, camera, box, steps, tolerance, stamps, climbs):
     """Up to `steps` steps of every search of a chunk that has not ended."""
-    here = jax.vmap(lambda stamp, theta: mle_climb.standing(source, _own(stamp, camera), stamp, theta))
+    here = jax.vmap(lambda stamp, theta: climb.standing(source, _own(stamp, camera), stamp, theta))
     step = jax.vmap(
-        lambda stamp, climb, now: mle_climb.climb_step(source, _own(stamp, camera), stamp, box, climb, now, tolerance)
+        lambda stamp, at, now: climb.climb_step(source, _own(stamp, camera), stamp, box, at, now, tolerance)
     )
 
     def unfinished(state):
@@ -179,7 +216,7 @@ def _advance(source, camera, box, steps, tolerance, stamps, climbs):
 
 @jax.jit
 def _summary(source, camera, box, stamps, thetas):
-    one = lambda stamp, theta: mle_climb.summary(source, _own(stamp, camera), stamp, box, theta)  # noqa: E731
+    one = lambda stamp, theta: climb.summary(source, _own(stamp, camera), stamp, box, theta)  # noqa: E731
     return jax.vmap(one)(stamps, thetas)
 
 
@@ -198,7 +235,7 @@ def _take(tree, rows):
 
 def _climb_all(advance, stamps: FitInput, owner, thetas, max_steps: int, tolerance: float, size: int) -> Climb:
     """Climb from every start (M, 5), `owner` (M,) the stamp it belongs to; the ended ones make room for the others."""
-    climbs = jax.tree.map(np.array, mle_climb.begin(jnp.asarray(thetas)))
+    climbs = jax.tree.map(np.array, climb.begin(jnp.asarray(thetas)))
     active, made = np.arange(len(owner)), 0
     while len(active) and made < max_steps:
         steps = min(_FIRST_STEPS if made == 0 else _MORE_STEPS, max_steps - made)

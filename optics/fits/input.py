@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optics.fits.climb import LEAST_BACKGROUND, LEAST_PHOTONS, Stamp
-from optics.types import LEAST_EM_GAIN, Camera, OpticsError, Psf, make_camera
+from optics.types import LEAST_EM_GAIN, Camera, OpticsError, make_camera
 
 _FEWEST_PIXELS = 9  # that must count for five parameters
 
@@ -41,14 +41,14 @@ class FitInput:
 
 
 def check_input(
-    psf: Psf,
+    side: int,
     images: ArrayLike,
     valid: ArrayLike | None,
     camera: Camera | None,
     saturation_adu: float | None,
 ) -> tuple[FitInput, Camera]:
-    """The images of a fit and the camera that they share, or an `OpticsError` that says what is wrong with them."""
-    adu, side = np.asarray(images), psf.image_px
+    """Check the images (N, side, side) of a fit; return them and the camera that they share. Raises `OpticsError`."""
+    adu = np.asarray(images)
     if adu.ndim != 3 or adu.shape[1:] != (side, side):
         raise OpticsError(f"images must be (N, {side}, {side}), the image_px of the psf, not of shape {adu.shape}")
     counts = None
@@ -80,7 +80,7 @@ def check_input(
 
 
 def check_start(init: ArrayLike, n: int) -> np.ndarray:
-    """Starting points (N, 5), or an `OpticsError`."""
+    """Check starting points (N, 5); raises `OpticsError`."""
     thetas = np.asarray(init, dtype=jnp.result_type(float))
     if thetas.shape != (n, 5) or not np.isfinite(thetas).all():
         raise OpticsError(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optics import adam
 from optics.masks.sampling import mask_grid
 from optics.psf import image_of, pupil_fields
 from optics.pytree import pytree, replace
@@ -58,7 +59,7 @@ def start_params(n_beads: int, cells: int, *, amplitude_modes: int, blur_um: flo
 
 
 def amplitude_scale(n_modes: int) -> jax.Array:
-    """What a unit of each amplitude parameter is worth: less the finer the mode, so that pupils stay even; piston 0."""
+    """Scale of each amplitude mode (n_modes,): finer modes are damped, so that pupils stay even; piston is fixed."""
     order = np.array([osa_to_nm(j)[0] for j in range(n_modes)])
     return jnp.asarray(np.where(order == 0, 0.0, 1 / (1 + (order / 3) ** 2)), jnp.float32)
 
@@ -154,19 +155,18 @@ def _loss(params, slices, template, centre_um, smoothness, *, cells, radius_um):
 def _adam_step(
     params, moments, slices, chosen, template, centre_um, smoothness, rate, count, *, cells, radius_um, free
 ):
-    """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980) on the chosen slices."""
+    """One step of Adam on the chosen slices."""
     part = Slices(*(leaf[chosen] for leaf in (slices.images, slices.weight, slices.focus_um, slices.bead)))
     (_, misfit), slope = jax.value_and_grad(_loss, has_aux=True)(
         params, part, template, centre_um, smoothness, cells=cells, radius_um=radius_um
     )
-    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, moments[0], slope)
-    second = jax.tree.map(lambda v, g: 0.99 * v + 0.01 * g**2, moments[1], slope)
+    moments, mean, root = adam.update(moments, slope, count)
 
     def moved(name):
-        direction = (first[name] / (1 - 0.9**count)) / (jnp.sqrt(second[name] / (1 - 0.99**count)) + 1e-12)
+        direction = mean[name] / (root[name] + 1e-12)
         return params[name] - (rate * _PACE[name] * direction if name in free else 0.0)
 
-    return {name: moved(name) for name in params}, (first, second), misfit
+    return {name: moved(name) for name in params}, moments, misfit
 
 
 def descend(
@@ -186,7 +186,7 @@ def descend(
 ) -> Params:
     """`steps` of Adam with a rate that falls as a cosine; a step sees `batch` slices, each slice once a round."""
     free = tuple(sorted(name for name in params if name not in frozen))
-    moments = (jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params))
+    moments = adam.no_moments(params)
     n, rng, queue = len(slices.focus_um), np.random.default_rng(seed), np.zeros(0, int)
     centre = jnp.mean(slices.focus_um)
     for step in range(steps):

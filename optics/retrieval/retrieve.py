@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from optics.masks.sampling import mask_grid
+from optics.progress import Event, Report, silent
 from optics.psf import make_psf
 from optics.pytree import replace
 from optics.retrieval.beads import SECOND_BEAD, BeadStack, correlation, noise_ceiling, second_bead_px, sharpest_focus_um
@@ -87,7 +88,7 @@ def even_weights(stack: BeadStack, scale: float) -> np.ndarray:
 class Stopwatch:
     """Seconds since the start, and the events a retrieval reports."""
 
-    def __init__(self, report: Callable[[dict[str, Any]], None], total: int):
+    def __init__(self, report: Report, total: int):
         self.started, self.report, self.total, self.done = time.perf_counter(), report, total, 0
         self.history: list[tuple[str, int, float, float]] = []
 
@@ -97,10 +98,7 @@ class Stopwatch:
         def show(step: int, misfit: float) -> None:
             seconds = time.perf_counter() - self.started
             self.history.append((name, step, seconds, misfit))
-            self.report(
-                {"event": "retrieve", "stage": name, "step": before + step, "steps": self.total, "misfit": misfit,
-                 "seconds": seconds}
-            )  # fmt: skip
+            self.report(Event(name, before + step, self.total, {"misfit": misfit, "seconds": seconds}))
 
         return show
 
@@ -109,13 +107,13 @@ def retrieve_psf(
     stacks: BeadStack | Sequence[BeadStack],
     settings: RetrievalSettings | None = None,
     *,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    report: Report = silent,
 ) -> Retrieval:
     """Retrieve the PSF of an instrument from one bead stack, or from several jointly.
 
-    All stacks share microscope and crop size. `report` receives {"event": "retrieve", "stage", "step", "steps",
-    "misfit", "seconds"} every ten steps; `misfit` is the part of the images' variance left unexplained. Runs in
-    float32 and gives the same result for the same `settings.seed`. A host function: minutes on two cores at most.
+    All stacks share microscope and crop size. `report` receives an `Event` every ten steps, its stage "find", "twin",
+    "refine" or "likelihood", its numbers "misfit", the part of the images' variance left unexplained, and "seconds".
+    Runs in float32 and gives the same result for the same `settings.seed`. A host function: minutes on two cores.
     Raises `OpticsError` for stacks that do not belong together, two beads in a crop, or a fit that diverges.
 
     >>> from optics import make_microscope
@@ -127,42 +125,76 @@ def retrieve_psf(
     stacks = [stacks] if isinstance(stacks, BeadStack) else list(stacks)
     settings = RetrievalSettings() if settings is None else settings
     _check_stacks(stacks)
+    job = _prepare(stacks, settings)
     find, refine, weigh = settings.steps
     watch = Stopwatch(report, find + find // 4 + refine + 2 * (weigh // 2))
-    cells, radius_um = mask_cells(stacks[0], settings), settings.bead_diameter_um / 2
-    scales = [float(np.std(np.asarray(stack.images))) for stack in stacks]
-    even = [even_weights(stack, scale) for stack, scale in zip(stacks, scales, strict=True)]
-    whole = as_slices(stacks, even, scales)
-    few = _thinned(whole, 14)
-    coarse, fine = (template_psf(stacks, settings, coarse=coarse) for coarse in (True, False))
-    common: dict[str, Any] = {"cells": cells, "radius_um": radius_um}
 
     params = start_params(
-        len(stacks), cells, amplitude_modes=settings.amplitude_modes, blur_um=settings.blur_um, seed=settings.seed
+        len(stacks), job.cells, amplitude_modes=settings.amplitude_modes, blur_um=settings.blur_um, seed=settings.seed
     )
     params["focus_um"] = jnp.asarray([-sharpest_focus_um(stack) for stack in stacks], jnp.float32)
-    params = descend(
-        params, few, coarse, steps=find, rate=0.15, batch=14, smoothness=_SEARCH_SMOOTHNESS, seed=settings.seed,
-        frozen=("tilt", "step"), show=watch.stage("find", find), **common,
-    )  # fmt: skip
-    twin = _twin_misfit(params, few, coarse, settings, watch, common)
+    few, coarse = _thinned(job.whole, 14), template_psf(stacks, settings, coarse=True)
+    params = job.search(params, few, coarse, steps=find, rate=0.15, show=watch.stage("find", find))
+    twin_misfit = _twin_misfit(job, params, few, coarse, watch)
     params = _settled(params)
     if settings.phase == "zernike":
         params = {**params, "phase": _as_modes(params, settings.n_zernike)}
-    _, _, smoothness = _weigh(stacks, params, fine, whole, even, scales, settings, common)
-    params = descend(
-        params, whole, fine, steps=refine, rate=0.05, batch=settings.batch_slices, smoothness=smoothness,
-        seed=settings.seed, show=watch.stage("refine", refine), **common,
+    _, _, smoothness = _weigh(job, params)
+    params = job.descend(
+        params, job.whole, job.template, steps=refine, rate=0.05, batch=settings.batch_slices, smoothness=smoothness,
+        seed=settings.seed, show=watch.stage("refine", refine),
     )  # fmt: skip
     # the camera's likelihood: the same misfit, each pixel weighed by its variance, which is estimated twice
     params = _settled(params)
+    noises, likelihood = [], job.whole
     for half in (1, 2):
-        noises, likelihood, smoothness = _weigh(stacks, params, fine, whole, even, scales, settings, common)
-        params = descend(
-            params, likelihood, fine, steps=weigh // 2, rate=0.02 / half, batch=2 * settings.batch_slices,
-            smoothness=smoothness, seed=settings.seed + half, show=watch.stage("likelihood", weigh // 2), **common,
+        noises, likelihood, smoothness = _weigh(job, params)
+        params = job.descend(
+            params, likelihood, job.template, steps=weigh // 2, rate=0.02 / half, batch=2 * settings.batch_slices,
+            smoothness=smoothness, seed=settings.seed + half, show=watch.stage("likelihood", weigh // 2),
         )  # fmt: skip
-    return _finish(stacks, params, fine, noises, likelihood, whole, twin, settings, common, watch)
+    return _finish(job, params, noises, likelihood, twin_misfit, watch)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What a retrieval reads all along: the stacks, the model's template and sizes, all slices weighed evenly.
+
+    `scales` are the deviations that images are divided by, `even` the weights of each stack.
+    """
+
+    stacks: Sequence[BeadStack]
+    settings: RetrievalSettings
+    template: Psf
+    cells: int
+    radius_um: float
+    scales: Sequence[float]
+    even: Sequence[NDArray]
+    whole: Slices
+
+    def descend(self, params: Params, slices: Slices, template: Psf, **how: Any) -> Params:
+        """Descend on the misfit of slices; `how` as in `model.descend`."""
+        return descend(params, slices, template, cells=self.cells, radius_um=self.radius_um, **how)
+
+    def search(self, params: Params, few: Slices, coarse: Psf, **how: Any) -> Params:
+        """Descend on few slices of a coarse pupil, stage and tilt as they were read."""
+        fixed = {"batch": 14, "smoothness": _SEARCH_SMOOTHNESS, "seed": self.settings.seed, "frozen": ("tilt", "step")}
+        return self.descend(params, few, coarse, **fixed, **how)
+
+
+def _prepare(stacks: Sequence[BeadStack], settings: RetrievalSettings) -> _Job:
+    scales = [float(np.std(np.asarray(stack.images))) for stack in stacks]
+    even = [even_weights(stack, scale) for stack, scale in zip(stacks, scales, strict=True)]
+    return _Job(
+        stacks=stacks,
+        settings=settings,
+        template=template_psf(stacks, settings),
+        cells=mask_cells(stacks[0], settings),
+        radius_um=settings.bead_diameter_um / 2,
+        scales=scales,
+        even=even,
+        whole=as_slices(stacks, even, scales),
+    )
 
 
 def _settled(params: Params, width_cells: float = 1.0, stray_rad: float = 0.7) -> Params:
@@ -182,16 +214,7 @@ def _settled(params: Params, width_cells: float = 1.0, stray_rad: float = 0.7) -
     return {**params, "phase": jnp.asarray(np.where(stray, np.angle(mean), phase), jnp.float32)}
 
 
-def _weigh(
-    stacks: Sequence[BeadStack],
-    params: Params,
-    template: Psf,
-    whole: Slices,
-    even: Sequence[NDArray],
-    scales: Sequence[float],
-    settings: RetrievalSettings,
-    common: dict[str, Any],
-) -> tuple[list[NoiseModel], Slices, float]:
+def _weigh(job: _Job, params: Params) -> tuple[list[NoiseModel], Slices, float]:
     """Noise of each bead, all slices weighed by the inverse of its variance, and the weight of the smoothness prior.
 
     The weights are scaled so that the misfit goes on from where it is. The part of a bead's residual that is structure
@@ -200,8 +223,8 @@ def _weigh(
     """
     noises: list[NoiseModel] = []
     weights, structured, unexplained, chi2 = [], [], 0.0, 0.0
-    for b, (stack, share, scale) in enumerate(zip(stacks, even, scales, strict=True)):
-        model, _, background = _fit_lines(stack, params, template, common, b, whole)
+    for b, (stack, share, scale) in enumerate(zip(job.stacks, job.even, job.scales, strict=True)):
+        model, _, background = _fit_lines(job, params, b)
         noise = estimate_noise(stack, model, background)
         weight = np.asarray(stack.usable) / noise.variance(model - background[:, None, None])
         square = (np.asarray(stack.images) - model) ** 2
@@ -212,10 +235,11 @@ def _weigh(
         structured.append(structured_share(stack, model))
     unit = unexplained / chi2
     mixed = [
-        part * share + (1 - part) * unit * weight for part, share, weight in zip(structured, even, weights, strict=True)
+        part * share + (1 - part) * unit * weight
+        for part, share, weight in zip(structured, job.even, weights, strict=True)
     ]
-    smoothness = 2 * unit / len(whole.focus_um) * common["cells"] ** 2 / settings.roughness_rad**2
-    return noises, as_slices(stacks, mixed, scales), smoothness
+    smoothness = 2 * unit / len(job.whole.focus_um) * job.cells**2 / job.settings.roughness_rad**2
+    return noises, as_slices(job.stacks, mixed, job.scales), smoothness
 
 
 def _check_stacks(stacks: Sequence[BeadStack]) -> None:
@@ -244,9 +268,7 @@ def _thinned(slices: Slices, most: int) -> Slices:
     return Slices(*(leaf[chosen] for leaf in (slices.images, slices.weight, slices.focus_um, slices.bead)))
 
 
-def _twin_misfit(
-    params: Params, few: Slices, coarse: Psf, settings: RetrievalSettings, watch: Stopwatch, common: dict[str, Any]
-) -> float:
+def _twin_misfit(job: _Job, params: Params, few: Slices, coarse: Psf, watch: Stopwatch) -> float:
     """The unexplained part were the stage to run the other way.
 
     In a pupil without super-critical light the phase -phase(-k) gives the same images at the opposite focus: the
@@ -260,20 +282,16 @@ def _twin_misfit(
         "log_amplitude": params["log_amplitude"] * parity,
         "focus_um": -params["focus_um"],
     }
-    seen = [1.0]
-    steps = settings.steps[0] // 4
+    misfits = [1.0]
+    steps = job.settings.steps[0] // 4
     show = watch.stage("twin", steps)
 
     def keep(step: int, misfit: float) -> None:
-        seen.append(misfit)
+        misfits.append(misfit)
         show(step, misfit)
 
-    reverse = replace(few, focus_um=-few.focus_um)
-    descend(
-        twin, reverse, coarse, steps=steps, rate=0.02, batch=14, smoothness=_SEARCH_SMOOTHNESS, seed=settings.seed,
-        frozen=("tilt", "step"), show=keep, **common,
-    )  # fmt: skip
-    return seen[-1]
+    job.search(twin, replace(few, focus_um=-few.focus_um), coarse, steps=steps, rate=0.02, show=keep)
+    return misfits[-1]
 
 
 def _as_modes(params: Params, n_modes: int) -> jax.Array:
@@ -282,96 +300,96 @@ def _as_modes(params: Params, n_modes: int) -> jax.Array:
     return jnp.asarray(amplitudes, jnp.float32)
 
 
-def _fit_lines(
-    stack: BeadStack,
-    params: Params,
-    template: Psf,
-    common: dict[str, Any],
-    bead: int,
-    whole: Slices,
-    weight: Any = None,
-) -> tuple[NDArray, NDArray, NDArray]:
+def _fit_lines(job: _Job, params: Params, bead: int, weight: Any = None) -> tuple[NDArray, NDArray, NDArray]:
     """Model (Z, K, K), signal and background (Z,) of one bead in counts."""
+    stack = job.stacks[bead]
     focus = jnp.asarray(stack.focus_um, jnp.float32)
     shapes = _slice_images(
-        template, params, focus, jnp.full(len(focus), bead), cells=common["cells"], centre_um=jnp.mean(whole.focus_um),
-        radius_um=common["radius_um"],
+        job.template, params, focus, jnp.full(len(focus), bead), cells=job.cells,
+        centre_um=jnp.mean(job.whole.focus_um), radius_um=job.radius_um,
     )  # fmt: skip
     shapes, images = np.asarray(shapes, dtype=float), np.asarray(stack.images, dtype=float)
     weight = np.asarray(stack.usable, dtype=float) if weight is None else weight
     signal, background = (np.asarray(v) for v in line_fit(images, shapes, weight))  # pyright: ignore[reportArgumentType]
     model = signal[:, None, None] * shapes + background[:, None, None]
-    return model, signal * template.image_px**2, background
+    return model, signal * job.template.image_px**2, background
 
 
 _slice_images = jax.jit(slice_images, static_argnames=("cells", "radius_um"))
 
 
-def _finish(stacks, params, fine, noises, likelihood, whole, twin, settings, common, watch) -> Retrieval:
-    scope, cells = stacks[0].microscope, common["cells"]
-    fits, misfits, first = [], [], 0
-    for b, stack in enumerate(stacks):
-        weight = np.asarray(likelihood.weight[first : first + len(stack.focus_um)], dtype=float)
-        first += len(stack.focus_um)
-        model, signal, background = _fit_lines(stack, params, fine, common, b, whole, weight)
-        images = np.asarray(stack.images, dtype=float)
-        variance = noises[b].variance(model - background[:, None, None])
-        usable = np.asarray(stack.usable)
-        chi2 = np.sum(usable * (images - model) ** 2 / variance, axis=(1, 2)) / usable.sum(axis=(1, 2))
-        match = correlation(images, model)
-        misfits.append(np.mean(1 - match**2))
-        fits.append(
-            BeadFit(
-                xy_um=np.asarray(params["xy_um"][b], dtype=float),
-                tilt=np.asarray(params["tilt"][b], dtype=float),
-                focus_offset_um=float(params["focus_um"][b]),
-                signal_adu=signal,
-                background_adu=background,
-                correlation=match,
-                ceiling=noise_ceiling(images),
-                chi2=chi2,
-                model_adu=model,
-                noise=noises[b],
-            )
-        )
-    plate = pupil_plate(params, scope.wavelength_um, cells)
+def _finish(
+    job: _Job, params: Params, noises: Sequence[NoiseModel], likelihood: Slices, twin_misfit: float, watch: Stopwatch
+) -> Retrieval:
+    """Put a retrieval together: the pupil without what images leave undetermined, each bead's fit, what was found."""
+    scope, settings = job.stacks[0].microscope, job.settings
+    ends = np.cumsum([len(stack.focus_um) for stack in job.stacks])[:-1]
+    weights = np.split(np.asarray(likelihood.weight, dtype=float), ends)
+    fits = [
+        _bead_fit(job, params, b, noise, weight) for b, (noise, weight) in enumerate(zip(noises, weights, strict=True))
+    ]
+    plate = pupil_plate(params, scope.wavelength_um, job.cells)
     amplitude = np.asarray(plate.transmission, dtype=float)
     raw = 2 * np.pi / float(scope.wavelength_um) * np.asarray(plate.opd_um, dtype=float)
     phase, shift_um, focus_um = remove_undetermined(raw, pupil_weight(amplitude), scope)
-    fits = [
-        dataclasses.replace(f, xy_um=f.xy_um + np.array(shift_um), focus_offset_um=f.focus_offset_um + focus_um)
-        for f in fits
-    ]
-    mask = PhaseMask(
-        opd_um=jnp.asarray(phase * float(scope.wavelength_um) / (2 * np.pi), dtype=float),
-        transmission=jnp.asarray(amplitude, dtype=float),
-        half_width=jnp.asarray(1.0),
-        design_wavelength_um=scope.wavelength_um,
-        wrapped=True,
-    )
-    psf = make_psf(
-        scope,
-        aberration=mask,
-        blur_um=float(jnp.exp(params["log_blur"])),
-        kind=settings.kind,
-        polarisation=settings.polarisation,
-        image_px=stacks[0].images.shape[-1],
-    )
+    psf = _instrument(job, phase, amplitude, float(jnp.exp(params["log_blur"])))
     modes, rest = zernike_table(phase, pupil_weight(amplitude), settings.n_zernike)
-    share = super_critical_share(psf, settings.bead_diameter_um / 2)
     retrieval = Retrieval(
         psf=psf,
         phase_rad=phase,
         amplitude=amplitude,
-        beads=tuple(fits),
+        beads=tuple(
+            dataclasses.replace(f, xy_um=f.xy_um + np.array(shift_um), focus_offset_um=f.focus_offset_um + focus_um)
+            for f in fits
+        ),
         step_error=float(params["step"]),
-        misfit=float(np.mean(misfits)),
-        twin_misfit=twin,
+        misfit=float(np.mean([np.mean(1 - fit.correlation**2) for fit in fits])),
+        twin_misfit=twin_misfit,
         zernike_rad=modes,
         zernike_rest_rad=rest,
-        super_critical_share=share,
+        super_critical_share=super_critical_share(psf, settings.bead_diameter_um / 2),
         seconds=time.perf_counter() - watch.started,
         history=tuple(watch.history),
         notes=(),
     )
     return dataclasses.replace(retrieval, notes=tuple(findings(retrieval)))
+
+
+def _bead_fit(job: _Job, params: Params, bead: int, noise: NoiseModel, weight: NDArray) -> BeadFit:
+    """Where a bead was and how well each of its slices is explained."""
+    stack = job.stacks[bead]
+    model, signal, background = _fit_lines(job, params, bead, weight)
+    images, usable = np.asarray(stack.images, dtype=float), np.asarray(stack.usable)
+    variance = noise.variance(model - background[:, None, None])
+    return BeadFit(
+        xy_um=np.asarray(params["xy_um"][bead], dtype=float),
+        tilt=np.asarray(params["tilt"][bead], dtype=float),
+        focus_offset_um=float(params["focus_um"][bead]),
+        signal_adu=signal,
+        background_adu=background,
+        correlation=correlation(images, model),
+        ceiling=noise_ceiling(images),
+        chi2=np.sum(usable * (images - model) ** 2 / variance, axis=(1, 2)) / usable.sum(axis=(1, 2)),
+        model_adu=model,
+        noise=noise,
+    )
+
+
+def _instrument(job: _Job, phase_rad: NDArray, amplitude: NDArray, blur_um: float) -> Psf:
+    """The PSF with the retrieved pupil as its aberration."""
+    scope = job.stacks[0].microscope
+    pupil = PhaseMask(
+        opd_um=jnp.asarray(phase_rad * float(scope.wavelength_um) / (2 * np.pi), dtype=float),
+        transmission=jnp.asarray(amplitude, dtype=float),
+        half_width=jnp.asarray(1.0),
+        design_wavelength_um=scope.wavelength_um,
+        wrapped=True,
+    )
+    return make_psf(
+        scope,
+        aberration=pupil,
+        blur_um=blur_um,
+        kind=job.settings.kind,
+        polarisation=job.settings.polarisation,
+        image_px=job.stacks[0].images.shape[-1],
+    )

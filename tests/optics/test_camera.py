@@ -10,7 +10,6 @@ from optics.camera import (
     DARK_VARIANCE_E2,
     adu_to_photons,
     log_likelihood,
-    mean_adu,
     photons_to_adu,
     quantise,
     sample_camera,
@@ -34,7 +33,7 @@ def test_samples_have_the_mean_and_variance_of_the_law(sample, photons):
     draws = np.asarray(sample(jax.random.key(1), camera(), jnp.full(DRAWS, photons)))
     electrons = 0.7 * photons
     mean, variance = 100 + 2.2 * electrons, 2.2**2 * (electrons + 1.6**2)
-    np.testing.assert_allclose([mean_adu(camera(), photons), variance_adu(camera(), photons)], [mean, variance])
+    np.testing.assert_allclose([photons_to_adu(camera(), photons), variance_adu(camera(), photons)], [mean, variance])
     assert abs(draws.mean() - mean) < 5 * np.sqrt(variance / DRAWS)
     # fourth cumulant of Poisson + Gaussian is the Poisson's; of the Gaussian sampler it is smaller
     error = np.sqrt((2 * variance**2 + 2.2**4 * electrons) / DRAWS)
@@ -104,9 +103,9 @@ def test_likelihood_with_read_noise_approximates_the_convolution():
 def test_likelihood_peaks_at_the_reading_and_has_poissons_information():
     """The score at the reading is 0, and the mean curvature at the truth is QE^2 / (QE photons + read^2)."""
     photons = 25.0
-    slope = jax.grad(lambda p: log_likelihood(camera(), mean_adu(camera(), photons), p))
+    slope = jax.grad(lambda p: log_likelihood(camera(), photons_to_adu(camera(), photons), p))
     assert abs(float(slope(photons))) < 1e-12
-    curvature = jax.grad(jax.grad(lambda p: log_likelihood(camera(), mean_adu(camera(), photons), p)))(photons)
+    curvature = jax.grad(jax.grad(lambda p: log_likelihood(camera(), photons_to_adu(camera(), photons), p)))(photons)
     np.testing.assert_allclose(-curvature, 0.7**2 / (0.7 * photons + 1.6**2), rtol=1e-12)
 
 

@@ -7,12 +7,13 @@ import pytest
 
 from made.witness import relative_l2
 from optics import fourier
-from optics.grids import lattice_nodes, pixel_centres_um
+from optics.grids import pixel_centres_um
 from optics.masks.sampling import rotate_180
 from optics.psf import make_psf, psf_image
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.types import make_mask, make_microscope
+from worlds.lattice import lattice_nodes
 
 # demo: mask, its pixels and pitch (um), focal length of the 4f relay (um), wavelength and focus (um)
 DEMOS = {

@@ -10,7 +10,7 @@ from optics.camera import (
     adu_to_photons,
     electron_variance,
     log_likelihood,
-    mean_adu,
+    photons_to_adu,
     sample_camera,
     sample_camera_differentiable,
     variance_adu,
@@ -53,7 +53,7 @@ def test_samples_have_the_mean_and_twice_the_shot_variance(sample):
     for photons in (0.0, 3.0, 60.0, 2000.0):
         electrons = 0.8 * photons + 0.5
         mean, variance = OFFSET + GAIN * EM * electrons, (GAIN * EM) ** 2 * (2 * electrons + 0.25**2)
-        np.testing.assert_allclose([mean_adu(noisy, photons), variance_adu(noisy, photons)], [mean, variance])
+        np.testing.assert_allclose([photons_to_adu(noisy, photons), variance_adu(noisy, photons)], [mean, variance])
         np.testing.assert_allclose(adu_to_photons(noisy, mean), photons, atol=1e-12)
         draws = np.asarray(sample(jax.random.key(3), noisy, jnp.full(DRAWS, photons)))
         assert abs(draws.mean() - mean) < 5 * np.sqrt(variance / DRAWS)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optics.grids import disk_nodes, lattice_nodes, mask_centres, pixel_centres_um, safe_sqrt, sine_panel
+from optics.grids import disk_nodes, mask_centres, pixel_centres_um, safe_sqrt, sine_panel
+from worlds.lattice import lattice_nodes
 
 
 def integral(nodes, function):

@@ -7,9 +7,9 @@ import pytest
 from made.witness import FILES, image_in_window, read_witness, relative_l2
 from optics import masks
 from optics.bounds.fisher import crlb_std_um
-from optics.grids import lattice_nodes
 from optics.psf import make_psf, psf_image
 from optics.pytree import replace
+from worlds.lattice import lattice_nodes
 
 
 @pytest.fixture(params=FILES)

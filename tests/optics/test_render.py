@@ -31,7 +31,7 @@ def by_hand(psf, emitters):
     pixel, size = float(psf.microscope.pixel_um), psf.image_px
     frame = np.zeros(SHAPE)
     image = jax.jit(psf_image)
-    for xyz, photons, valid in zip(*map(np.asarray, vars(emitters).values()), strict=True):
+    for xyz, photons, valid in zip(*map(np.asarray, (emitters.xyz_um, emitters.photons, emitters.valid)), strict=True):
         if not valid:
             continue
         corner = np.rint(xyz[:2] / pixel - size / 2).astype(int)  # first column and row of the stamp

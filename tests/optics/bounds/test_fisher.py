@@ -12,7 +12,6 @@ from optics.bounds.fisher import (
     depth_bounds,
     fisher_matrix,
     information,
-    volume_bound_um,
 )
 from optics.psf import make_psf, psf_image
 from optics.pytree import replace
@@ -157,17 +156,17 @@ def test_all_parameters_of_a_fixed_dipole_behind_a_polariser(kind):
     np.testing.assert_allclose(ours(at) / scale, truth / scale, atol=1e-6)
 
 
-def test_depths_one_by_one_and_their_mean(psf):
-    """Bounds over depths equal those of each depth; conditional ones are 1 / sqrt(F_ii) and never larger."""
+def test_depths_one_by_one(psf):
+    """Bounds over depths equal those of each depth; conditional ones are 1 / sqrt(F_ii) and never larger.
+
+    But for rounding, which an inverse of condition number 1e3 lets grow to 1e-12.
+    """
     z = jnp.array([-0.3, 0.0, 0.25])
     bounds = jax.jit(lambda psf, z: depth_bounds(psf, z, 900.0, 7.0, xy_um=XYZ_UM[:2], batch=2))(psf, z)
     matrix = matrix_of(psf, XYZ_UM, 900.0, 7.0)
     np.testing.assert_allclose(bounds.marginal[2], bound_std(matrix), rtol=1e-9)
     np.testing.assert_allclose(bounds.conditional[2], 1 / np.sqrt(np.diag(matrix)), rtol=1e-9)
-    assert bool((bounds.conditional <= bounds.marginal).all())
-    mean = jax.jit(lambda psf, z: volume_bound_um(psf, z, 900.0, 7.0))(psf, z)
-    each = [std_um_of(psf, jnp.array([0.0, 0.0, depth]), 900.0, 7.0) for depth in z]
-    np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-9)
+    assert bool((bounds.conditional <= bounds.marginal * (1 + 1e-12)).all())
 
 
 def test_a_parameter_without_information_is_unbounded():

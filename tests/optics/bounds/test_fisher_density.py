@@ -9,8 +9,8 @@ import pytest
 
 from optics.bounds import neighbours as fisher_density
 from optics.bounds.fisher import fisher_matrix
-from optics.bounds.neighbours import density_bound_um, density_bounds_um
-from optics.psf import make_psf, pupil_fields
+from optics.bounds.neighbours import Neighbours, density_bound_um, density_bounds_um
+from optics.psf import image_and_slopes, make_psf, pupil_fields
 from optics.pytree import replace
 from optics.render import render_frame
 from optics.types import Emitters, OpticsError, make_camera, make_microscope
@@ -55,7 +55,8 @@ def draw_stamps(psf, n_stamps):
 def drawn(psf, density, brightness, count, n_stamps=4):
     """The stamps and scenes that `density_bounds_um` draws from KEY."""
     stamps, key = draw_stamps(psf, n_stamps), jax.random.split(KEY)[1]
-    return stamps, fisher_density._draw_scenes(key, psf, stamps, XYZ_UM, density, brightness, count)
+    around = Neighbours(density, n_scenes=count[0], n_neighbours=count[1])
+    return stamps, fisher_density._draw_scenes(key, psf, stamps, XYZ_UM, around, brightness)
 
 
 def effective(std):
@@ -177,7 +178,7 @@ def test_single_precision_holds_among_coincident_emitters(psf):
             return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
         psf, (stamps, scenes), point = jax.tree.map(cast, (psf, drawn, XYZ_UM))
-        target = fisher_density._image_and_slopes(psf, pupil_fields(psf), point)
+        target = image_and_slopes(psf, pupil_fields(psf), point)
         photons, background, prior = (jnp.asarray(value, dtype) for value in (PHOTONS, BACKGROUND, PRIOR_UM))
         return jax.vmap(
             lambda scene: fisher_density._scene_bound(psf, target, stamps, scene, photons, background, None, prior)
@@ -186,6 +187,18 @@ def test_single_precision_holds_among_coincident_emitters(psf):
     single = by_scene(psf, exact, jnp.float32)
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, by_scene(psf, exact, jnp.float64), rtol=0.01)
+
+
+def test_neighbours_as_a_group_or_as_keywords(psf):
+    """The same scenes to the bit; a keyword beside the group replaces its field."""
+
+    def common(density, **more):
+        return density_bounds_um(KEY, psf, XYZ_UM, PHOTONS, BACKGROUND, density, z_range_um=Z_RANGE_UM, **more)
+
+    group = Neighbours(0.8, prior_um=PRIOR_UM, n_scenes=12, n_neighbours=3, n_stamps=8)
+    by_group, by_field = jax.jit(lambda: (common(group), common(replace(group, n_scenes=3), n_scenes=12)))()
+    np.testing.assert_array_equal(by_group, by_field)
+    np.testing.assert_array_equal(by_group, bounds(psf, 0.8, n_scenes=12, n_neighbours=3))
 
 
 @pytest.mark.parametrize("sizes", [{"n_scenes": 0}, {"n_stamps": 0}, {"n_neighbours": -1}])

@@ -96,7 +96,7 @@ def test_a_search_finds_less_and_the_same_again(psf):
     assert first.objective_um == again.objective_um == float(objective_of(KEY, first.psf, target()))
     assert {start.label for start in first.starts} == {"random 1", "random 2"}
     assert first.starts[-1].label == first.best_start
-    assert [event["done"] for event in events] == list(range(1, len(events) + 1))
+    assert [event.done for event in events] == list(range(1, len(events) + 1))
     assert sum(len(start.history_um) for start in first.starts) == len(events)
     low = float(psf.microscope.focus_um) - 0.55
     assert low <= float(first.psf.microscope.focus_um) <= low + 1.1
@@ -159,7 +159,7 @@ def test_refocus_finds_the_best_of_a_fine_scan(psf):
 def test_an_interruption_keeps_the_best_so_far(psf):
     def stop_at(count):
         def report(event):
-            if event["done"] == count:
+            if event.done == count:
                 raise KeyboardInterrupt
 
         return report

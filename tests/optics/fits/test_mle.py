@@ -109,7 +109,11 @@ def test_order_and_batch_do_not_matter(psf, table, images):
     for part in np.array_split(np.arange(48), [1, 30]):
         few = fit_emitters(psf, drawn[part], table=table, chunk=CHUNK)
         np.testing.assert_allclose(few.xyz_um, fits.xyz_um[part], atol=1e-9)
-    assert fit_emitters(psf, drawn[:0], table=table, chunk=CHUNK).xyz_um.shape == (0, 3)
+    for source in (psf, table):  # of no images: the same fields, of no rows
+        none = fit_emitters(source, drawn[:0], chunk=CHUNK)
+        assert jax.tree.map(lambda a: (a.shape, a.dtype), none) == jax.tree.map(
+            lambda a: ((0, *a.shape[1:]), a.dtype), fits
+        )
 
 
 def test_camera_maps_of_each_stamp(psf, table, images, truth):
@@ -140,7 +144,7 @@ def test_emccd_under_each_stamp_is_taken(psf, images):
     """Maps of an EMCCD that differ between images are checked and kept, as those of an sCMOS are."""
     camera = make_camera(kind="emccd", em_gain=100.0)
     own = replace(camera, offset_adu=jnp.arange(2.0)[:, None, None] + jnp.zeros((2, 13, 13)))
-    stamps, shared = check_input(psf, 100 * images[:2], None, own, None)
+    stamps, shared = check_input(psf.image_px, 100 * images[:2], None, own, None)
     assert shared.kind == stamps.camera.kind == "emccd"
     assert np.unique(np.asarray(stamps.camera.offset_adu)).tolist() == [0.0, 1.0]
 
@@ -207,6 +211,19 @@ def test_given_start_is_used(psf, table, images):
     near = np.column_stack([np.asarray(fits.xyz_um) + 0.01, np.full(8, 2500.0), np.full(8, 12.0)])
     again = fit_emitters(psf, drawn, table=table, init=near, chunk=CHUNK, tolerance=1e-6)
     np.testing.assert_allclose(again.xyz_um, fits.xyz_um, atol=1e-6)
+
+
+def test_a_table_may_come_in_place_of_the_psf(psf, table, images):
+    """The same fits to the bit; what only a Psf can do is refused."""
+    drawn = noisy(images[:4], 3000, 10)
+    with_psf = fit_emitters(psf, drawn, table=table, chunk=CHUNK)
+    jax.tree.map(np.testing.assert_array_equal, fit_emitters(table, drawn, chunk=CHUNK), with_psf)
+    with pytest.raises(OpticsError, match="exact_steps = 3 needs the Psf itself"):
+        fit_emitters(table, drawn, exact_steps=3)
+    with pytest.raises(OpticsError, match="given two tables"):
+        fit_emitters(table, drawn, table=table)
+    with pytest.raises(OpticsError, match="differs from the table's"):
+        fit_emitters(table, drawn, z_range_um=(-0.3, 0.4))
 
 
 @pytest.mark.parametrize(

@@ -152,10 +152,10 @@ def test_the_same_seed_gives_the_same_pupil():
     np.testing.assert_array_equal(first.beads[0].signal_adu, second.beads[0].signal_adu)
     other = retrieve_psf(stack, dataclasses.replace(PLUMBING, seed=1))
     assert np.abs(other.phase_rad - first.phase_rad).max() > 1e-3
-    steps = [event["step"] for event in events[: len(events) // 2]]
-    assert steps == [8, 10, 18, 20, 22] and {event["steps"] for event in events} == {22}
-    assert [event["stage"] for event in events[:5]] == ["find", "twin", "refine", "likelihood", "likelihood"]
-    assert all(0 < event["misfit"] < 1 for event in events)
+    steps = [event.done for event in events[: len(events) // 2]]
+    assert steps == [8, 10, 18, 20, 22] and {event.total for event in events} == {22}
+    assert [event.stage for event in events[:5]] == ["find", "twin", "refine", "likelihood", "likelihood"]
+    assert all(0 < event.numbers["misfit"] < 1 for event in events)
 
 
 def test_bleaching_is_said(found):
