@@ -34,7 +34,7 @@ from optics import (
     refocus,
     replace,
 )
-from optics.design.search import at_full_sampling
+from optics.design import at_full_sampling
 from optics.masks import files as mask_io
 from optics.masks.params import ZernikePhase
 from optics.whole_file import write_text

@@ -83,7 +83,7 @@ from optics.bounds.neighbours import density_bounds_um as density_bounds_um
 # design: the mask of the least bound
 from optics.design.search import Design as Design
 from optics.design.search import design_mask as design_mask
-from optics.design.search import refocus as refocus
+from optics.design.focus import refocus as refocus
 from optics.design.target import DesignTarget as DesignTarget
 from optics.design.target import make_target as make_target
 from optics.design.target import objective_um as objective_um

@@ -24,7 +24,7 @@ from optics import (
     refocus,
     replace,
 )
-from optics.design.search import at_full_sampling
+from optics.design import at_full_sampling
 from optics.design.target import target_bounds_um
 from training import CameraConfig, ConfigError, LearnConfig, MaskConfig, MicroscopeConfig, PsfConfig
 from training.config import FamilyName

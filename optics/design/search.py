@@ -8,22 +8,22 @@ Searches run on the host around one compiled value and gradient. L-BFGS serves b
 scenes make the bound noisy, Adam draws new ones every step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 
 from optics import adam
+from optics.design.focus import NO_BOUND, at_full_sampling
 from optics.design.target import DesignTarget, objective_um
 from optics.masks.library import zernike
 from optics.masks.limits import MaskLimits, check_limits, quantise, roughness, shrink_factor, violation
 from optics.masks.params import MaskParametrisation
 from optics.progress import Event, Report, silent
-from optics.psf import pupil_samples, ring_samples
 from optics.pytree import pytree, replace, static
 from optics.types import OpticsError, PhaseMask, Psf
 from optics.zernike import osa_to_nm
@@ -32,9 +32,7 @@ from optics.zernike import osa_to_nm
 # fold back into it.
 _ROOM = 1.3
 _FOCUS_UNIT_UM = 0.3  # a step of 1 in the search: about as much phase as a radian of defocus
-_NO_BOUND = 20.0  # log of a bound in um that stands for "none at all"
 _PENALTIES = (1.0, 30.0, 1e3, 3e4)
-_SCANNED = 15  # focus positions that `refocus` tries first
 _NEAR_ENOUGH = 0.99  # of the limits; the rest is done by shrinking
 
 
@@ -76,20 +74,6 @@ def random_start(key: jax.Array, family: MaskParametrisation, spread_rad: float 
     wavelength_um = float(family.to_mask(jnp.zeros(family.params_shape())).design_wavelength_um)
     modes = [(*osa_to_nm(j), float(a) * wavelength_um / (2 * np.pi)) for j, a in enumerate(amplitudes_rad, 3)]
     return family.project(zernike(modes, design_wavelength_um=wavelength_um, size=96))
-
-
-def at_full_sampling(psf: Psf, z_range_um: tuple[float, float], *, room: float = 1.0, focus_um: float = 0.0) -> Psf:
-    """The PSF with the pupil samples that `make_psf` would choose for it, or never fewer with `room` above 1.
-
-    `room` is how much wider than the stamp the samples must reach, `focus_um` how far the focus may move.
-    """
-    width = int(np.ceil(room * psf.image_px))
-    moved = [replace(psf.microscope, focus_um=psf.microscope.focus_um + shift) for shift in {-focus_um, 0.0, focus_um}]
-    return replace(
-        psf,
-        pupil_px=max(pupil_samples(scope, width, z_range_um) for scope in moved),
-        ring_px=max(ring_samples(scope, width) for scope in moved),
-    )
 
 
 def design_mask(
@@ -156,12 +140,13 @@ def design_mask(
         ),
         key_search,
         limits.level_um,
-        reach_um,
+        reach_um / _FOCUS_UNIT_UM,
         learning_rate_rad,
+        optimiser,
         report,
         planned=len(begin) * screening + iterations * (1 if limits.level_um is None else 2),
     )
-    x, finished = search.run(begin, screening, iterations, optimiser)
+    x, finished = search.run(begin, screening, iterations)
     mask, focus_um = _mask_and_focus(search.problem, jnp.asarray(x))
     scope = replace(psf.microscope, focus_um=focus_um)
     found = at_full_sampling(replace(psf, microscope=scope, mask=mask), z_range_um)
@@ -175,29 +160,6 @@ def design_mask(
         best_start=search.best_start,
         finished=finished,
     )
-
-
-def refocus(key: jax.Array, psf: Psf, target: DesignTarget, reach_um: float) -> Psf:
-    """The PSF with its focus where the objective is least, within `reach_um` of where it is. A host function.
-
-    For a fair comparison of a given mask with a designed one: a scan, then a bounded search about its best point.
-    The samplings are those that `make_psf` would choose for the focus that needs the most of them.
-    """
-    z_range_um = (float(target.z_range_um[0]), float(target.z_range_um[1]))
-    start_um = float(psf.microscope.focus_um)
-    roomy = at_full_sampling(psf, z_range_um, focus_um=reach_um)
-
-    def value(focus_um: float) -> float:
-        moved = replace(roomy.microscope, focus_um=jnp.asarray(focus_um, roomy.microscope.focus_um.dtype))
-        found = float(_objective(key, replace(roomy, microscope=moved), target))
-        return found if np.isfinite(found) else float(np.exp(_NO_BOUND))
-
-    scan = start_um + reach_um * np.linspace(-1, 1, _SCANNED)
-    best = int(np.argmin([value(focus_um) for focus_um in scan]))
-    about = (float(scan[max(best - 1, 0)]), float(scan[min(best + 1, _SCANNED - 1)]))
-    found = minimize_scalar(value, bounds=about, method="bounded", options={"xatol": 0.005})
-    focus_um = jnp.asarray(found.x, roomy.microscope.focus_um.dtype)  # pyright: ignore[reportAttributeAccessIssue]
-    return replace(roomy, microscope=replace(psf.microscope, focus_um=focus_um))
 
 
 @pytree
@@ -240,37 +202,66 @@ _value_and_grad = jax.jit(jax.value_and_grad(_loss, has_aux=True))
 _objective = jax.jit(objective_um)
 
 
+# (loss, slope) at parameters x: what an optimiser is given
+_Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+def _lbfgs(evaluate: _Evaluate, x: np.ndarray, iterations: int, bounds: np.ndarray) -> np.ndarray:
+    options = {"maxiter": iterations, "maxfun": 2 * iterations + 10, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-6}
+    found = minimize(evaluate, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return np.asarray(found.x)
+
+
+def _adam(evaluate: _Evaluate, x: np.ndarray, iterations: int, bounds: np.ndarray, rate: float) -> Iterator[np.ndarray]:
+    """The points that Adam goes through, its rate falling as a cosine."""
+    moments = adam.no_moments(x)
+    for step in range(iterations):
+        _, slope = evaluate(x)
+        moments, mean, root = adam.update(moments, slope, step + 1)
+        falling = rate * 0.5 * (1 + np.cos(np.pi * step / iterations))
+        x = np.clip(x - falling * mean / (root + 1e-8), *bounds.T)
+        yield x
+
+
+@dataclass
 class _Search:
-    """The host's side of a search: evaluations, their record, the best so far."""
+    """The host's side of a search: evaluations, their record, the best so far.
 
-    def __init__(self, problem, key, level_um, reach_um, learning_rate_rad, report, planned):
-        self.problem, self.key, self.level_um = problem, key, level_um
-        self.reach = reach_um / _FOCUS_UNIT_UM
-        self.learning_rate_rad = learning_rate_rad
-        self.report, self.planned, self.done = report, planned, 0
-        self.starts: list[Start] = []
-        self.screened: list[tuple[str, np.ndarray]] = []
-        self.best_start = ""
-        self._best: tuple[float, np.ndarray | None] = (np.inf, None)
+    `reach` is how far the focus may move, in steps of `_FOCUS_UNIT_UM`; `planned` about how many evaluations there
+    will be, `done` how many there were.
+    """
 
-    def run(self, begin, screening: int, iterations: int, optimiser: str) -> tuple[np.ndarray, bool]:
+    problem: _Problem
+    key: jax.Array
+    level_um: Any
+    reach: float
+    learning_rate_rad: float
+    optimiser: str
+    report: Report
+    planned: int
+    done: int = 0
+    starts: list[Start] = field(default_factory=list)
+    screened: list[tuple[str, np.ndarray]] = field(default_factory=list)
+    best_start: str = ""
+    _best: tuple[float, np.ndarray | None] = (np.inf, None)
+
+    def run(self, begin, screening: int, iterations: int) -> tuple[np.ndarray, bool]:
         """Follow every start, then the best; returns its parameters, and whether it came to the end."""
-        minimise = self._lbfgs if optimiser == "lbfgs" else self._adam
         finished = False
         try:
             screened = []
             for label, params in begin:
                 self.starts.append(Start(label))
                 x = np.append(np.asarray(params, dtype=float).ravel(), [0.0] if self.problem.free_focus else [])
-                x = minimise(x, screening, _PENALTIES[0])
+                x = self._minimise(x, screening, _PENALTIES[0])
                 self.screened.append((label, x))
                 # the same scenes for all
                 screened.append((self._evaluate(x, self.key, _PENALTIES[0])[0], len(screened), label, x))
             loss, index, self.best_start, x = min(screened, key=lambda entry: entry[:2])
-            if loss >= _NO_BOUND:
+            if loss >= NO_BOUND:
                 raise OpticsError("no start has a finite bound: take more photons, other depths or other starts")
             self.starts.append(self.starts.pop(index))  # its record goes on
-            x = self._within_limits(x, iterations, minimise)
+            x = self._within_limits(x, iterations)
             if self.level_um is not None:
                 self._take_levels()
                 x = self._round(x, iterations)
@@ -283,10 +274,31 @@ class _Search:
             self.best_start = self.best_start or self.starts[-1].label
         return x, finished
 
-    def _within_limits(self, x: np.ndarray, iterations: int, minimise) -> np.ndarray:
+    def _minimise(self, x: np.ndarray, iterations: int, penalty: float) -> np.ndarray:
+        if self.optimiser == "lbfgs":
+            return _lbfgs(lambda at: self._evaluate(at, self.key, penalty), x, iterations, self._bounds(x))
+        return list(self._adam_points(x, iterations, penalty, self.learning_rate_rad))[-1]
+
+    def _adam_points(self, x: np.ndarray, iterations: int, penalty: float, rate: float) -> Iterator[np.ndarray]:
+        """Adam; among neighbours it meets new scenes and depths every step."""
+
+        def evaluate(at: np.ndarray) -> tuple[float, np.ndarray]:
+            fresh = jax.random.fold_in(self.key, self.done)
+            return self._evaluate(at, fresh, penalty, self._other_depths(fresh))
+
+        return _adam(evaluate, x, iterations, self._bounds(x), rate)
+
+    def _bounds(self, x: np.ndarray) -> np.ndarray:
+        """Lowest and highest value (P, 2) of each parameter: none but for the focus."""
+        reach = np.full(x.size, np.inf)
+        if self.problem.free_focus:
+            reach[-1] = self.reach
+        return np.stack([-reach, reach], axis=1)
+
+    def _within_limits(self, x: np.ndarray, iterations: int) -> np.ndarray:
         for penalty in _PENALTIES:
             self._best = (np.inf, x)
-            x = minimise(x, iterations, penalty)
+            x = self._minimise(x, iterations, penalty)
             if self._factor(x) > _NEAR_ENOUGH:
                 break
         return self._shrunk(x)
@@ -296,7 +308,7 @@ class _Search:
         return float(shrink_factor(whole, self.problem.limits))
 
     def _shrunk(self, x: np.ndarray) -> np.ndarray:
-        """Parameters whose path keeps to the limits; every family is linear in its parameters."""
+        """Parameters whose path keeps to the limits; a family is linear in its parameters, as its protocol asks."""
         size = int(np.prod(self.problem.family.params_shape()))
         for _ in range(3):  # the sum of modes rounds anew
             factor = self._factor(x)
@@ -312,39 +324,10 @@ class _Search:
         """Adam with the gradient passed straight through the rounding, from the best unrounded mask; keeps the best."""
         self._best = (np.inf, x)
         kept = [(self._evaluate(x, self.key, _PENALTIES[-1])[0], x)]
-        for step in self._adam_steps(x, iterations, _PENALTIES[-1], 0.2 * self.learning_rate_rad):
+        for step in self._adam_points(x, iterations, _PENALTIES[-1], 0.2 * self.learning_rate_rad):
             shrunk = self._shrunk(step)
             kept.append((self._evaluate(shrunk, self.key, _PENALTIES[-1])[0], shrunk))
         return min(kept, key=lambda entry: entry[0])[1]
-
-    def _lbfgs(self, x: np.ndarray, iterations: int, penalty: float) -> np.ndarray:
-        size = x.size - self.problem.free_focus
-        bounds = [(None, None)] * size + [(-self.reach, self.reach)] * self.problem.free_focus
-        found = minimize(
-            lambda at: self._evaluate(at, self.key, penalty),
-            x,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"maxiter": iterations, "maxfun": 2 * iterations + 10, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-6},
-        )
-        return np.asarray(found.x)
-
-    def _adam(self, x: np.ndarray, iterations: int, penalty: float) -> np.ndarray:
-        return list(self._adam_steps(x, iterations, penalty, self.learning_rate_rad))[-1]
-
-    def _adam_steps(self, x: np.ndarray, iterations: int, penalty: float, rate: float) -> Iterator[np.ndarray]:
-        """Adam, its rate falling as a cosine; among neighbours new scenes and depths every step."""
-        moments = adam.no_moments(x)
-        for step in range(iterations):
-            fresh = jax.random.fold_in(self.key, self.done)
-            _, slope = self._evaluate(x, fresh, penalty, self._other_depths(fresh))
-            moments, mean, root = adam.update(moments, slope, step + 1)
-            falling = rate * 0.5 * (1 + np.cos(np.pi * step / iterations))
-            x = x - falling * mean / (root + 1e-8)
-            if self.problem.free_focus:
-                x[-1] = np.clip(x[-1], -self.reach, self.reach)
-            yield x
 
     def _other_depths(self, key: jax.Array) -> _Problem:
         """The problem with depths drawn at random, one from each of equal parts of the range.
@@ -366,7 +349,7 @@ class _Search:
         (loss, value_um), slope = _value_and_grad(at, key, problem or self.problem, weight)
         loss, value_um, slope = float(loss), float(value_um), np.asarray(slope, dtype=float)
         if not (np.isfinite(loss) and np.isfinite(slope).all()):
-            loss, value_um, slope = _NO_BOUND, float("inf"), np.zeros_like(slope)
+            loss, value_um, slope = NO_BOUND, float("inf"), np.zeros_like(slope)
         if loss < self._best[0]:
             self._best = (loss, np.array(x))
         start = self.starts[-1]

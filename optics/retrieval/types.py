@@ -83,8 +83,8 @@ class BeadFit:
 class Retrieval:
     """A calibrated `psf` (its `aberration` is the retrieved pupil), and what there is to judge it by.
 
-    `phase_rad` (M, M) wrapped, by the conventions of `optics.pupil_gauge`; `amplitude` (M, M) up to 1.
-    `twin_misfit` is the unexplained part when the focus ran the other way, beside `misfit`.
+    `phase_rad` (M, M) wrapped, without what images leave undetermined (`undetermined.py`); `amplitude` (M, M) up to 1.
+    `twin_misfit` is the misfit of the same fit with the direction of the stage reversed.
     `zernike_rad` (J,) rms amplitudes and `zernike_rest_rad`, the rms phase that they leave.
     `history` rows (stage, step, seconds, unexplained part). `notes` say what was found, and what beads cannot tell.
     """

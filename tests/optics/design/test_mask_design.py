@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optics.bounds.fisher import crlb_std_um
-from optics.design.search import at_full_sampling, design_mask, random_start, refocus
+from optics.design import at_full_sampling, design_mask, random_start, refocus
 from optics.design.target import Neighbours, make_target, objective_um, target_bounds_um
 from optics.masks.library import zernike
 from optics.masks.limits import MaskLimits, largest_step_um, path_range_um

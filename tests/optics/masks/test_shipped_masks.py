@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optics.bounds.fisher import depth_bounds
-from optics.design.search import at_full_sampling
+from optics.design import at_full_sampling
 from optics.masks.shipped import shipped_mask, shipped_masks, shipped_record
 from optics.psf import make_psf
 from optics.types import OpticsError, make_microscope
