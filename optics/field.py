@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from optics.masks.files import write_bytes
 from optics.pytree import pytree
 from optics.types import OpticsError
+from optics.whole_file import save_bytes
 
 FORMAT = "colocus-field-1"
 
@@ -89,7 +89,7 @@ def save_field(path: str | os.PathLike, field: FieldAberration) -> None:
         raise OpticsError(f"{path}: a field of aberrations is saved as .npz")
     buffer = io.BytesIO()
     np.savez(buffer, format=FORMAT, coefficients_um=np.asarray(field.coefficients_um))
-    write_bytes(path, buffer.getvalue())
+    save_bytes(path, buffer.getvalue())
 
 
 def load_field(path: str | os.PathLike) -> FieldAberration:

@@ -9,8 +9,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from optics.masks.files import write_bytes
 from optics.types import Microscope, OpticsError, PhaseMask, Psf
+from optics.whole_file import save_bytes
 
 FORMAT = "colocus-psf-1"
 _KINDS = [field.name for field in dataclasses.fields(Psf) if field.metadata.get("static")]  # pyright: ignore
@@ -45,7 +45,7 @@ def save_psf(path: str | os.PathLike, psf: Psf, notes: dict | None = None) -> No
     header = {"format": FORMAT, "kinds": {name: getattr(psf, name) for name in _KINDS}, "notes": notes or {}}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, header=json.dumps(header), **{k: np.asarray(v) for k, v in arrays.items()})  # pyright: ignore
-    write_bytes(path, buffer.getvalue())
+    save_bytes(path, buffer.getvalue())
 
 
 def load_psf(path: str | os.PathLike) -> Psf:

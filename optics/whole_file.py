@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from optics.types import OpticsError
+
 
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
@@ -75,6 +77,16 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     """Write a file whole or not at all. Raises `OSError`."""
     with whole_file(path) as part:
         part.write_bytes(content)
+
+
+def save_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, in a folder that is there already. Raises `OpticsError`."""
+    try:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        write_bytes(path, content)
+    except OSError as error:
+        raise OpticsError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def leftovers(folder: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import tifffile
 
 from optics.pytree import replace
 from optics.types import OpticsError, PhaseMask, make_mask
+from optics.whole_file import save_bytes
 
 Kind = Literal["phase_rad", "phase_turns", "opd_um", "opd_nm"]
 SUFFIXES = (".mat", ".npz", ".npy", ".tif", ".tiff")
@@ -138,27 +139,16 @@ def save(path: str | os.PathLike, mask: PhaseMask) -> None:
                 raise OpticsError(f"{path}: a .npy holds no transmission; use .npz, .mat or .tif")
             np.save(buffer, opd_um)
             numbers["crc32"] = zlib.crc32(buffer.getvalue())
-            write_bytes(path.with_suffix(".json"), json.dumps(numbers, indent=1).encode())
+            save_bytes(path.with_suffix(".json"), json.dumps(numbers, indent=1).encode())
         case _:
             pages = opd_um[None] if clear else np.stack([opd_um, transmission])
             tifffile.imwrite(buffer, pages, photometric="minisblack", description=json.dumps(numbers), metadata=None)
-    write_bytes(path, buffer.getvalue())
+    save_bytes(path, buffer.getvalue())
 
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise OpticsError(f"{path}: unknown suffix {path.suffix!r}; masks are {', '.join(SUFFIXES)}")
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all. Raises `OpticsError` where the folder is missing, full or closed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OpticsError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
