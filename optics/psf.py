@@ -53,7 +53,7 @@ def make_psf(
     >>> scope = make_microscope(na=1.4, n_immersion=1.515, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
     >>> psf = make_psf(scope, image_px=31)
     >>> psf.image_px, psf.pupil_px, psf.ring_px, psf.oversampling
-    (31, 44, 7, 2)
+    (31, 40, 6, 2)
     """
     given = {"kind": kind, "dipole": dipole, "polarisation": polarisation, "pixel": pixel}
     for name, value in given.items():
