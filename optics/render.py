@@ -4,8 +4,12 @@ Memory is bounded by the chunk, not by the number of emitters or frames: stamps 
 inside a scan that recomputes them for the gradient, and chunks without an emitter are skipped.
 """
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from optics.psf import image_of, psf_image, pupil_fields, transmitted_fraction
 from optics.pytree import replace
@@ -68,27 +72,28 @@ def render_scenes(
     """
     if isinstance(psf, Psf):
         return _render(psf, emitters, shape, chunk)
-    channel = jnp.zeros_like(emitters.photons, jnp.int32) if emitters.channel is None else emitters.channel
-    _check_channels(psf, emitters, channel)
+    check_channels(psf, emitters)
+    channel = jnp.zeros((), jnp.int32) if emitters.channel is None else emitters.channel
     drawn = [
         _render(one, replace(emitters, valid=emitters.valid & (channel == number)), shape, chunk)
         for number, one in enumerate(psf)
     ]
     frames, stray = zip(*drawn, strict=True)
-    return sum(frames[1:], frames[0]), sum(stray[1:], stray[0])
+    return reduce(jnp.add, frames), reduce(jnp.add, stray)
 
 
-def _check_channels(psfs: tuple[Psf, ...], emitters: Emitters, channel: jax.Array) -> None:
-    """Raise `OpticsError` for what the tuple cannot draw, where the numbers are known: outside of `jit`."""
+def check_channels(psfs: tuple[Psf, ...], emitters: Emitters) -> None:
+    """Raise `OpticsError` for what a tuple of PSFs cannot draw, where the numbers are known: outside of `jit`."""
     if not psfs:
         raise OpticsError("render needs a Psf, or one for each channel; the tuple is empty")
     pixels = [psf.microscope.pixel_um for psf in psfs]
-    if not any(isinstance(pixel, jax.core.Tracer) for pixel in pixels) and len({float(pixel) for pixel in pixels}) > 1:
+    if not any(isinstance(pixel, Tracer) for pixel in pixels) and len({float(pixel) for pixel in pixels}) > 1:
         raise OpticsError(f"the PSFs of the channels have pixels of {', '.join(f'{float(p):g}' for p in pixels)} um")
-    unknown = emitters.valid & ((channel < 0) | (channel >= len(psfs)))
-    if not isinstance(unknown, jax.core.Tracer) and bool(unknown.any()):
-        wrong = sorted({int(number) for number in channel[unknown]})
-        raise OpticsError(f"there is no PSF for emitters of channel {wrong[-1]}; give {wrong[-1] + 1}, not {len(psfs)}")
+    if emitters.channel is None or isinstance(emitters.channel, Tracer) or isinstance(emitters.valid, Tracer):
+        return
+    highest = max(np.asarray(emitters.channel)[np.asarray(emitters.valid)], default=0)
+    if highest >= len(psfs):
+        raise OpticsError(f"there is no PSF for emitters of channel {highest}; give {highest + 1}, not {len(psfs)}")
 
 
 def _render(psf: Psf, emitters: Emitters, shape: tuple[int, int], chunk: int) -> tuple[jax.Array, jax.Array]:

@@ -21,7 +21,7 @@ from optics.retrieval.beads import BeadStack
 from optics.retrieval.retrieve import retrieve_psf
 from optics.retrieval.types import Retrieval, RetrievalSettings
 from optics.retrieval.undetermined import mode_names
-from optics.whole_file import whole_files, write_text
+from optics.whole_file import save_bytes, whole_files, write_text
 from training import ConfigError, MicroscopeConfig, from_dict, to_dict
 from training.config import CameraConfig
 from training.instrument import build_camera, build_microscope
@@ -184,7 +184,7 @@ def _write_peer_mask(path: Path, retrieval: Retrieval) -> None:
     }
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, contents, do_compression=True)
-    mask_io.write_bytes(path, buffer.getvalue())
+    save_bytes(path, buffer.getvalue())
 
 
 def run_toml(config: RetrieveConfig, retrieval: Retrieval, out: Path) -> str:
