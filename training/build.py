@@ -9,10 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 
 import nets
-from optics import Camera, PhaseMask, Psf
+from optics import Camera, PhaseMask, Psf, mask_params
 from optics.background import Background
 from optics.field import FieldAberration, aberration_at, load_field
-from optics.masks import params as mask_params
 from optics.pytree import replace
 from training.config import (
     DecoderConfig,

@@ -4,11 +4,25 @@ import math
 import os
 import re
 
-from optics import Camera, Microscope, PhaseMask, Psf, make_camera, make_microscope, make_psf, masks
-from optics.background import Background, Constant, RandomField, SuperGaussian, UniformLevel, check_background
-from optics.masks import files as mask_io
-from optics.masks.shipped import shipped_mask
-from optics.psf_io import load_psf
+from optics import (
+    Background,
+    Camera,
+    Constant,
+    Microscope,
+    PhaseMask,
+    Psf,
+    RandomField,
+    SuperGaussian,
+    UniformLevel,
+    load_psf,
+    make_camera,
+    make_microscope,
+    make_psf,
+    mask_io,
+    masks,
+    shipped_mask,
+)
+from optics.background import check_background
 from training.config import (
     CameraConfig,
     LearnConfig,

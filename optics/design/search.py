@@ -21,7 +21,7 @@ from optics import adam
 from optics.design.focus import NO_BOUND, at_full_sampling
 from optics.design.target import DesignTarget, objective_um
 from optics.masks.library import zernike
-from optics.masks.limits import MaskLimits, check_limits, quantise, roughness, shrink_factor, violation
+from optics.masks.limits import MaskLimits, check_limits, roughness, round_to_levels, shrink_factor, violation
 from optics.masks.params import MaskParametrisation
 from optics.progress import Event, Report, silent
 from optics.pytree import pytree, replace, static
@@ -180,7 +180,7 @@ def _params(family: Any, x: jax.Array) -> jax.Array:
 
 
 def _mask_and_focus(problem: _Problem, x: jax.Array) -> tuple[PhaseMask, jax.Array]:
-    mask = quantise(problem.family.to_mask(_params(problem.family, x)), problem.limits)
+    mask = round_to_levels(problem.family.to_mask(_params(problem.family, x)), problem.limits)
     focus_um = problem.psf.microscope.focus_um
     return mask, focus_um + _FOCUS_UNIT_UM * x[-1] if problem.free_focus else focus_um
 

@@ -101,13 +101,13 @@ def shrink_factor(mask: PhaseMask, limits: MaskLimits) -> jax.Array:
     return jnp.where(factor < 1, factor * (1 - 4 * jnp.finfo(factor.dtype).eps), 1.0)
 
 
-def quantise(mask: PhaseMask, limits: MaskLimits) -> PhaseMask:
+def round_to_levels(mask: PhaseMask, limits: MaskLimits) -> PhaseMask:
     """The mask with its path in whole levels, counted from its lowest cell; unchanged without `level_um`.
 
     The gradient passes as if nothing had been rounded (straight-through, arXiv 1308.3432).
 
     >>> from optics.masks.library import zernike
-    >>> stepped = quantise(zernike([(1, 1, 0.1)], size=16), MaskLimits(level_um=0.05))
+    >>> stepped = round_to_levels(zernike([(1, 1, 0.1)], size=16), MaskLimits(level_um=0.05))
     >>> bool(jnp.allclose(jnp.diff(jnp.unique(jnp.round(stepped.opd_um, 6))), 0.05, atol=1e-5))
     True
     """

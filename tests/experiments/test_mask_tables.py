@@ -6,8 +6,7 @@ import pytest
 
 from experiments.compare.config import ExperimentConfig, describe_arm
 from experiments.instrument.design import DesignConfig
-from optics import masks
-from optics.masks import params as mask_params
+from optics import mask_params, masks
 from training import ConfigError, LearnConfig, MaskConfig, RunConfig, from_dict
 from training.instrument import build_family, build_mask, build_microscope
 

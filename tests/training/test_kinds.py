@@ -10,8 +10,7 @@ import pytest
 import nets
 from localization import score
 from made.tiny import TINY, tiny_run
-from optics import make_emitters, make_field_aberration, make_psf, masks, save_field, save_psf
-from optics.masks import files as mask_io
+from optics import make_emitters, make_field_aberration, make_psf, mask_io, masks, save_field, save_psf
 from training import (
     ConfigError,
     build,

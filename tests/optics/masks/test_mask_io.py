@@ -11,8 +11,7 @@ import pytest
 import scipy.io
 import tifffile
 
-from optics import masks
-from optics.masks import files as mask_io
+from optics import mask_io, masks
 from optics.types import OpticsError, make_mask
 
 DATA = Path(os.environ.get("COLOCUS_DATA", Path(__file__).parents[4] / "shared/data"))

@@ -11,8 +11,8 @@ from optics.masks.limits import (
     check_limits,
     largest_step_um,
     path_range_um,
-    quantise,
     roughness,
+    round_to_levels,
     shrink_factor,
     violation,
 )
@@ -60,15 +60,15 @@ def test_rounded_paths_are_levels_and_pass_the_gradient():
     """Whole multiples of the level above the lowest cell, never above the range; the gradient is the identity's."""
     mask = zernike([(4, 2, 0.1)], size=32)
     limits = MaskLimits(level_um=0.07, range_um=float(path_range_um(mask)))
-    stepped = quantise(mask, limits)
+    stepped = round_to_levels(mask, limits)
     x = (np.arange(32) + 0.5) / 16 - 1
     inside = np.hypot(x[None, :], x[:, None]) < 1
     levels = np.asarray(stepped.opd_um)[inside] / 0.07
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-9)
     assert float(path_range_um(stepped)) <= limits.range_um + 1e-12
-    slope = jax.grad(lambda path: quantise(replace(mask, opd_um=path), limits).opd_um.sum())(mask.opd_um)
+    slope = jax.grad(lambda path: round_to_levels(replace(mask, opd_um=path), limits).opd_um.sum())(mask.opd_um)
     np.testing.assert_array_equal(slope, np.ones_like(slope))
-    assert quantise(mask, MaskLimits()) is mask
+    assert round_to_levels(mask, MaskLimits()) is mask
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optics import masks
-from optics.masks import files as mask_io
+from optics import mask_io, masks
 from optics.masks.params import PixelPhase, SmoothPhase, ZernikePhase, init_params, to_mask, unwrap
 from optics.pytree import replace
 from optics.types import OpticsError, make_mask, make_microscope
