@@ -190,7 +190,7 @@ def test_single_precision_holds_among_coincident_emitters(psf):
 
 
 def test_neighbours_as_a_group_or_as_keywords(psf):
-    """The same scenes to the bit; a keyword beside the group replaces its field."""
+    """The same scenes; a keyword beside the group replaces its field."""
 
     def common(density, **more):
         return density_bounds_um(KEY, psf, XYZ_UM, PHOTONS, BACKGROUND, density, z_range_um=Z_RANGE_UM, **more)
@@ -198,7 +198,8 @@ def test_neighbours_as_a_group_or_as_keywords(psf):
     group = Neighbours(0.8, prior_um=PRIOR_UM, n_scenes=12, n_neighbours=3, n_stamps=8)
     by_group, by_field = jax.jit(lambda: (common(group), common(replace(group, n_scenes=3), n_scenes=12)))()
     np.testing.assert_array_equal(by_group, by_field)
-    np.testing.assert_array_equal(by_group, bounds(psf, 0.8, n_scenes=12, n_neighbours=3))
+    # another program, whose constants are arguments: rounding alone
+    np.testing.assert_allclose(by_group, bounds(psf, 0.8, n_scenes=12, n_neighbours=3), rtol=1e-9)
 
 
 @pytest.mark.parametrize("sizes", [{"n_scenes": 0}, {"n_stamps": 0}, {"n_neighbours": -1}])
