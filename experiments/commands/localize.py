@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Localize and print the table's name; returns the exit status."""
-    from experiments.progress import Display, duration, event_of
+    from experiments.progress import Display, duration
     from experiments.reading.classical_config import ClassicalConfig
     from experiments.reading.localize import LocalizeConfig, localize, parse_share, parse_span
     from experiments.settings import load_settings
@@ -65,7 +65,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     with Display(every=0.1) as display:
 
         def show(event):
-            event = event_of(event)
             if event.stage == "start":
                 frames = event.total or event.numbers["frames"]
                 display.say(f"{event.numbers['movie']}: {frames} frames, read with {event.numbers['model']}")

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from experiments.compare.watch import ArmDisplay, Forecast
-from experiments.progress import Display, event_of, line_of
+from experiments.progress import Display
 from optics.progress import Event
 
 PLAN = [("a", 0), ("b", 0)]
@@ -92,8 +92,3 @@ def test_a_stage_that_counts_anew_is_timed_anew():
         display(Event("drawing"))
     lines = text.getvalue().splitlines()
     assert lines[0] == lines[2] == "crop 1 of 4" and "left" in lines[1] and lines[-1] == "drawing ..."
-
-
-def test_an_event_reads_back_from_its_line_of_the_log():
-    event = Event("step", 10, 100, {"loss": 0.5})
-    assert event_of(line_of(event)) == event and event_of(event) is event
