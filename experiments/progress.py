@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from optics.progress import Event, Report
+from optics.progress import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,16 +21,6 @@ _SHOWN: dict[str, Callable[[Any], str]] = {
 }
 
 
-def line_of(event: Event) -> dict[str, Any]:
-    """Lay out an event as a line of log.jsonl.
-
-    >>> line_of(Event("step", 10, 100, {"loss": 0.5}))
-    {'event': 'step', 'step': 10, 'steps': 100, 'loss': 0.5}
-    """
-    counts = {event.stage: event.done, f"{event.stage}s": event.total} if event.total else {}
-    return {"event": event.stage, **counts, **event.numbers}
-
-
 def event_of(line: Event | dict[str, Any]) -> Event:
     """Read an event from a line of log.jsonl, or from a library that reports in such mappings."""
     if isinstance(line, Event):
@@ -40,11 +30,6 @@ def event_of(line: Event | dict[str, Any]) -> Event:
     done = line.get("step", line.get("done", 0))
     total = line.get("steps", line.get("total", line.get("planned", 0)))
     return Event(line.get("stage", line.get("what", line["event"])), done, total, numbers)
-
-
-def events_to(report: Report) -> Callable[[Any], None]:
-    """Receive what a library reports, and hand it on as events."""
-    return lambda line: report(event_of(line))
 
 
 def duration(seconds: float) -> str:

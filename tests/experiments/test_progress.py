@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from experiments.compare.watch import ArmDisplay, Forecast
-from experiments.progress import Display, event_of, line_of
+from experiments.progress import Display, event_of
 from optics.progress import Event
 
 PLAN = [("a", 0), ("b", 0)]
@@ -96,4 +96,4 @@ def test_a_stage_that_counts_anew_is_timed_anew():
 
 def test_an_event_reads_back_from_its_line_of_the_log():
     event = Event("step", 10, 100, {"loss": 0.5})
-    assert event_of(line_of(event)) == event and event_of(event) is event
+    assert event_of(event.record()) == event and event_of(event) is event
