@@ -30,7 +30,7 @@ _NAMES = {
     "lists.filter": "filter_list",
     "lists.render": "render RenderConfig",
     "lists.convert": "convert ConvertConfig",
-    "generator.fit": "generate_fit load_generator",
+    "generator.fit": "generate_fit generator_config",
     "generator.sample": "generate_sample SampleConfig",
     "compare.run": "compare_masks",
     "compare.config": "load_experiment ExperimentConfig",

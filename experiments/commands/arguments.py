@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import errno
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -171,6 +173,9 @@ def run_job(
     """
     from experiments.progress import Display
 
+    existing = next(place for place in (out, *out.absolute().parents) if place.is_dir())
+    if not os.access(existing, os.W_OK):  # known before long work, not after it
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
     with Display() as display:
         result = job(display)
         written = result.write(out)

@@ -39,19 +39,17 @@ def cells(config: ExperimentConfig) -> list[tuple[str, SceneConfig]]:
     scene, score = config.run.scene, config.score
     listed = [(f"count {n}", dataclasses.replace(scene, count_min=n, count_max=n)) for n in dict.fromkeys(score.counts)]
     for photons, background in zip(score.pair_photons, score.pair_background, strict=True):
-        fixed = dataclasses.replace(
-            scene,
-            count_min=score.pair_count,
-            count_max=score.pair_count,
-            photons="uniform",
-            photons_min=photons,
-            photons_max=photons,
-            background="uniform",
-            background_min=background,
-            background_max=background,
-        )
+        fixed = _fixed(scene, score.pair_count, photons, background)
         listed.append((f"photons {photons:g} background {background:g}", fixed))
     return listed
+
+
+def _fixed(scene: SceneConfig, count: int, photons: float, background: float, **more: Any) -> SceneConfig:
+    """Fix number and light of a scene's emitters, and its background."""
+    kinds = {"photons": "uniform", "background": "uniform"}
+    ranges = {"count": count, "photons": photons, "background": background}
+    ends = {f"{name}_{end}": value for name, value in ranges.items() for end in ("min", "max")}
+    return dataclasses.replace(scene, **kinds, **ends, **more)
 
 
 def density_per_um2(config: ExperimentConfig, count: int) -> float:
@@ -156,19 +154,8 @@ def score_single(parts: Parts, state: TrainState, config: ExperimentConfig) -> d
     """
     scene = config.run.scene
     photons, background = scene.photons_max, 0.5 * (scene.background_min + scene.background_max)
-    alone = dataclasses.replace(
-        scene,
-        count_min=1,
-        count_max=1,
-        photons="uniform",
-        photons_min=photons,
-        photons_max=photons,
-        background="uniform",
-        background_min=background,
-        background_max=background,
-        lifetime_frames=0.0,  # on for the whole frame, as the bound takes it
-        truth_photons_min=0.0,
-    )
+    # on for the whole frame, as the bound takes it
+    alone = _fixed(scene, 1, photons, background, lifetime_frames=0.0, truth_photons_min=0.0)
     found, truth = _evaluate(parts, state, alone, config.score, config.score.single_frames)
     matches = localization.match(found, truth)
     errors = localization.pair_errors_um(found, truth, matches)

@@ -48,19 +48,19 @@ def on_scenes(config: ExperimentConfig, generator: str) -> ExperimentConfig:
 def scenes_experiment(generator: str) -> ExperimentConfig:
     """Write a generator's experiment: its microscope with the movie's mask, and a mask learned from it."""
     facts = load_facts(generator)
-    asked = facts.config
+    settings = facts.config
     folder = generator_folder(generator).absolute()
-    mask = asked.mask
-    if asked.psf_file:
+    mask = settings.mask
+    if settings.psf_file:
         has_mask = (folder / "mask.npz").is_file()
         mask = MaskConfig(name="file", path=str(folder / "mask.npz")) if has_mask else MaskConfig()
-    frame_px = min(_FRAME_PX, asked.crop_px - asked.crop_px % 2)
+    frame_px = min(_FRAME_PX, settings.crop_px - settings.crop_px % 2)
     run = RunConfig(
-        microscope=asked.microscope,
-        psf=dataclasses.replace(asked.psf, calibration="") if asked.psf_file else asked.psf,
+        microscope=settings.microscope,
+        psf=dataclasses.replace(settings.psf, calibration="") if settings.psf_file else settings.psf,
         mask=mask,
         scene=SceneConfig(frame_px=frame_px, margin_um=0.0),
-        decoder=decoder_for(asked.psf),
+        decoder=decoder_for(settings.psf),
     )
     config = ExperimentConfig(
         run=run,

@@ -17,7 +17,7 @@ from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, des
 from experiments.compare.folder import claim, load_experiment_folder
 from experiments.compare.results import load_results
 from experiments.compare.summary import density_cells, pair_cells, summarise
-from experiments.progress import duration, line_of
+from experiments.progress import duration
 from experiments.report.metrics import CHIEF, METRICS
 from experiments.settings import override
 from optics.masks import files as mask_io
@@ -69,7 +69,7 @@ def compare_masks(
     started = time.monotonic()
 
     def show(event: Event) -> None:
-        folder.log(line_of(event))
+        folder.log(event.record())
         report(event)
 
     try:
@@ -124,9 +124,9 @@ def _announcement(config: ExperimentConfig, out: Path) -> list[str]:
     every, scene, score = config.run.optimiser, config.run.scene, config.score
     seeds = "" if len(config.seeds) == 1 else f" x {len(config.seeds)} seeds"
     lines = [
-        f"{config.title or 'Colocus'}: {_some(len(config.arms), 'arm')}{seeds} in {out}",
+        f"{config.title or 'Colocus'}: {_counted(len(config.arms), 'arm')}{seeds} in {out}",
         f"each: {every.steps} steps of {every.batch} frames ({scene.frame_px} x {scene.frame_px} px, "
-        f"up to {_some(scene.count_max, 'emitter')}), then scored on {len(cells(config))} x {score.frames}",
+        f"up to {_counted(scene.count_max, 'emitter')}), then scored on {len(cells(config))} x {score.frames}",
     ]
     for arm in config.arms:
         done = sum((arm_folder(out, arm, seed) / "scores.json").exists() for seed in config.seeds)
@@ -142,7 +142,7 @@ def _finished(config: ExperimentConfig, out: Path) -> bool:
     return bool(folders) and all((path / "scores.json").exists() for path in folders)
 
 
-def _some(number: int, noun: str) -> str:
+def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -209,9 +209,9 @@ def _verdict_of(rows: list[dict[str, Any]], arm: dict[str, Any], reference: dict
         0: f"{name} and {other} cannot be told apart at the highest density, {_scene(densest)}: {values}, "
         f"{gap}, and the {interval} includes zero.",
     }
-    told = [sentences[sign(difference)]]
+    found = [sentences[sign(difference)]]
     if len(rows) > 1:
-        told.append(_over_densities(rows))
+        found.append(_over_densities(rows))
     errors = []
     for metric, direction in (("rmse_xy_um", "laterally"), ("rmse_z_um", "axially")):
         value = densest["metrics"][metric]
@@ -221,8 +221,8 @@ def _verdict_of(rows: list[dict[str, Any]], arm: dict[str, Any], reference: dict
             low, high = (_signed(1e3 * value[end], 1) for end in ("low", "high"))
             errors.append(f"{a:.1f} nm against {b:.1f} nm {direction} ({word}; difference {low} to {high} nm)")
     if errors:
-        told.append(f"RMS errors of the emitters found there are {' and '.join(errors)}.")
-    return told
+        found.append(f"RMS errors of the emitters found there are {' and '.join(errors)}.")
+    return found
 
 
 def _over_densities(rows: list[dict[str, Any]]) -> str:

@@ -99,5 +99,5 @@ class ArmDisplay(Display):
 def _scores(cells: dict[str, dict[str, float]]) -> str:
     counted = {int(name.removeprefix("count ")): score for name, score in cells.items() if name.startswith("count ")}
     ends = sorted({min(counted), max(counted)}) if counted else []
-    said = [f"{counted[n]['jaccard']:.3f} at {n} emitter{'s' if n > 1 else ''} per frame" for n in ends]
-    return f"Jaccard {', '.join(said)}" if said else "scored"
+    words = [f"{counted[n]['jaccard']:.3f} at {n} emitter{'s' if n > 1 else ''} per frame" for n in ends]
+    return f"Jaccard {', '.join(words)}" if words else "scored"

@@ -59,14 +59,14 @@ def generator_config(
     return from_dict(GeneratorConfig, override(values, assignments))
 
 
-def _optics(psf: str, said: set[str]) -> dict[str, Any]:
+def _optics(psf: str, depth_keys: set[str]) -> dict[str, Any]:
     if psf.endswith(".npz"):
         return _saved_optics(psf)
     experiment = load_experiment(psf)
     run = experiment.run
     mask = experiment.arms[0].mask if experiment.arms else run.mask
     found: dict[str, Any] = {"microscope": run.microscope, "psf": run.psf, "mask": mask, "camera": run.camera}
-    depths = {} if said else {"z_min_um": run.scene.z_min_um, "z_max_um": run.scene.z_max_um}
+    depths = {} if depth_keys else {"z_min_um": run.scene.z_min_um, "z_max_um": run.scene.z_max_um}
     return {name: to_dict(part) for name, part in found.items()} | depths
 
 

@@ -120,5 +120,5 @@ class CrlbConfig:
     @property
     def densities_per_um2(self) -> tuple[float, ...]:
         """The densities to be computed."""
-        asked = self.neighbours.densities_per_um2
-        return asked if asked is not None else _DENSITIES if self.knows_neighbours else ()
+        given = self.neighbours.densities_per_um2
+        return given if given is not None else _DENSITIES if self.knows_neighbours else ()
