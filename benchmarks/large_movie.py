@@ -117,7 +117,7 @@ def work(movie: Path, kind: str, first: int, stop: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         result = localize_with(
             reader, movie, Path(folder) / "locs.csv", LocalizeConfig(frames=(first, stop)),
-            report=lambda event: events.append((time.perf_counter(), event.get("done", 0))),
+            report=lambda event: events.append((time.perf_counter(), event.done)),
         )  # fmt: skip
     seconds = time.perf_counter() - started
     marks = [time_s for time_s, done in events if done]

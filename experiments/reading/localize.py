@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from experiments.reading.localize_config import parse_span as parse_span
 from experiments.reading.methods import make_reader
 from experiments.reading.readers import Reader
 from localization import LocalizationError, Localizations, Movie, concatenate, open_movie
+from optics.progress import Event, Report, silent
 from training import ConfigError
 
 GROUP_PX = 2**25  # pixels of the frames that are read at a time: 128 MB
@@ -58,7 +59,7 @@ def localize(
     config: LocalizeConfig = LocalizeConfig(),
     *,
     share: Share | None = None,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    report: Report = silent,
 ) -> LocalizeResult:
     """Localize a movie with a trained model into a table, whose kind the suffix of `out` says.
 
@@ -69,8 +70,8 @@ def localize(
     `Parts.find(out).merge()`, and any number of devices of one kind. Another `batch`, `tile_px` or kind of processor
     runs other programs, whose sums of single-precision numbers differ in their last bits.
 
-    `report` receives {"event": "start", "model", "frames", ...}, then {"event": "frames", "done", "total",
-    "found", "seconds"} after every batch, then {"event": "end", "path", "frames", "rows", "seconds"}.
+    `report` receives an `Event` "start" (model, movie, frames), then "frames" (found, seconds) after every batch, then
+    "end" (path, frames, rows, seconds).
 
     Raises `ConfigError`, `CheckpointError`, `NetsError` or `LocalizationError`, each with one line that says
     what, where and what to do; a movie that the model cannot read is refused before the first frame.
@@ -89,7 +90,7 @@ def localize_with(
     config: LocalizeConfig = LocalizeConfig(),
     *,
     share: Share | None = None,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    report: Report = silent,
 ) -> LocalizeResult:
     """Localize with a reader that is there already; of `config` only frames, rows, columns and chunks count."""
     started, out = time.perf_counter(), Path(out)
@@ -106,7 +107,7 @@ def localize_with(
         missing = parts.missing()
         mine = missing if share is None else [k for k in share.pick(len(parts.job.spans)) if k in set(missing)]
         total = sum(stop - first for first, stop in (parts.job.spans[k] for k in mine))
-        report({"event": "start", "model": reader.description, "movie": str(movie), "frames": total})
+        report(Event("start", numbers={"model": reader.description, "movie": str(movie), "frames": total}))
         done, found, tally = 0, 0, Counter[str]()
         try:
             for index in mine:
@@ -115,7 +116,7 @@ def localize_with(
                     tables.append(locs)
                     done, found = done + n, found + locs.frame.size
                     seconds = time.perf_counter() - started
-                    report({"event": "frames", "done": done, "total": total, "found": found, "seconds": seconds})
+                    report(Event("frames", done, total, {"found": found, "seconds": seconds}))
                 parts.write(index, concatenate(tables), counted)
                 tally += counted
         except BaseException:
@@ -126,7 +127,7 @@ def localize_with(
     if share is None:
         found, tally = parts.merge()
     result = LocalizeResult(path, frames, found, time.perf_counter() - started, tally)
-    report({"event": "end", "path": str(path), "frames": frames, "rows": found, "seconds": result.seconds})
+    report(Event("end", numbers={"path": str(path), "frames": frames, "rows": found, "seconds": result.seconds}))
     return result
 
 
@@ -149,7 +150,7 @@ def read_frames(
     model: Path | str | Reader,
     config: LocalizeConfig = LocalizeConfig(),
     *,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    report: Report = silent,
 ) -> Localizations:
     """Localize frames that are in memory: camera counts (n, H, W) in, a list out.
 
@@ -170,7 +171,7 @@ def read_frames(
         for n, locs in _read(_Frames(counts), reader, span, cut, Counter()):
             tables.append(locs)
             done += n
-            report({"event": "frames", "done": done, "total": total, "found": sum(t.frame.size for t in tables)})
+            report(Event("frames", done, total, {"found": sum(table.frame.size for table in tables)}))
     return concatenate(tables)
 
 
