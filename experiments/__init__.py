@@ -10,7 +10,7 @@ from typing import Any
 
 # names by module, which is loaded when one of them is first asked for
 _NAMES = {
-    "reading.localize": "localize LocalizeConfig",
+    "reading.localize": "localize read_frames LocalizeConfig",
     "reading.classical_config": "ClassicalConfig",
     "reading.readers": "load_reader",
     "instrument.crlb": "crlb",

@@ -63,8 +63,8 @@ def trained_net(run: RunConfig) -> nets.NetConfig:
 def build(run: RunConfig) -> Parts:
     """Build all parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
     check_depths(run)
-    net = trained_net(run)
     psf, generated = run_psf(run), None
+    net = trained_net(run)
     if run.scene.generator:
         psf, generated = _on_generated_scenes(run, psf)
     if find_kind(run.decoder.kind).sees_stamp:

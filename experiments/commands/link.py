@@ -26,8 +26,4 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from localization import read
 
     config = config_of(arguments, LinkConfig, z_radius_um=arguments.radius_z)
-    return run_job(
-        lambda report: link(read(arguments.locs), config, report),
-        arguments.out,
-        end=wrote,
-    )
+    return run_job(lambda report: link(read(arguments.locs), config, report), arguments.out, end=wrote)

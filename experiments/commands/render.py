@@ -34,8 +34,4 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_name(arguments.out)
     region, z_range = numbers("--region", arguments.region, 4), numbers("--z", arguments.z, 2)
     config = config_of(arguments, RenderConfig, region_um=region, z_range_um=z_range)
-    return run_job(
-        lambda report: render(read(arguments.locs), config, report),
-        arguments.out,
-        end=wrote,
-    )
+    return run_job(lambda report: render(read(arguments.locs), config, report), arguments.out, end=wrote)

@@ -200,12 +200,7 @@ def save_examples(folder: Path, parts: Parts, state: TrainState, config: Experim
     dense = dataclasses.replace(scene, count_min=max(config.score.counts), count_max=max(config.score.counts))
     n_frames = min(4, config.score.frames)
     frames = scored_frames(
-        parts,
-        state,
-        dense,
-        config.score.seed,
-        n_frames,
-        capacity=max(*config.score.counts, config.score.pair_count),
+        parts, state, dense, config.score.seed, n_frames, capacity=max(*config.score.counts, config.score.pair_count)
     )
     found, truth = _evaluate(parts, state, dense, config.score, n_frames)
     mask = psf.mask

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments.settings import override, read_toml
 from optics import masks
 from training import ConfigError, LearnConfig, MaskConfig, RunConfig, from_dict
-from training.build import build_net
+from training.decoders import find_kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> Exper
     3
     """
     config = from_dict(ExperimentConfig, override(read_toml(name_or_path), assignments))
-    build_net(config.run)  # a kind of decoder that is not there is refused before any folder is begun
+    find_kind(config.run.decoder.kind)  # a kind that is not there is refused before any folder is begun
     return config
 
 

@@ -34,13 +34,7 @@ def plot_against_density(axes, summary: dict[str, Any], styles: Styles, metric: 
         estimate, bars = _drawn(cells, gate, metric)
         shift = 0.006 * widest * (number - (len(arms) - 1) / 2)
         axes.errorbar(
-            density + shift,
-            estimate,
-            bars,
-            capsize=2,
-            elinewidth=1,
-            label=arm["label"],
-            **styles[arm["label"]],
+            density + shift, estimate, bars, capsize=2, elinewidth=1, label=arm["label"], **styles[arm["label"]]
         )
     axes.set_xlabel("emitters per µm²")
     axes.set_xlim(0, 1.05 * widest)
@@ -84,13 +78,7 @@ def draw_pairs(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE) ->
                 estimate, bars = _drawn(cells, gate, metric)
                 place = np.arange(len(cells)) + 0.6 * (number - (len(arms) - 1) / 2) / max(len(arms), 3)
                 axes.errorbar(
-                    place,
-                    estimate,
-                    bars,
-                    linestyle="none",
-                    capsize=2,
-                    label=arm["label"],
-                    **styles[arm["label"]],
+                    place, estimate, bars, linestyle="none", capsize=2, label=arm["label"], **styles[arm["label"]]
                 )
             cells = pair_cells(arms[0])
             names = [f"{_short(cell['photons'][1])} / {_short(cell['background'][1])}" for cell in cells]
@@ -140,10 +128,7 @@ def draw_training(results: list[ArmResult], styles: Styles) -> Figure:
             events = [event for event in result.log if event.get("event") == "step"]
             # a resumed run logs some steps twice; the later entry is of the run that went on
             by_step = {event["step"]: event["loss"] for event in events}
-            steps, losses = (
-                np.array(sorted(by_step)),
-                np.array([by_step[step] for step in sorted(by_step)], float),
-            )
+            steps, losses = (np.array(sorted(by_step)), np.array([by_step[step] for step in sorted(by_step)], float))
             first = result.seed == min(r.seed for r in results if r.label == result.label)
             style = styles[result.label]
             axes.plot(steps, losses, color=style["color"], linewidth=1, label=result.label if first else None)

@@ -126,12 +126,7 @@ def draw_frames(results: list[ArmResult], pixel_um: float) -> Figure:
             axes.set_title(f"{result.label}: {counts}")
         side = results[0].examples["frames"].shape[-1] * pixel_um
         scale_bar(grid.flat[0], side)
-        marks = (
-            (HIT, "true, found"),
-            (MISSED, "true, missed"),
-            (FOUND, "found, true"),
-            (FALSE, "found, false"),
-        )
+        marks = ((HIT, "true, found"), (MISSED, "true, missed"), (FOUND, "found, true"), (FALSE, "found, false"))
         handles = [Line2D([], [], linestyle="none", label=label, **style) for style, label in marks]
         figure.legend(handles=handles, loc="outside lower center", ncols=4 if columns > 1 else 2)
     return figure

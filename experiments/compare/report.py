@@ -75,9 +75,7 @@ def _sections(config, summary, figures, start):
     )
     for name in learned:
         yield shown.figure(
-            name,
-            f"How the mask of “{name.removeprefix('evolution-')}” was learned",
-            "Snapshots by training step.",
+            name, f"How the mask of “{name.removeprefix('evolution-')}” was learned", "Snapshots by training step."
         )
     yield shown.figure(
         "psf",
@@ -86,11 +84,7 @@ def _sections(config, summary, figures, start):
         "pixel's share of the photons.",
     )
     yield _stamp_table(summary)
-    yield shown.figure(
-        "density",
-        "Scores against density",
-        f"Gate {HEADLINE} (lateral/axial). Bars are {bars}.",
-    )
+    yield shown.figure("density", "Scores against density", f"Gate {HEADLINE} (lateral/axial). Bars are {bars}.")
     yield shown.figure(
         "pairs",
         "Scores at given photons and background",
@@ -188,13 +182,7 @@ def _single_table(summary: dict[str, Any]) -> str:
             ratios = [_plain(value, "{:.2f}") for value in single["ratio"]]
             outliers = [_plain(value, "{:.1%}") for value in single["outlier_share"]]
             rows.append(
-                [
-                    html.escape(arm["label"]),
-                    str(seed),
-                    *ratios,
-                    *outliers,
-                    _plain(single["found_share"], "{:.1%}"),
-                ]
+                [html.escape(arm["label"]), str(seed), *ratios, *outliers, _plain(single["found_share"], "{:.1%}")]
             )
     single = summary["arms"][0]["single"][0]
     caption = (

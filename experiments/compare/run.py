@@ -113,11 +113,7 @@ def surroundings() -> dict[str, Any]:
     device = jax.devices()[0]
     packages = {name: version(name) for name in ("colocus", "jax", "flax", "optax", "numpy")}
     versions = f"Python {platform.python_version()}, " + ", ".join(f"{k} {v}" for k, v in packages.items())
-    return {
-        "device": f"{device.device_kind} x {len(jax.devices())}",
-        "cores": os.cpu_count(),
-        "versions": versions,
-    }
+    return {"device": f"{device.device_kind} x {len(jax.devices())}", "cores": os.cpu_count(), "versions": versions}
 
 
 def _announcement(config: ExperimentConfig, out: Path) -> list[str]:

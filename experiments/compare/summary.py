@@ -15,15 +15,7 @@ from experiments.compare.results import ArmResult
 from experiments.report.numbers import plain
 from localization import FrameScores
 
-METRICS = (
-    "jaccard",
-    "precision",
-    "recall",
-    "rmse_xy_um",
-    "rmse_z_um",
-    "efficiency_lateral",
-    "efficiency_axial",
-)
+METRICS = ("jaccard", "precision", "recall", "rmse_xy_um", "rmse_z_um", "efficiency_lateral", "efficiency_axial")
 LEVEL = 0.95
 _RATIOS = ("jaccard", "precision", "recall")
 
@@ -98,10 +90,7 @@ def _arm(group: list[ArmResult]) -> dict[str, Any]:
             {k: v for k, v in result.scores["single"].items() if k not in ("z_um", "error_um", "crlb_um")}
             for result in group
         ],
-        "stamp": {
-            "z_um": group[0].examples["z_um"].tolist(),
-            "fraction": group[0].examples["stamp_fraction"].tolist(),
-        },
+        "stamp": {"z_um": group[0].examples["z_um"].tolist(), "fraction": group[0].examples["stamp_fraction"].tolist()},
     }
 
 

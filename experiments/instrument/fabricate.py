@@ -18,12 +18,7 @@ from experiments.instrument.fabricate_files import (
     write_levels,
     write_picture,
 )
-from experiments.instrument.robustness import (
-    RobustnessRow,
-    measure_robustness,
-    robustness_figure,
-    robustness_table,
-)
+from experiments.instrument.robustness import RobustnessRow, measure_robustness, robustness_figure, robustness_table
 from experiments.report.numbers import csv_text
 from experiments.report.plot_style import save_png
 from optics import PhaseMask, make_psf, masks, replace

@@ -87,11 +87,7 @@ UNITS = {
 
 
 def measure_robustness(
-    psf: Psf,
-    dispersion: Dispersion,
-    z_range_um: tuple[float, float],
-    config: RobustnessConfig,
-    report: Report = silent,
+    psf: Psf, dispersion: Dispersion, z_range_um: tuple[float, float], config: RobustnessConfig, report: Report = silent
 ) -> list[RobustnessRow]:
     """Score the mask of `psf` as meant, and with each error of `config`.
 

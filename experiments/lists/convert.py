@@ -62,10 +62,7 @@ class Converted:
 
 
 def convert(
-    source: Path | str,
-    out: Path | str | None = None,
-    config: ConvertConfig = ConvertConfig(),
-    report: Report = silent,
+    source: Path | str, out: Path | str | None = None, config: ConvertConfig = ConvertConfig(), report: Report = silent
 ) -> Converted:
     """Write a table in another format, or a movie (or a part of it) as OME-TIFF or zarr.
 

@@ -134,10 +134,7 @@ class ListScores:
 
 
 def evaluate(
-    found: Localizations,
-    truth: Localizations,
-    config: EvaluateConfig = EvaluateConfig(),
-    report: Report = silent,
+    found: Localizations, truth: Localizations, config: EvaluateConfig = EvaluateConfig(), report: Report = silent
 ) -> ListScores:
     """Score a localization list against the truth at every gate of `config`.
 

@@ -53,7 +53,7 @@ class Tracks:
         least, found = self.config.min_length, self.diffusion
         lines = [
             f"{self.length.sum()} localizations, {self.length.size} tracks, {(self.length >= least).sum()} of "
-            f"{least} localizations or more",
+            f"{least} localizations or more"
         ]
         if found is not None:
             errors = ", ".join(f"{NM_PER_UM * error:.0f}" for error in found.noise_um)

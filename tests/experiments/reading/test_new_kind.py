@@ -36,7 +36,7 @@ class OneLayer(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         weights = self.param("weights", nn.initializers.ones, (5, 5, 1, 1), x.dtype)
-        return nets.conv2d(x / 50, weights)[..., 0]
+        return nets.conv2d(x / 50, weights.astype(x.dtype))[..., 0]
 
 
 def loss(run, pixel_um, output, frames):
