@@ -9,7 +9,7 @@ import pkgutil
 
 # name on the command line: module; a program of yours may add its own before it calls `experiments.cli.main`
 COMMANDS: dict[str, str] = {
-    item.name.replace("_", "-"): f"{__name__}.{item.name}"
-    for item in pkgutil.iter_modules(__path__)
-    if item.name != "arguments"  # shared by the others
+    item.name.rpartition(".")[2].replace("_", "-"): item.name
+    for item in pkgutil.walk_packages(__path__, f"{__name__}.")
+    if not item.ispkg and not item.name.endswith(".arguments")  # which the others share
 }

@@ -123,18 +123,18 @@ def density_bounds_um(
     prior_um = jnp.asarray(around.prior_um, xyz.dtype)
     key_stamps, key_scenes = jax.random.split(key)
     shared = pupil_fields(psf)
-    stamps = _draw_stamps(key_stamps, psf, shared, z_range_um, around.n_stamps, xyz.dtype)
+    stamps = draw_stamps(key_stamps, psf, shared, z_range_um, around.n_stamps, xyz.dtype)
     target = image_and_slopes(psf, shared, xyz)
-    scenes = _draw_scenes(key_scenes, psf, stamps, xyz, around, brightness)
+    scenes = draw_neighbourhoods(key_scenes, psf, stamps, xyz, around, brightness)
 
-    def bound(scene: _Scene) -> jax.Array:
-        return _scene_bound(psf, target, stamps, scene, photons, background, camera, prior_um)
+    def bound(scene: Neighbourhood) -> jax.Array:
+        return neighbourhood_bound(psf, target, stamps, scene, photons, background, camera, prior_um)
 
     return jax.lax.map(jax.checkpoint(bound), scenes, batch_size=min(_SCENES_AT_ONCE, around.n_scenes))
 
 
 @pytree
-class _Stamps:
+class BoundStamps:
     """Images of neighbours, with margins of a stamp's width: (M, 4, 3K, 3K) image and its slopes by x, y, z (1/um).
 
     `offset_um` (M, 2) from the middle of the stamp's central pixel; `mean` (K, K) their mean image and `sent` their
@@ -148,7 +148,7 @@ class _Stamps:
 
 
 @pytree
-class _Scene:
+class Neighbourhood:
     """The neighbours of one scene: which stamp, where it is placed (x, y) and how bright; photons per pixel beyond."""
 
     stamp: jax.Array
@@ -157,7 +157,7 @@ class _Scene:
     beyond: jax.Array
 
 
-def _draw_stamps(key, psf: Psf, shared, z_range_um, n_stamps: int, dtype) -> _Stamps:
+def draw_stamps(key, psf: Psf, shared, z_range_um, n_stamps: int, dtype) -> BoundStamps:
     key_z, key_xy = jax.random.split(key)
     low, high = (jnp.asarray(z, dtype) for z in z_range_um)
     stratum = (jnp.arange(n_stamps) + jax.random.uniform(key_z, (n_stamps,), dtype)) / n_stamps
@@ -167,10 +167,12 @@ def _draw_stamps(key, psf: Psf, shared, z_range_um, n_stamps: int, dtype) -> _St
     drawn = jax.lax.map(jax.checkpoint(lambda point: image_and_slopes(psf, shared, point)), points, batch_size=4)
     margin = ((0, 0), (0, 0), (psf.image_px, psf.image_px), (psf.image_px, psf.image_px))
     sent = jax.vmap(lambda depth: transmitted_fraction(psf, shared, depth))(z)
-    return _Stamps(padded=jnp.pad(drawn, margin), offset_um=offset, mean=drawn[:, 0].mean(axis=0), sent=sent.mean())
+    return BoundStamps(padded=jnp.pad(drawn, margin), offset_um=offset, mean=drawn[:, 0].mean(axis=0), sent=sent.mean())
 
 
-def _draw_scenes(key, psf: Psf, stamps: _Stamps, xyz_um: jax.Array, around: Neighbours, brightness) -> _Scene:
+def draw_neighbourhoods(
+    key, psf: Psf, stamps: BoundStamps, xyz_um: jax.Array, around: Neighbours, brightness
+) -> Neighbourhood:
     """Scenes (S, ...) with the N nearest neighbours of a Poisson process around the target.
 
     The areas pi r**2 of the discs up to the neighbours, in order of distance, grow by independent exponentials of
@@ -194,10 +196,12 @@ def _draw_scenes(key, psf: Psf, stamps: _Stamps, xyz_um: jax.Array, around: Neig
     reach = distance[:, -1] if around.n_neighbours else jnp.zeros(around.n_scenes, dtype)
     nearby = jnp.sum(stamps.mean * (from_middle < reach[:, None, None]), axis=(1, 2))
     beyond = density * pixel**2 * (low + high) / 2 * (stamps.sent - nearby)
-    return _Scene(stamp=stamp, corner_px=size - shift.astype(jnp.int32), photons=photons, beyond=beyond)
+    return Neighbourhood(stamp=stamp, corner_px=size - shift.astype(jnp.int32), photons=photons, beyond=beyond)
 
 
-def _scene_bound(psf: Psf, target, stamps: _Stamps, scene: _Scene, photons, background, camera, prior_um) -> jax.Array:
+def neighbourhood_bound(
+    psf: Psf, target, stamps: BoundStamps, scene: Neighbourhood, photons, background, camera, prior_um
+) -> jax.Array:
     """Bounds (3,) of the target of one scene.
 
     The last block of a Cholesky factor of the whole matrix is that of the target's Schur complement: no nuisance

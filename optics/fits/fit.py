@@ -111,13 +111,13 @@ def fit_emitters(
         thetas, there = _in_chunks(work, size, n, lambda rows: (stamps.rows(rows),))
         owner, which = np.nonzero(there)
         thetas = thetas[owner, which]
-    climbs = _climb_all(partial(_advance, table, camera, box), stamps, owner, thetas, max_steps, tolerance, size)
+    climbs = _climb_all(partial(advance_climbs, table, camera, box), stamps, owner, thetas, max_steps, tolerance, size)
     best = _highest(owner, climbs.log_likelihood, n)
     final, source = _take(climbs, best), table
     if exact is not None and exact_steps:
         angles = None if dipole_rad is None else jnp.asarray(dipole_rad)
         source, size = ExactImages(exact, _pupil_fields(exact), angles), max(1, size // _EXACT_SHARE)
-        advance = partial(_advance, source, camera, box)
+        advance = partial(advance_climbs, source, camera, box)
         final = _climb_all(advance, stamps, np.arange(n), final.theta, exact_steps, tolerance, size)
         final = replace(final, iterations=final.iterations + climbs.iterations[best])
     work = partial(_summary, source, camera, box)
@@ -194,7 +194,7 @@ def _starts(count, table, tried, camera, stamps):
 
 
 @jax.jit
-def _advance(source, camera, box, steps, tolerance, stamps, climbs):
+def advance_climbs(source, camera, box, steps, tolerance, stamps, climbs):
     """Up to `steps` steps of every search of a chunk that has not ended."""
     here = jax.vmap(lambda stamp, theta: climb.standing(source, _own(stamp, camera), stamp, theta))
     step = jax.vmap(

@@ -49,14 +49,14 @@ def bounds(psf, density, key=KEY, photons_range=None, camera=None, n_scenes=48, 
 @partial(jax.jit, static_argnames="n_stamps")
 def draw_stamps(psf, n_stamps):
     key = jax.random.split(KEY)[0]
-    return fisher_density._draw_stamps(key, psf, pupil_fields(psf), Z_RANGE_UM, n_stamps, jnp.float64)
+    return fisher_density.draw_stamps(key, psf, pupil_fields(psf), Z_RANGE_UM, n_stamps, jnp.float64)
 
 
 def drawn(psf, density, brightness, count, n_stamps=4):
     """The stamps and scenes that `density_bounds_um` draws from KEY."""
     stamps, key = draw_stamps(psf, n_stamps), jax.random.split(KEY)[1]
     around = Neighbours(density, n_scenes=count[0], n_neighbours=count[1])
-    return stamps, fisher_density._draw_scenes(key, psf, stamps, XYZ_UM, around, brightness)
+    return stamps, fisher_density.draw_neighbourhoods(key, psf, stamps, XYZ_UM, around, brightness)
 
 
 def effective(std):
@@ -181,7 +181,9 @@ def test_single_precision_holds_among_coincident_emitters(psf):
         target = image_and_slopes(psf, pupil_fields(psf), point)
         photons, background, prior = (jnp.asarray(value, dtype) for value in (PHOTONS, BACKGROUND, PRIOR_UM))
         return jax.vmap(
-            lambda scene: fisher_density._scene_bound(psf, target, stamps, scene, photons, background, None, prior)
+            lambda scene: fisher_density.neighbourhood_bound(
+                psf, target, stamps, scene, photons, background, None, prior
+            )
         )(scenes)
 
     single = by_scene(psf, exact, jnp.float32)

@@ -101,10 +101,10 @@ def test_order_and_batch_do_not_matter(psf, table, images):
     """Permuted images give permuted fits, few images those of many, another number of images no compilation."""
     drawn = noisy(images, 3000, 10)
     fits = fit_emitters(psf, drawn, table=table, chunk=CHUNK)
-    before = mle._advance._cache_size()
+    before = mle.advance_climbs._cache_size()
     order = np.random.default_rng(0).permutation(20)
     again = fit_emitters(psf, drawn[order], table=table, chunk=CHUNK)
-    assert mle._advance._cache_size() == before
+    assert mle.advance_climbs._cache_size() == before
     np.testing.assert_allclose(again.xyz_um, fits.xyz_um[order], atol=1e-9)
     for part in np.array_split(np.arange(48), [1, 30]):
         few = fit_emitters(psf, drawn[part], table=table, chunk=CHUNK)

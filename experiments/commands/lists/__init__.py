@@ -1,0 +1,1 @@
+"""The commands that work on a localization list, a file each."""
