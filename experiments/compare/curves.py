@@ -9,7 +9,7 @@ from experiments.compare.arms import HEADLINE
 from experiments.compare.results import ArmResult
 from experiments.compare.summary import density_cells, pair_cells
 from experiments.report.metrics import METRICS
-from experiments.report.plot_style import new_figure, styled, two_and_five
+from experiments.report.plot_style import logarithmic, new_figure, styled
 
 PANELS = ("jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um")
 Styles = dict[str, dict[str, Any]]
@@ -109,9 +109,7 @@ def draw_bounds(results: list[ArmResult], styles: Styles) -> Figure:
             if high < 10 * low:
                 axes.set_ylim(0, high)
             else:
-                axes.set_yscale("log")
-                axes.yaxis.set_major_formatter("{x:g}")
-                axes.yaxis.set_minor_formatter(two_and_five)
+                logarithmic(axes)
             axes.set_xlabel("z (µm)")
             axes.set_ylabel(f"precision bound in {'xyz'[k]} (nm)")
         _legend(grid[-1], grid[0])

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.compare import curves, pictures
 from experiments.compare.config import ExperimentConfig
 from experiments.compare.results import ArmResult, first_of_each
-from experiments.report.plot_style import arm_styles, hide_axes, new_figure, save_png, scale_bar, show_phase, styled
+from experiments.report.plot_style import arm_styles, new_figure, save_png, scale_bar, show_phase, show_psf, styled
 
 
 def write_figures(
@@ -56,10 +55,7 @@ def draw_codesign(results: list[ArmResult], summary: dict[str, Any], config: Exp
             show_phase(row[0], result.examples["phase_rad"], float(result.examples["half_width"]))
             row[0].set_ylabel(result.label, color=styles[result.label]["color"], fontweight="bold")
             for axes, k in zip(row[1:], z_index, strict=True):
-                image = result.examples["psf"][k]
-                side = image.shape[-1] * pixel_um
-                axes.imshow(np.sqrt(np.maximum(image, 0)), cmap="gray", extent=(0, side, side, 0), vmin=0)
-                hide_axes(axes)
+                side = show_psf(axes, result.examples["psf"][k], pixel_um)
                 if axes is row[1]:
                     scale_bar(axes, side)
         grid[0][0].set_title("phase mask")

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 import localization
 from experiments.compare.arms import GATES
 from experiments.compare.results import ArmResult
-from experiments.report.plot_style import hide_axes, new_figure, outline, scale_bar, show_phase, styled
+from experiments.report.plot_style import hide_axes, new_figure, outline, scale_bar, show_phase, show_psf, styled
 from localization import make_localizations
 
 
@@ -63,9 +63,7 @@ def draw_psfs(results: list[ArmResult], pixel_um: float) -> Figure:
         for row, result in zip(grid, results, strict=True):
             row[0].set_ylabel(result.label)
             for axes, image in zip(row, result.examples["psf"], strict=True):
-                side = image.shape[-1] * pixel_um
-                axes.imshow(np.sqrt(np.maximum(image, 0)), cmap="gray", extent=(0, side, side, 0), vmin=0)
-                hide_axes(axes)
+                side = show_psf(axes, image, pixel_um)
                 place = {"transform": axes.transAxes, "color": "white", "fontsize": 6.5, **outline()}
                 axes.text(0.97, 0.04, f"max {100 * image.max():.2g} %", ha="right", **place)
                 if axes is row[0]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.instrument.crlb_config import CrlbConfig
 from experiments.report.numbers import csv_text, fixed, plain
-from experiments.report.plot_style import arm_styles, new_figure, save_png, styled, two_and_five
+from experiments.report.plot_style import arm_styles, logarithmic, new_figure, save_png, styled
 from optics.whole_file import write_text
 from training import to_dict
 
@@ -162,7 +162,4 @@ def _scale(axes) -> None:
     if values.size == 0 or values.max() < 10 * values.min():
         axes.set_ylim(0, None)
         return
-    axes.set_yscale("log")
-    axes.set_ylim(values.min() / 1.3, min(values.max(), 1e3 * values.min()) * 1.3)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(two_and_five)
+    logarithmic(axes, values.min() / 1.3, min(values.max(), 1e3 * values.min()) * 1.3)

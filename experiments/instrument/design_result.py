@@ -13,13 +13,13 @@ from experiments.instrument.design_config import DesignConfig
 from experiments.report.numbers import csv_text, fixed, plain
 from experiments.report.plot_style import (
     arm_styles,
-    hide_axes,
+    logarithmic,
     new_figure,
     save_png,
     scale_bar,
     show_phase,
+    show_psf,
     styled,
-    two_and_five,
 )
 from optics import Design, Psf, psf_image
 from optics.masks import files as mask_io
@@ -166,10 +166,8 @@ def _draw_psf_row(row, mask: ScoredMask, pixel_um: float) -> None:
     shown = np.linspace(mask.z_um[0], mask.z_um[-1], len(row) - 1)
     for axes, z in zip(row[1:], shown, strict=True):
         image = np.asarray(_image(mask.psf, jnp.zeros(3, scope.na.dtype).at[2].set(z)))
-        side = image.shape[-1] * pixel_um
-        axes.imshow(np.sqrt(np.maximum(image, 0)), cmap="gray", extent=(0, side, side, 0), vmin=0)
+        show_psf(axes, image, pixel_um)
         axes.set_title(f"z = {z:.1f} µm")
-        hide_axes(axes)
     scale_bar(row[1], mask.psf.image_px * pixel_um)
 
 
@@ -180,7 +178,7 @@ def _draw_bounds(panels, scored: list[ScoredMask], styles: dict) -> None:
             style = {**styles[mask.label], "marker": None}
             axes.plot(mask.z_um, mask.bounds_nm[:, k], label=mask.label, **style)
         least = min(np.min(mask.bounds_nm[:, k]) for mask in scored)
-        _logarithmic(axes, 0.8 * least, 20 * least)
+        logarithmic(axes, 0.8 * least, 20 * least)
         axes.set_xlabel("z (µm)")
         axes.set_title(f"bound in {axis} (nm)")
 
@@ -195,13 +193,6 @@ def _draw_search(axes, result: DesignResult) -> None:
                 colour = "#CC79A7"
             axes.plot(np.arange(1, best.size + 1), best, color=colour, zorder=2 + chosen)
     least = 1e3 * min(min(start.history_um) for _, found in result.stages for start in found.starts)
-    _logarithmic(axes, 0.95 * least, 3 * least)
+    logarithmic(axes, 0.95 * least, 3 * least)
     axes.set_xlabel("evaluations")
     axes.set_title("objective (nm)" + (", pink: neighbours" if len(result.stages) > 1 else ", every start"))
-
-
-def _logarithmic(axes, low: float, high: float) -> None:
-    axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(two_and_five)

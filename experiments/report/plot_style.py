@@ -111,8 +111,23 @@ def scale_bar(axes, side_um: float) -> None:
     axes.text(0.05 * side_um, 0.9 * side_um, label, color="white", fontsize=6.5, va="bottom", **outline())
 
 
-def two_and_five(value: float, position: int) -> str:
-    """Label 2 and 5 between the decades of a logarithmic axis."""
+def show_psf(axes, image: np.ndarray, pixel_um: float) -> float:
+    """Draw a PSF on a square-root grey scale of its own; returns the side of the picture in um."""
+    side = image.shape[-1] * pixel_um
+    axes.imshow(np.sqrt(np.maximum(image, 0)), cmap="gray", extent=(0, side, side, 0), vmin=0)
+    hide_axes(axes)
+    return side
+
+
+def logarithmic(axes, low: float | None = None, high: float | None = None) -> None:
+    """Make the y axis logarithmic from `low` to `high`, with labels at 1, 2 and 5 of each decade."""
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(_two_and_five)
+
+
+def _two_and_five(value: float, position: int) -> str:
     del position
     lead = value / 10 ** np.floor(np.log10(value))
     return f"{value:g}" if round(lead, 3) in (2.0, 5.0) else ""
