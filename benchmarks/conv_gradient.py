@@ -13,7 +13,7 @@ from jax import lax
 
 from measure.peer import in_turn, stopwatch
 from measure.record import Rows, write_result
-from nets.conv import _kernel_gradient_strips, _kernel_gradient_xla
+from nets.conv import kernel_gradient_strips, kernel_gradient_xla
 
 PLACE = 115  # of its rows in benchmarks/README.md
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
-    ways = {"ours": _kernel_gradient_strips, "xla": _kernel_gradient_xla, "im2col_rows": im2col_rows}
+    ways = {"ours": kernel_gradient_strips, "xla": kernel_gradient_xla, "im2col_rows": im2col_rows}
     numbers = {}
     rng = np.random.default_rng(0)
     for batch, side, c_in, c_out, dilation in SHAPES:

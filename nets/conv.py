@@ -24,7 +24,8 @@ def _convolve(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
     )
 
 
-def _kernel_gradient_xla(x: jax.Array, g: jax.Array, size: int, dilation: int) -> jax.Array:
+def kernel_gradient_xla(x: jax.Array, g: jax.Array, size: int, dilation: int) -> jax.Array:
+    """Return the gradient of a kernel (size, size, C, O) as XLA computes it, on any device."""
     kernel = jnp.zeros((size, size, x.shape[-1], g.shape[-1]), x.dtype)
     _, pullback = jax.vjp(lambda k: _convolve(x, k, dilation), kernel)
     return pullback(g)[0]
@@ -37,7 +38,7 @@ def _shift(x: jax.Array, by: int, axis: int) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), moves)
 
 
-def _kernel_gradient_strips(x: jax.Array, g: jax.Array, size: int, dilation: int) -> jax.Array:
+def kernel_gradient_strips(x: jax.Array, g: jax.Array, size: int, dilation: int) -> jax.Array:
     """Sum over image strips of one matrix product each.
 
     dK[a, b] = sum over pixels of x[r + a, c + b]^T g[r, c]. Moving the row shift to g gives
@@ -86,8 +87,8 @@ def _backward(dilation, saved, g):
     x, kernel = saved
     size = kernel.shape[0]
     _, pullback = jax.vjp(lambda image: _convolve(image, kernel, dilation), x)
-    own = functools.partial(_kernel_gradient_strips, size=size, dilation=dilation)
-    xla = functools.partial(_kernel_gradient_xla, size=size, dilation=dilation)
+    own = functools.partial(kernel_gradient_strips, size=size, dilation=dilation)
+    xla = functools.partial(kernel_gradient_xla, size=size, dilation=dilation)
     # Chosen when the program is lowered, not when it is traced: the same trace may go to a GPU.
     return pullback(g)[0], lax.platform_dependent(x, g, cpu=own, default=xla)
 

@@ -15,15 +15,15 @@ import numpy as np
 from scipy.optimize import minimize
 
 from optics.retrieval.beads import sharpest_focus_um
-from optics.retrieval.model import _loss, descend, start_params  # pyright: ignore[reportPrivateUsage]
+from optics.retrieval.model import PACE, descend, misfit_loss, start_params
 from optics.retrieval.retrieve import (
-    _SEARCH_SMOOTHNESS,  # pyright: ignore[reportPrivateUsage]
-    _thinned,  # pyright: ignore[reportPrivateUsage]
+    SEARCH_SMOOTHNESS,
     as_slices,
     even_weights,
     mask_cells,
     retrieve_psf,
     template_psf,
+    thinned,
 )
 from optics.retrieval.types import RetrievalSettings
 from worlds.retrieval_simulated import simulated_stack
@@ -62,10 +62,8 @@ def optimisers(stack, settings: RetrievalSettings) -> dict[str, Any]:
     L-BFGS has every parameter in the units of Adam's pace, without which it goes nowhere. Seconds leave out
     compilation: each has run once before.
     """
-    from optics.retrieval.model import _PACE  # pyright: ignore[reportPrivateUsage]
-
     cells, scale = mask_cells(stack, settings), float(np.std(np.asarray(stack.images)))
-    few = _thinned(as_slices([stack], [even_weights(stack, scale)], [scale]), 14)
+    few = thinned(as_slices([stack], [even_weights(stack, scale)], [scale]), 14)
     coarse = template_psf([stack], settings, coarse=True)
     common = {"cells": cells, "radius_um": settings.bead_diameter_um / 2}
     start = start_params(1, cells, amplitude_modes=settings.amplitude_modes, blur_um=settings.blur_um, seed=0)
@@ -76,7 +74,7 @@ def optimisers(stack, settings: RetrievalSettings) -> dict[str, Any]:
     def search(steps: int) -> list[tuple[float, float]]:
         begun, seen = time.perf_counter(), []
         descend(
-            start, few, coarse, steps=steps, rate=0.15, batch=14, smoothness=_SEARCH_SMOOTHNESS, seed=0,
+            start, few, coarse, steps=steps, rate=0.15, batch=14, smoothness=SEARCH_SMOOTHNESS, seed=0,
             frozen=("tilt", "step"), show=lambda step, misfit: seen.append((time.perf_counter() - begun, misfit)),
             **common,
         )  # fmt: skip
@@ -86,7 +84,7 @@ def optimisers(stack, settings: RetrievalSettings) -> dict[str, Any]:
         params, at = dict(start), 0
         for name in free:
             size = start[name].size
-            params[name] = start[name] + _PACE[name] * flat[at : at + size].reshape(start[name].shape)
+            params[name] = start[name] + PACE[name] * flat[at : at + size].reshape(start[name].shape)
             at += size
         return params
 
@@ -95,7 +93,7 @@ def optimisers(stack, settings: RetrievalSettings) -> dict[str, Any]:
     @jax.jit
     def slope(flat):
         def total(flat):
-            return _loss(unpacked(flat), few, coarse, centre, jnp.float32(_SEARCH_SMOOTHNESS), **common)
+            return misfit_loss(unpacked(flat), few, coarse, centre, jnp.float32(SEARCH_SMOOTHNESS), **common)
 
         return jax.value_and_grad(total, has_aux=True)(flat)
 

@@ -22,7 +22,7 @@ from optics.zernike import osa_to_nm, zernike_basis
 Params = dict[str, jax.Array]
 
 # How far one unit of a parameter's update moves it, relative to a phase (radians).
-_PACE = {
+PACE = {
     "phase": 1.0,
     "log_amplitude": 0.1,
     "log_blur": 0.1,
@@ -132,7 +132,8 @@ def line_fit(images: jax.Array, model: jax.Array, weight: jax.Array) -> tuple[ja
     return signal, mean_i - signal * mean_m
 
 
-def _loss(params, slices, template, centre_um, smoothness, *, cells, radius_um):
+def misfit_loss(params, slices, template, centre_um, smoothness, *, cells, radius_um):
+    """Return misfit plus penalties of a set of slices, and the misfit alone: the unexplained part of the light."""
     model = slice_images(
         template, params, slices.focus_um, slices.bead, cells=cells, centre_um=centre_um, radius_um=radius_um
     )
@@ -157,14 +158,14 @@ def _adam_step(
 ):
     """One step of Adam on the chosen slices."""
     part = Slices(*(leaf[chosen] for leaf in (slices.images, slices.weight, slices.focus_um, slices.bead)))
-    (_, misfit), slope = jax.value_and_grad(_loss, has_aux=True)(
+    (_, misfit), slope = jax.value_and_grad(misfit_loss, has_aux=True)(
         params, part, template, centre_um, smoothness, cells=cells, radius_um=radius_um
     )
     moments, mean, root = adam.update(moments, slope, count)
 
     def moved(name):
         direction = mean[name] / (root[name] + 1e-12)
-        return params[name] - (rate * _PACE[name] * direction if name in free else 0.0)
+        return params[name] - (rate * PACE[name] * direction if name in free else 0.0)
 
     return {name: moved(name) for name in params}, moments, misfit
 

@@ -36,7 +36,7 @@ from optics.types import OpticsError, PhaseMask, Psf
 from optics.zernike import osa_to_nm
 
 # Weight of the smoothness prior while the basin is sought: loose, so that the phase may wind and unwind.
-_SEARCH_SMOOTHNESS = 1e-4
+SEARCH_SMOOTHNESS = 1e-4
 
 
 def template_psf(stacks: Sequence[BeadStack], settings: RetrievalSettings, *, coarse: bool = False) -> Psf:
@@ -133,7 +133,7 @@ def retrieve_psf(
         len(stacks), job.cells, amplitude_modes=settings.amplitude_modes, blur_um=settings.blur_um, seed=settings.seed
     )
     params["focus_um"] = jnp.asarray([-sharpest_focus_um(stack) for stack in stacks], jnp.float32)
-    few, coarse = _thinned(job.whole, 14), template_psf(stacks, settings, coarse=True)
+    few, coarse = thinned(job.whole, 14), template_psf(stacks, settings, coarse=True)
     params = job.search(params, few, coarse, steps=find, rate=0.15, show=watch.stage("find", find))
     twin_misfit = _twin_misfit(job, params, few, coarse, watch)
     params = _settled(params)
@@ -178,7 +178,7 @@ class _Job:
 
     def search(self, params: Params, few: Slices, coarse: Psf, **how: Any) -> Params:
         """Descend on few slices of a coarse pupil, stage and tilt as they were read."""
-        fixed = {"batch": 14, "smoothness": _SEARCH_SMOOTHNESS, "seed": self.settings.seed, "frozen": ("tilt", "step")}
+        fixed = {"batch": 14, "smoothness": SEARCH_SMOOTHNESS, "seed": self.settings.seed, "frozen": ("tilt", "step")}
         return self.descend(params, few, coarse, **fixed, **how)
 
 
@@ -260,8 +260,8 @@ def _check_stacks(stacks: Sequence[BeadStack]) -> None:
             )
 
 
-def _thinned(slices: Slices, most: int) -> Slices:
-    """About `most` slices, evenly through every bead's scan."""
+def thinned(slices: Slices, most: int) -> Slices:
+    """Choose about `most` slices, evenly through every bead's scan."""
     n = len(slices.focus_um)
     order = np.lexsort((np.asarray(slices.focus_um), np.asarray(slices.bead)))
     chosen = np.sort(order[np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))])

@@ -7,7 +7,15 @@ import pytest
 
 from optics import make_microscope, make_psf, psf_image
 from optics.pytree import replace
-from optics.retrieval.model import Slices, _loss, amplitude_scale, line_fit, pupil_plate, slice_images, start_params
+from optics.retrieval.model import (
+    Slices,
+    amplitude_scale,
+    line_fit,
+    misfit_loss,
+    pupil_plate,
+    slice_images,
+    start_params,
+)
 
 WATER = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
 OIL = make_microscope(na=1.4, n_immersion=1.515, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
@@ -50,7 +58,7 @@ def test_the_slope_of_the_loss_is_that_of_finite_differences():
 
     @jax.jit
     def loss(params):
-        return _loss(params, slices, template, jnp.mean(slices.focus_um), 0.03, cells=16, radius_um=0.1)
+        return misfit_loss(params, slices, template, jnp.mean(slices.focus_um), 0.03, cells=16, radius_um=0.1)
 
     slope = jax.jit(jax.grad(lambda p: loss(p)[0]))(params)
     step = 1e-5
