@@ -25,6 +25,7 @@ from experiments.reading.readers import load_reader
 from experiments.reading.volume_reader import PUBLISHED
 from localization import Gate, Localizations, estimate_gain_offset, make_localizations, select
 from measure.record import Rows, write_result
+from optics import Event
 
 PLACE = 120  # of its rows in benchmarks/README.md
 
@@ -117,9 +118,9 @@ def storm_movie(data: Path) -> Path:
     return data / "ds3d-tetrapod-storm" / "frames_01-33.tif"
 
 
-def say(event: dict[str, Any]) -> None:
-    if event["event"] == "frames":
-        print(f"  {event['done']} of {event['total']} frames, {event['seconds']:.0f} s", flush=True)
+def say(event: Event) -> None:
+    if event.stage == "frames":
+        print(f"  {event.done} of {event.total} frames, {event.numbers['seconds']:.0f} s", flush=True)
 
 
 def stored_storm(data: Path) -> Localizations:

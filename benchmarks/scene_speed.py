@@ -54,8 +54,8 @@ def fit_time(world: World, crops: int, steps: int, folder: Path) -> dict:
     def report(event: Event) -> None:
         name = "learning" if event.stage == "step" else event.stage
         if not stages or stages[-1][0] != name:
-            stages.append([name, event["seconds"]])
-            print(f"{event['seconds']:7.1f} s  {name}", flush=True)
+            stages.append([name, event.numbers["seconds"]])
+            print(f"{event.numbers['seconds']:7.1f} s  {name}", flush=True)
 
     started = time.perf_counter()
     told = fit_generator(config, frames, folder, report=report)

@@ -25,6 +25,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
 
 
 def kernel_gradient_xla(x: jax.Array, g: jax.Array, size: int, dilation: int) -> jax.Array:
+    """Return the gradient of a kernel (size, size, C, O) as XLA computes it, on any device."""
     kernel = jnp.zeros((size, size, x.shape[-1], g.shape[-1]), x.dtype)
     _, pullback = jax.vjp(lambda k: _convolve(x, k, dilation), kernel)
     return pullback(g)[0]

@@ -179,6 +179,13 @@ def stamp_fraction(psf: Psf, z_um: jax.Array) -> jax.Array:
     """Share of an emitter's photons that its stamp holds, at depths `z_um` (Z,); returns (Z,).
 
     What is missing fell outside `image_px`, or was taken by an iris or a mask's transmission.
+
+    >>> from optics import make_microscope, make_psf
+    >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
+    >>> small = make_psf(scope, image_px=9, pupil_px=16, kind="scalar", pixel="centre")
+    >>> in_focus, defocused = jax.jit(stamp_fraction)(small, jnp.array([0.0, 1.0]))
+    >>> bool(in_focus > defocused)
+    True
     """
     xyz = jnp.zeros((z_um.shape[0], 3)).at[:, 2].set(z_um)
     return jax.lax.map(lambda point: psf_image(psf, point).sum(), xyz)

@@ -51,6 +51,15 @@ def forget_programs():
 
 
 @pytest.fixture
+def optimised():
+    """For a program that runs for longer than it compiles: the optimiser, unlike the suite's default."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
 def data_folder():
     """A function from a data set's name to its folder; skips the test where it is missing."""
     return shared_folder

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from optics.retrieval.beads import sharpest_focus_um
-from optics.retrieval.model import descend, misfit_loss, start_params
+from optics.retrieval.model import PACE, descend, misfit_loss, start_params
 from optics.retrieval.retrieve import (
     SEARCH_SMOOTHNESS,
     as_slices,
@@ -62,8 +62,6 @@ def optimisers(stack, settings: RetrievalSettings) -> dict[str, Any]:
     L-BFGS has every parameter in the units of Adam's pace, without which it goes nowhere. Seconds leave out
     compilation: each has run once before.
     """
-    from optics.retrieval.model import PACE
-
     cells, scale = mask_cells(stack, settings), float(np.std(np.asarray(stack.images)))
     few = thinned(as_slices([stack], [even_weights(stack, scale)], [scale]), 14)
     coarse = template_psf([stack], settings, coarse=True)

@@ -3,7 +3,7 @@
 #
 # Three questions of an optics lab, answered in under a minute on two cores: what camera is this, what PSF
 # does this instrument really have, and which phase mask would tell more? An instrument that we make up
-# stands in for yours: it is aberrated, its camera has a gain and an offset, and nothing below is told.
+# stands in for yours: it is aberrated, its camera has a gain and an offset, and nothing below knows them.
 # With your own files the same is done by `colocus calibrate-camera`, `colocus retrieve` and `colocus design`.
 
 # %%
@@ -174,5 +174,5 @@ fits = optics.fit_emitters(
     psf, optics.sample_camera(light_key, hidden_camera, pictures), camera=camera, z_range_um=Z_RANGE_UM
 )
 error = (np.asarray(fits.xyz_um) - np.asarray(truth_um)) / np.asarray(fits.crlb_std)[:, :3]
-# the median of squared errors, 0.455 for a normal law, as a scale that an outlier does not move
+# the median of squared errors, 0.455 for a normal distribution, as a scale that an outlier does not move
 print("scatter over the bound in x, y, z:", np.round(np.sqrt(np.median(error**2, axis=0) / 0.455), 2))

@@ -155,8 +155,8 @@ for name, factor, unit in (
 
 # %% [markdown]
 # ## 4. Can its error bars be trusted?
-# Every row says how uncertain it is. Where the truth is known, error / sigma must be spread like a normal law
-# of width 1. A ratio above 1 means that the list believes too much in itself, mostly where spots overlap.
+# Every row has an uncertainty. Where the truth is known, error / sigma must follow a normal distribution of width
+# 1. A ratio above 1 means that the list's uncertainties are too small, mostly where spots overlap.
 # `rescale_sigma` brings another recording of the same kind by the same factor.
 
 # %%
@@ -178,7 +178,7 @@ found = localization.rescale_sigma(found, calibration)
 # ## 5. Take out the drift
 # The fibres stay, the stage moves: parts of the movie are shifted against each other until their points fall
 # together. The estimate has an error of its own, and a list that cannot tell its drift is refused with the reason. All
-# fibres run along x here, so that a shift along x changes little: that axis is told least.
+# fibres run along x here, so that a shift along x changes little: that axis is determined least.
 #
 #     colocus drift locs.csv --out still.csv --segment 50 --search 0.3
 

@@ -3,9 +3,9 @@
 #
 # A decoder is as good as the frames it was trained on. Simulated ones have emitters anywhere on an even background;
 # a cell has structure, haze, light that varies tenfold across a frame, and a camera with patterns of its own. A
-# *generator* learns all of that from raw frames alone, without labels: it takes every frame apart into emitters
-# (through the PSF that you calibrated) and everything else, and then draws new frames with new emitters, of which
-# every label is known. This page uses the generator that comes with Colocus; it runs in under a minute on two cores.
+# *generator* learns all of that from raw frames alone, without labels: it separates the emitters of every frame
+# (through the PSF that you calibrated) from everything else, and then draws new frames with new emitters, whose
+# labels are known. This page uses the generator that comes with Colocus; it runs in under a minute on two cores.
 #
 # Your own takes a movie and a PSF, and half an hour at most on two cores:
 #
@@ -30,8 +30,8 @@ import numpy as np
 import optics
 from experiments.generator.report import draw_panels
 from optics.pytree import replace
-from training.generator.draw import DrawSettings, generate
-from training.generator.files import generator_folder, load_facts, load_generator, read_arrays
+from training import DrawSettings, generate, load_generator
+from training.generator.files import generator_folder, load_facts, read_arrays
 
 
 def show(figure, name):
@@ -44,9 +44,9 @@ def show(figure, name):
 
 
 # %% [markdown]
-# ## 1. What a generator believes
+# ## 1. What a generator finds in a movie
 # The demo was fitted to 128 frames of a simulated cell behind a Tetrapod mask: filaments out of focus, vesicles, a
-# chip with columns, a PSF that nobody had calibrated quite right. Each row is one of its frames taken apart. Look at
+# chip with columns, a PSF whose calibration was slightly wrong. Each row is one of its frames taken apart. Look at
 # the last two columns first: nothing that looks like a PSF should be in structure or background, and the residual
 # should look like nothing at all.
 
@@ -64,9 +64,9 @@ show(figure, "generator_panels.png")
 
 # %% [markdown]
 # ## 2. New frames with exact labels
-# A frame is drawn from a random key: the surroundings are those of some frame of the movie, turned, mirrored and as
-# uncertain as the model is about them; the emitters are new. Number, brightness and depth follow the movie, or what
-# you say. Nothing is stored; on a GPU thousands are drawn in a second.
+# A frame is drawn from a random key: its surroundings are a sample of those of one frame of the movie, turned or
+# mirrored; its emitters are new. Number, brightness and depth follow the movie, or your settings. Nothing is stored;
+# a GPU draws thousands of frames in a second.
 
 # %%
 side = 40
@@ -146,6 +146,6 @@ show(figure, "generator_masks.png")
 # %% [markdown]
 # ## Where this helps, and where it does not
 # `benchmarks/scene_arms.py` trains the same decoder on naive, hand-tuned, generated and true frames of an experiment
-# whose law no model knows, and [docs/generator.md](../generator.md) tells the numbers. In short: the more structure
+# whose truth no model knows, and [docs/generator.md](../generator.md) has the numbers. In short: the more structure
 # and the less light, the more it gains; on an even background with bright emitters a plain simulation does as well.
-# It cannot invent: emitters too dim to be told from noise are neither found nor, therefore, drawn.
+# It cannot invent: emitters too dim to be distinguished from noise are not found, and therefore not drawn.

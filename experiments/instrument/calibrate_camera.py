@@ -6,11 +6,11 @@ import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from experiments.report.plot_style import new_figure, save_png
+from experiments.report.plot_style import Figure, new_figure, save_png
 from localization import (
     CameraCalibration,
     GainEstimate,
@@ -26,9 +26,6 @@ from optics import make_camera
 from optics.progress import Event, Report, silent
 from optics.whole_file import whole_file, write_text
 from training import CameraConfig, ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _MOVIE_PX = 2**25  # samples of a movie that are worth their memory
 _MOVIE_FRAMES = 64  # at least, where the frames are large: then their middle is taken
@@ -136,7 +133,7 @@ class MeasuredCamera:
             "warnings": list(self.warnings),
         }
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw noise against level with the line through it."""
         drawn = new_figure(4.6, 3.4)
         axes = drawn.add_subplot()

@@ -3,18 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from experiments.instrument.crlb_config import CrlbConfig
 from experiments.report.numbers import csv_text, fixed, plain
-from experiments.report.plot_style import arm_styles, logarithmic, new_figure, save_png, styled
+from experiments.report.plot_style import Figure, arm_styles, logarithmic, new_figure, save_png, styled
 from optics.whole_file import write_text
 from training import to_dict
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 AXES = ("x", "y", "z")
 _AVERAGES = ("effective", "median", "mean", "informative")
@@ -80,7 +77,7 @@ class CrlbResult:
         """List the bounds of every mask."""
         return {"arms": [arm.plain() for arm in self.arms]}
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw marginal (lines) and conditional (dashes) bounds of x, y, z through depth; below, among neighbours."""
         from matplotlib.lines import Line2D  # not before it is needed
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from experiments.instrument.design_config import DesignConfig
 from experiments.report.numbers import csv_text, fixed, plain
 from experiments.report.plot_style import (
+    Figure,
     arm_styles,
     logarithmic,
     new_figure,
@@ -26,9 +27,6 @@ from optics.masks import files as mask_io
 from optics.masks.limits import largest_step_um, path_range_um, roughness
 from optics.whole_file import write_text
 from training import to_dict
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 OURS = "designed"
 _AXES = ("x", "y", "z")
@@ -120,7 +118,7 @@ class DesignResult:
             ],
         }
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw mask and PSF; below, bounds of x, y, z per depth (log where they differ a lot) and the search."""
         styles = arm_styles([{"label": m.label, "learned": m.label == OURS} for m in self.scored], "tetrapod")
         ours = self.scored[0]

@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from experiments.instrument.fabricate_files import (
 )
 from experiments.instrument.robustness import RobustnessRow, measure_robustness, robustness_figure, robustness_table
 from experiments.report.numbers import csv_text
-from experiments.report.plot_style import save_png
-from optics import PhaseMask, make_psf, masks, replace
+from experiments.report.plot_style import Figure, save_png
+from optics import PhaseMask, masks, replace
 from optics.design.robustness import strehl
 from optics.masks.dispersion import Dispersion, fused_silica, index_table
 from optics.masks.fabrication import EtchedMask, etch, etched_mask, regrid
@@ -30,10 +30,10 @@ from optics.masks.slm import grey_image, make_slm, shown_mask
 from optics.progress import Report, silent
 from optics.whole_file import write_text
 from training import ConfigError, to_dict
-from training.instrument import build_mask, build_microscope
+from training.instrument import build_mask, build_microscope, build_psf
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+# settings of a panel under the names of `make_slm`
+_OF_PANEL = ("pitch_um", "grey_per_2pi", "grating_px", "flip_x", "flip_y", "quarter_turns", "outside")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Fabricated:
         """List what was made and, with the robustness, what each error costs."""
         return self.facts | ({"rows": [dataclasses.asdict(row) for row in self.rows]} if self.rows else {})
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw what errors of making cost; empty axes without the robustness."""
         return robustness_figure(self.rows)
 
@@ -140,17 +140,8 @@ def fabricate(config: FabricateConfig = FabricateConfig(), report: Report = sile
     meant, glass = build_mask(config.mask, scope), build_dispersion(config.etch)
     if not meant.wrapped:  # a path is a path at any wavelength; it is made for the one in use
         meant = replace(meant, design_wavelength_um=scope.wavelength_um)
-    psf = make_psf(
-        scope,
-        mask=meant,
-        blur_um=config.psf.blur_um,
-        kind=config.psf.kind,
-        image_px=config.psf.stamp_px,
-        pupil_px=config.psf.pupil_px,
-        ring_px=config.psf.ring_px,
-        pixel=config.psf.pixel,
-        z_range_um=(config.z_min_um, config.z_max_um),
-    )
+    depths = (config.z_min_um, config.z_max_um)
+    psf = build_psf(config.microscope, config.psf, meant, depths)
     picture = shown = plate = etched = None
     facts: dict[str, Any] = {"wavelength_um": config.microscope.wavelength_um}
     if "slm" in config.make:
@@ -159,7 +150,7 @@ def fabricate(config: FabricateConfig = FabricateConfig(), report: Report = sile
         plate, etched, facts["etch"] = _etch(config, meant, glass)
     rows: list[RobustnessRow] = []
     if "robustness" in config.make:
-        rows = measure_robustness(psf, glass, (config.z_min_um, config.z_max_um), config.robustness, report)
+        rows = measure_robustness(psf, glass, depths, config.robustness, report)
         facts["pupil_radius_um"] = _diameter_px(config, 1.0) / 2
     return Fabricated(config, meant, picture, shown, plate, etched, rows, facts)
 
@@ -175,21 +166,15 @@ def _diameter_px(config: FabricateConfig, pitch_um: float) -> float:
 
 def _show(config: FabricateConfig, meant: PhaseMask) -> tuple[np.ndarray, PhaseMask, dict[str, Any]]:
     s = config.slm
+    alike: dict[str, Any] = {name: getattr(s, name) for name in _OF_PANEL}
+    grey = s.correction_grey_per_2pi or s.grey_per_2pi
     slm = make_slm(
         shape=(s.rows, s.columns),
-        pitch_um=s.pitch_um,
-        grey_per_2pi=s.grey_per_2pi,
         lut_rad=read_lut_rad(s.lut) if s.lut else None,
-        correction_rad=(
-            read_correction_rad(s.correction, s.correction_grey_per_2pi or s.grey_per_2pi) if s.correction else None
-        ),
+        correction_rad=read_correction_rad(s.correction, grey) if s.correction else None,
         centre_px=(s.centre_x_px, s.centre_y_px),
-        grating_px=s.grating_px,
         grating_rad=math.radians(s.grating_deg),
-        flip_x=s.flip_x,
-        flip_y=s.flip_y,
-        quarter_turns=s.quarter_turns,
-        outside=s.outside,
+        **alike,
     )
     diameter = _diameter_px(config, s.pitch_um)
     picture = grey_image(slm, meant, pupil_diameter_px=diameter)

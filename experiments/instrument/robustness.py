@@ -2,22 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.report.plot_style import new_figure
+from experiments.report.plot_style import Figure, new_figure
 from optics import PhaseMask, Psf, replace
 from optics.design.robustness import image_correlation, mask_scores, misaligned, strehl, uneven
 from optics.masks.dispersion import Dispersion
 from optics.masks.fabrication import etch, etched_mask
 from optics.progress import Event, Report, silent
 from training import ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -201,7 +197,7 @@ def robustness_table(rows: list[RobustnessRow]) -> list[str]:
     return lines
 
 
-def robustness_figure(rows: list[RobustnessRow]) -> "Figure":
+def robustness_figure(rows: list[RobustnessRow]) -> Figure:
     """Draw the loss of the mean bound above, likeness of the pictures below, a column for each error."""
     panels = [
         ("shift (% of radius)", {"shift x": "along x", "shift y": "along y"}),

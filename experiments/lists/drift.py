@@ -4,20 +4,17 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from experiments.report.numbers import NM_PER_UM, plain
-from experiments.report.plot_style import FIXED_COLOURS, new_figure, save_png, styled
+from experiments.report.plot_style import FIXED_COLOURS, Figure, new_figure, save_png, styled
 from localization import Drift, Localizations, correct_drift, write
 from localization.drift.correct import DriftMethod
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class DriftResult:
             "notes": list(self.drift.notes),
         }
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw the drift over frames with the segments' estimates, and the path in x and y."""
         return _figure(self.drift)
 
@@ -106,7 +103,7 @@ def _curve(drift: Drift) -> str:
     )
 
 
-def _figure(drift: Drift) -> "Figure":
+def _figure(drift: Drift) -> Figure:
     with styled():
         figure = new_figure(7.2, 2.9)
         curves, path = figure.subplots(1, 2, width_ratios=(1.6, 1))

@@ -3,13 +3,13 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from experiments.report.metrics import METRICS, Metric
 from experiments.report.numbers import NM_PER_UM, plain
-from experiments.report.plot_style import FIXED_COLOURS, MARKERS, new_figure, save_png, styled
+from experiments.report.plot_style import FIXED_COLOURS, MARKERS, Figure, new_figure, save_png, styled
 from localization import (
     Gate,
     Interval,
@@ -29,9 +29,6 @@ from localization import (
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class ListScores:
         numbers["uniformity"] = None if self.uniformity is None else asdict(self.uniformity)
         return plain({"config": asdict(self.config), **numbers, "gates": gates})
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw precision against recall at every gate; at the first, errors over predicted sigma, and reliability."""
         first = self.gates[0].calibration
         known = [name for name in "xyz"[: self.dimensions] if getattr(first, name).n]

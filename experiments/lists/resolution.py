@@ -4,12 +4,12 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from experiments.report.numbers import NM_PER_UM, csv_text, plain
-from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, new_figure, save_png, styled
+from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, Figure, new_figure, save_png, styled
 from localization import (
     LineProfile,
     Localizations,
@@ -23,9 +23,6 @@ from localization.pictures.line_profile import ProfileModel
 from localization.pictures.resolution import FRC_THRESHOLD, Split
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ class Resolution:
             }
         return plain(numbers)
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw correlation against frequency with its threshold; counts along the line with their fit."""
         with styled():
             figure = new_figure(8.4 if self.profile is not None else 4.4, 3.0)

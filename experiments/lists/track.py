@@ -4,21 +4,18 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.report.numbers import NM_PER_UM
-from experiments.report.plot_style import FIXED_COLOURS, new_figure, save_png, styled
+from experiments.report.plot_style import FIXED_COLOURS, Figure, new_figure, save_png, styled
 from localization import Diffusion, LocalizationError, Localizations, diffusion, find_tracks, select, to_frame
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Tracks:
             numbers["noise_um"] = found.noise_um.tolist()
         return numbers
 
-    def figure(self) -> "Figure":
+    def figure(self) -> Figure:
         """Draw up to 2000 paths, coloured by start, beside the histogram of D (without it, of lengths)."""
         return _figure(self.locs, self.track, self.diffusion)
 
@@ -143,7 +140,7 @@ def check_name(out: Path) -> None:
         raise ConfigError(f"{out}: name a .csv file for the table alone, or a folder")
 
 
-def _figure(locs: Localizations, track: NDArray, found: Diffusion | None) -> "Figure":
+def _figure(locs: Localizations, track: NDArray, found: Diffusion | None) -> Figure:
     import matplotlib  # not before it is needed
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

@@ -9,8 +9,10 @@ import numpy as np
 
 from optics.whole_file import whole_file
 
-if TYPE_CHECKING:  # matplotlib takes long to load: not before something is drawn
-    from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Figure
+else:
+    Figure = Any  # matplotlib takes long to load: not before something is drawn
 
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the learned arms take the first, loud ones
@@ -41,17 +43,17 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> Figure:
     """Make an empty figure (inches) that needs no display and leaves matplotlib's global state alone."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Drawing(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def save_png(figure: "Figure", path: Path) -> None:
+def save_png(figure: Figure, path: Path) -> None:
     """Write a figure to `path`, whole or not at all."""
     with whole_file(path) as part, styled():
         figure.savefig(part, format="png", dpi=DPI)

@@ -38,7 +38,7 @@ def fisher_matrix(
     for each of `further`: "polar" and "azimuth" (rad) of a fixed dipole, "wavelength" (um).
 
     A `SplitPsf` adds the information of its paths: photons are those of all paths together, `background` () or (C,)
-    is that of each path's pixels, and the unknown one is common to them.
+    is that of each path's pixels, and the unknown one is common to them. Put it inside `jax.jit`, as the rest here.
     Raises `OpticsError` for a further parameter that the PSF does not have.
     """
     scope = _paths(psf)[0].microscope
@@ -76,6 +76,9 @@ def bound_std(fisher: jax.Array) -> jax.Array:
 
     The matrix is scaled to a unit diagonal before it is inverted: its entries span ten orders of magnitude. A
     parameter without information has the bound infinity, and leaves the others alone.
+
+    >>> bound_std(jnp.array([[4.0, 0.0], [0.0, 0.0]])).tolist()
+    [0.5, inf]
     """
     diagonal = jnp.diagonal(fisher)
     told = diagonal > 0
@@ -87,7 +90,11 @@ def bound_std(fisher: jax.Array) -> jax.Array:
 
 
 def conditional_std(fisher: jax.Array) -> jax.Array:
-    """1 / sqrt(diag(F)): standard deviations (J,) where all other parameters are known; never above `bound_std`."""
+    """1 / sqrt(diag(F)): standard deviations (J,) where all other parameters are known; never above `bound_std`.
+
+    >>> conditional_std(jnp.array([[4.0, 1.0], [1.0, 16.0]])).tolist()
+    [0.5, 0.25]
+    """
     return 1 / jnp.sqrt(jnp.diagonal(fisher))
 
 

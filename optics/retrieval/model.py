@@ -133,6 +133,7 @@ def line_fit(images: jax.Array, model: jax.Array, weight: jax.Array) -> tuple[ja
 
 
 def misfit_loss(params, slices, template, centre_um, smoothness, *, cells, radius_um):
+    """Return misfit plus penalties of a set of slices, and the misfit alone: the unexplained part of the light."""
     model = slice_images(
         template, params, slices.focus_um, slices.bead, cells=cells, centre_um=centre_um, radius_um=radius_um
     )

@@ -261,7 +261,7 @@ def _check_stacks(stacks: Sequence[BeadStack]) -> None:
 
 
 def thinned(slices: Slices, most: int) -> Slices:
-    """About `most` slices, evenly through every bead's scan."""
+    """Choose about `most` slices, evenly through every bead's scan."""
     n = len(slices.focus_um)
     order = np.lexsort((np.asarray(slices.focus_um), np.asarray(slices.bead)))
     chosen = np.sort(order[np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))])

@@ -34,7 +34,7 @@ def _unclipped(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_receptive_field_is_the_gradient_s_support(config):
+def test_receptive_field_is_the_gradient_s_support(config, optimised):
     """The widest set of input pixels with a gradient, over all phases of an output pixel, is as stated."""
     size = 48
     variables = _unclipped(config)
