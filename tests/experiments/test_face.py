@@ -1,9 +1,10 @@
 """`import experiments` as a notebook does: cheap, and complete."""
 
-import importlib.resources
+import importlib
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,7 +69,5 @@ def test_a_command_is_one_module_in_a_table(tmp_path, monkeypatch, capsys):
 
 
 def _command_files():
-    folder = importlib.resources.files("experiments") / "commands"
-    return [
-        path for path in folder.iterdir() if path.name.endswith(".py") and path.stem not in ("__init__", "arguments")
-    ]
+    files = Path(importlib.import_module("experiments.commands").__path__[0]).rglob("*.py")
+    return [path for path in files if path.stem not in ("__init__", "arguments")]
