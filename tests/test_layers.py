@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pages import house
+from pages import house_page as house
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ("optics", "nets", "training", "localization")
@@ -70,8 +70,8 @@ def test_no_private_name_crosses_a_file():
 
 
 def test_contributing_shows_todays_rooms():
-    """The table of rooms is the docstrings' (`python benchmarks/pages/house.py` writes it)."""
-    assert (ROOT / "CONTRIBUTING.md").read_text() == house.page()
+    """The table of rooms is the docstrings' (`python benchmarks house` writes it)."""
+    assert (ROOT / "CONTRIBUTING.md").read_text() == house.text()
     assert all(house.about(room) for room in house.rooms())
 
 

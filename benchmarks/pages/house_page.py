@@ -1,20 +1,22 @@
 """The import graph of the packages: read from the sources, drawn for CONTRIBUTING.md.
 
-    python benchmarks/pages/house.py
-
-writes docs/figures/house.png and the table of rooms in CONTRIBUTING.md. `tests/test_layers.py` uses the same graph.
+`python benchmarks house --figures` writes the table of rooms and docs/figures/house.png; `tests/test_layers.py` uses
+the same graph.
 """
 
 import ast
 import textwrap
 from pathlib import Path
 
+from pages import between
+
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "CONTRIBUTING.md"
 PACKAGES = ("optics", "nets", "training", "localization", "experiments")
-START, END = "<!-- rooms: written by benchmarks/pages/house.py -->", "<!-- end of rooms -->"
-COLUMNS = (("optics",), ("nets", "training", "localization"), ("experiments",))
+START, END = "<!-- rooms: written by `python benchmarks house` -->", "<!-- end of rooms -->"
+COLUMNS = (("optics",), ("nets", "training"), ("experiments",), ("localization",))
 BETWEEN = (("nets", "optics"), ("training", "nets"), ("experiments", "training"), ("experiments", "localization"))
-SIZE_IN, MARGIN_IN, TOP_IN = (11.4, 8.0), 0.2, 0.35
+SIZE_IN, MARGIN_IN, TOP_IN = (14.6, 7.6), 0.2, 0.35
 COLOURS = dict(zip(PACKAGES, ("#0072B2", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7"), strict=True))
 
 
@@ -95,11 +97,12 @@ def room_arrows(graph: dict[str, set[str]], root: Path = ROOT) -> set[tuple[str,
         for b in others
         if a not in faces and room[a] != room[b] and room[a].split("/")[0] == room[b].split("/")[0]
     }
+    pairs = {pair for pair in pairs if pair[::-1] not in pairs}  # a package's own files lie above and below its rooms
     below: dict[str, set[str]] = {}
     for a, b in pairs:
         below.setdefault(a, set()).add(b)
     implied = {(a, c) for a, b in pairs for c in _reachable(below, b)}
-    return {pair for pair in pairs - implied if (pair[1], pair[0]) not in pairs}
+    return pairs - implied
 
 
 def table(root: Path = ROOT) -> list[str]:
@@ -107,13 +110,12 @@ def table(root: Path = ROOT) -> list[str]:
     return ["| room | what it answers |", "|---|---|", *(f"| `{room}` | {about(room, root)} |" for room in rooms(root))]
 
 
-def page(root: Path = ROOT) -> str:
+def text() -> str:
     """CONTRIBUTING.md with today's table of rooms between its two marks."""
-    before, rest = (root / "CONTRIBUTING.md").read_text().split(START)
-    return "\n".join([before + START, *table(root), END + rest.split(END)[1]])
+    return between(PAGE.read_text(), START, END, "\n".join(table()))
 
 
-def draw(root: Path = ROOT):
+def figure(root: Path = ROOT):
     """A figure: packages as frames, rooms as boxes with their files, arrows to what a room imports from."""
     from experiments.report.plot_style import new_figure
 
@@ -139,7 +141,10 @@ def draw(root: Path = ROOT):
             top -= tall + MARGIN_IN
     for above, below in BETWEEN:
         _between(axes, frames[above], frames[below])
-    note = "An arrow points from a room to one that it imports from. Arrows that follow from others are left out."
+    note = (
+        "An arrow points from a room to one that it imports from. "
+        "Arrows that follow from others are left out; training uses localization too."
+    )
     axes.text(SIZE_IN[0] / 2, SIZE_IN[1] - 0.2, note, fontsize=7, color="#555555", ha="center")
     return figure
 
@@ -150,8 +155,8 @@ def _texts(package: str, arrows: set[tuple[str, str]], root: Path) -> list[tuple
     inside = sorted((room for room in folders if room.split("/")[0] == package), key=lambda room: _floor(room, arrows))
     texts = []
     for room in reversed(inside):
-        words = textwrap.wrap(about(room, root), 58)
-        files = textwrap.wrap(", ".join(folders[room]), 68)
+        words = textwrap.wrap(about(room, root), 50)
+        files = textwrap.wrap(", ".join(folders[room]), 60)
         texts.append((room, words, files, len(words) + len(files) + 3.0))
     return texts
 
@@ -193,20 +198,17 @@ def _between(axes, above, below) -> None:
     """A thick arrow from package to package: sideways between columns, up or down within one."""
     if above[0] != below[0]:
         y = max(above[1], below[1]) + 0.5
-        start, end = (above[0], y), (below[0] + below[2], y)
+        leftward = above[0] > below[0]
+        start = (above[0] if leftward else above[0] + above[2], y)
+        end = (below[0] + below[2] if leftward else below[0], y)
     else:
         x = above[0] + above[2] / 2
         start, end = (x, above[1] + above[3]), (x, below[1])
     axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "#222222", "lw": 2.2, "mutation_scale": 14})
 
 
-def main() -> None:
-    """Write the picture and the table."""
+def draw() -> None:
+    """Write the picture."""
     from experiments.report.plot_style import save_png
 
-    save_png(draw(), ROOT / "docs" / "figures" / "house.png")
-    (ROOT / "CONTRIBUTING.md").write_text(page())
-
-
-if __name__ == "__main__":
-    main()
+    save_png(figure(), ROOT / "docs" / "figures" / "house.png")
