@@ -66,8 +66,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
         def show(event):
             if event.stage == "start":
-                frames = event.total or event.numbers["frames"]
-                display.say(f"{event.numbers['movie']}: {frames} frames, read with {event.numbers['model']}")
+                display.say(f"{event['movie']}: {event['frames']} frames, read with {event['model']}")
             elif event.total:
                 display(event)
 

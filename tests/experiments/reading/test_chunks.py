@@ -84,7 +84,7 @@ def test_a_job_goes_on_where_it_was_interrupted(movie, tmp_path):
     """Chunks that are done are not read again; a table that stood there stays until the new one is whole."""
 
     def stop(event):
-        if event["event"] == "frames" and event["done"] >= 12:
+        if event.stage == "frame" and event.done >= 12:
             raise KeyboardInterrupt
 
     out = tmp_path / "locs.csv"
