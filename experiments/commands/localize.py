@@ -73,7 +73,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         result = localize(arguments.movie, arguments.model, arguments.out, config, share=share, report=show)
         took = duration(result.seconds)
         display.say(f"{result.rows} localizations in {result.frames} frames, {took}")
-    for what, count in sorted(result.tally.items()):
-        print(f"{count} {what}")
-    print(result.path if share is None else f"{result.path}: share done; after the last: colocus merge {arguments.out}")
+    after = "" if share is None else f": share done; after the last: colocus merge {arguments.out}"
+    print("\n".join(result.lines()) + after)
     return 0

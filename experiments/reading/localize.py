@@ -51,6 +51,14 @@ class LocalizeResult:
     seconds: float
     tally: Counter[str] = field(default_factory=Counter)
 
+    def lines(self) -> list[str]:
+        """Say what the reader counted, and where the list is."""
+        return [*(f"{count} {what}" for what, count in sorted(self.tally.items())), str(self.path)]
+
+    def numbers(self) -> dict[str, Any]:
+        """List what was done."""
+        return {"frames": self.frames, "rows": self.rows, "seconds": self.seconds, "tally": dict(self.tally)}
+
 
 def localize(
     movie: Path | str,
