@@ -119,8 +119,8 @@ def storm_movie(data: Path) -> Path:
 
 
 def say(event: Event) -> None:
-    if event.stage == "frames":
-        print(f"  {event.done} of {event.total} frames, {event.numbers['seconds']:.0f} s", flush=True)
+    if event.stage == "frame":
+        print(f"  {event.done} of {event.total} frames, {event['seconds']:.0f} s", flush=True)
 
 
 def stored_storm(data: Path) -> Localizations:

@@ -32,7 +32,7 @@ _NAMES = {
     "lists.convert": "convert ConvertConfig",
     "generator.fit": "generate_fit generator_config",
     "generator.sample": "generate_sample SampleConfig",
-    "compare.run": "compare_masks",
+    "compare.run": "compare_masks evaluate_run",
     "compare.config": "load_experiment ExperimentConfig",
     "settings": "load_camera load_settings presets",
     "progress": "Display",

@@ -10,12 +10,12 @@ from training.settings import ConfigError as ConfigError, from_dict as from_dict
 from training.build import Parts as Parts, build as build
 from training.instrument import build_camera as build_camera
 from training.step import init_state as init_state, make_train_step as make_train_step
-from training.codesign import fit as fit, load_run as load_run
+from training.codesign import fit as fit
 from training.run_folder import TimeLimit as TimeLimit, load_config as load_config
 from training.checkpoint import CheckpointError as CheckpointError
 
 # a trained run read back
-from training.trained import Trained as Trained, load_trained as load_trained
+from training.trained import Trained as Trained, load_run as load_run, load_trained as load_trained
 
 # decoders: kinds, outputs, lists, scores
 from training.decoders import KINDS as KINDS, Decoder as Decoder

@@ -1,9 +1,8 @@
-"""Train a run in its folder: begin, go on, read back."""
+"""Train a run in its folder: begin, or go on."""
 
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -13,7 +12,7 @@ from training.build import build
 from training.checkpoint import latest_step, restore
 from training.config import RunConfig
 from training.loop import Schedule, train
-from training.run_folder import RunFolder, load_config
+from training.run_folder import RunFolder
 from training.state import TrainState
 from training.step import init_state, make_train_step
 
@@ -67,12 +66,3 @@ def fit(
 def _save_mask(folder: Path, step: int, opd_um: np.ndarray) -> None:
     with whole_file(folder / "masks" / f"step_{step:07d}.npy") as part:
         np.save(part, opd_um.astype(np.float32))
-
-
-def load_run(folder: Path | str) -> tuple[RunConfig, TrainState]:
-    """Read a trained run back: its configuration and its newest state, the mask included."""
-    folder = Path(folder)
-    run = load_config(folder)
-    parts = build(run)
-    abstract = jax.eval_shape(lambda: init_state(parts))
-    return run, restore(folder, abstract)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,19 +12,12 @@ from optics.whole_file import leftovers, write_text
 from training.config import RunConfig
 from training.settings import ConfigError, differences, from_dict, to_dict
 
-Event = dict[str, Any]
-Report = Callable[[Event], None]
-
 T = TypeVar("T")
 CONFIG, LOG = "config.json", "log.jsonl"
 
 
 class TimeLimit(Exception):
     """A run that stopped at its time limit, after a checkpoint; resume it."""
-
-
-def silent(event: Event) -> None:
-    del event
 
 
 def check_folder(path: Path, *, unused: bool = False) -> None:
@@ -100,8 +93,8 @@ class RunFolder:
         """Make the folder and write its config.json."""
         write_text(self.path / CONFIG, json.dumps(to_dict(self.config), indent=2) + "\n")
 
-    def log(self, event: Event) -> None:
-        """Add a line to log.jsonl."""
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Add a line to log.jsonl, such as the `record` of an `Event`."""
         with (self.path / LOG).open("a") as log:
             log.write(json.dumps(event) + "\n")
 

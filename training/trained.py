@@ -61,6 +61,12 @@ def load_trained(folder: Path | str) -> Trained:
     return Trained(run, net, state.variables, build_camera(run.camera), state)
 
 
+def load_run(folder: Path | str) -> tuple[RunConfig, TrainState]:
+    """Read a trained run back: its configuration and its newest state, the mask's parameters included."""
+    trained = load_trained(folder)
+    return trained.run, trained.state
+
+
 def learned_psf(parts: Parts, state: TrainState) -> Psf:
     """Return the PSF of a run, with its learned mask in place."""
     return replace(parts.psf, mask=parts.to_mask(state.mask_params)) if parts.run.learn else parts.psf

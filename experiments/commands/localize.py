@@ -66,15 +66,13 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
         def show(event):
             if event.stage == "start":
-                frames = event.total or event.numbers["frames"]
-                display.say(f"{event.numbers['movie']}: {frames} frames, read with {event.numbers['model']}")
+                display.say(f"{event['movie']}: {event['frames']} frames, read with {event['model']}")
             elif event.total:
                 display(event)
 
         result = localize(arguments.movie, arguments.model, arguments.out, config, share=share, report=show)
         took = duration(result.seconds)
         display.say(f"{result.rows} localizations in {result.frames} frames, {took}")
-    for what, count in sorted(result.tally.items()):
-        print(f"{count} {what}")
-    print(result.path if share is None else f"{result.path}: share done; after the last: colocus merge {arguments.out}")
+    after = "" if share is None else f": share done; after the last: colocus merge {arguments.out}"
+    print("\n".join(result.lines()) + after)
     return 0

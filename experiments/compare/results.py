@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.compare.arms import arm_folder
 from experiments.compare.config import ArmConfig, ExperimentConfig
+from training.run_folder import logged
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +49,9 @@ def _load(folder: Path, arm: ArmConfig, seed: int) -> ArmResult:
     with np.load(folder / "examples.npz") as file:
         examples = dict(file)
     snapshots = {int(path.stem.split("_")[1]): np.load(path) for path in sorted(folder.glob("masks/step_*.npy"))}
-    lines = (folder / "log.jsonl").read_text().splitlines() if (folder / "log.jsonl").exists() else []
-    log = [json.loads(line) for line in lines if line.endswith("}")]
-    return ArmResult(arm, seed, json.loads((folder / "scores.json").read_text()), examples, snapshots, log)
+    return ArmResult(
+        arm, seed, json.loads((folder / "scores.json").read_text()), examples, snapshots, list(logged(folder))
+    )
 
 
 def first_of_each(results: list[ArmResult]) -> list[ArmResult]:

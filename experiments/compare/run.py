@@ -19,6 +19,7 @@ from experiments.compare.results import load_results
 from experiments.compare.summary import density_cells, pair_cells, summarise
 from experiments.progress import duration
 from experiments.report.metrics import CHIEF, METRICS
+from experiments.report.numbers import plain
 from experiments.settings import override
 from optics.masks import files as mask_io
 from optics.progress import Event, Report, silent
@@ -150,19 +151,42 @@ def save_learned_mask(config: ExperimentConfig, out: Path) -> None:
         mask_io.save(out / f"mask.{suffix}", mask)
 
 
-def evaluate(path: Path, assignments: Sequence[str], out: Path | None) -> list[str]:
-    """Say the scores of an experiment or of one arm's folder.
+@dataclasses.dataclass(frozen=True)
+class RunScores:
+    """Scores of a run: `rows` of arm, cell and values at the headline gate; `arms` in full where scored again."""
 
-    Without `assignments`, those of its training; with some (score.frames=500), the arms are scored again on
-    the scenes they describe, which changes no file but `out` (JSON).
+    rows: list[tuple[str, dict[str, Any], dict[str, Any]]]
+    verdict: tuple[str, ...] = ()
+    arms: tuple[dict[str, Any], ...] = ()
+
+    def lines(self) -> list[str]:
+        """Say the scores, and what they show."""
+        return [*score_lines(self.rows), *self.verdict]
+
+    def numbers(self) -> dict[str, Any]:
+        """List the scores at the headline gate and, of arms scored again, all."""
+        rows = [{"arm": label, "cell": cell["name"], **values} for label, cell, values in self.rows]
+        return {"scores": plain(rows), "arms": list(self.arms)}
+
+    def write(self, out: Path) -> list[Path]:
+        """Write the arms that were scored again as JSON."""
+        write_text(out, json.dumps(list(self.arms)) + "\n")
+        return [out]
+
+
+def evaluate_run(path: Path, assignments: Sequence[str] = (), *, again: bool = False) -> RunScores:
+    """Read the scores of an experiment or of one arm's folder.
+
+    Without `assignments` those of its training; with some (score.frames=500), or with `again`, the arms are scored on
+    the scenes that they describe. Changes no file of the run.
     """
     config, root = _locate(path)
-    if not assignments and (root / "config.json").exists() and out is None:
+    if not assignments and (root / "config.json").exists() and not again:
         results, _ = load_results(config, root)
         if results:
             whole = root == path
             summary = _report(config, root) if whole else summarise(config, results, [])
-            return score_lines(summary_rows(summary)) + summary["verdict"]
+            return RunScores(summary_rows(summary), tuple(summary["verdict"]))
     altered = from_dict(ExperimentConfig, override({}, assignments), base=config)
     if (altered.run, altered.arms) != (config.run, config.arms):
         allowed = "score.frames, score.counts, score.threshold, ..."
@@ -177,10 +201,8 @@ def evaluate(path: Path, assignments: Sequence[str], out: Path | None) -> list[s
                 scored.append({"label": arm.label, "seed": seed, **scores})
     if not scored:
         raise ConfigError(f"{path} holds no trained arm; train one first with colocus train, codesign or compare")
-    if out is not None:
-        write_text(out, json.dumps(scored) + "\n")
     rows = [(s["label"], cell, cell["gates"][HEADLINE]["score"]) for s in scored for cell in s["cells"]]
-    return score_lines(rows)
+    return RunScores(rows, arms=tuple(scored))
 
 
 def _locate(path: Path) -> tuple[ExperimentConfig, Path]:

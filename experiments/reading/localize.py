@@ -51,6 +51,14 @@ class LocalizeResult:
     seconds: float
     tally: Counter[str] = field(default_factory=Counter)
 
+    def lines(self) -> list[str]:
+        """Say what the reader counted, and where the list is."""
+        return [*(f"{count} {what}" for what, count in sorted(self.tally.items())), str(self.path)]
+
+    def numbers(self) -> dict[str, Any]:
+        """List what was done."""
+        return {"frames": self.frames, "rows": self.rows, "seconds": self.seconds, "tally": dict(self.tally)}
+
 
 def localize(
     movie: Path | str,
@@ -70,8 +78,8 @@ def localize(
     `Parts.find(out).merge()`, and any number of devices of one kind. Another `batch`, `tile_px` or kind of processor
     runs other programs, whose sums of single-precision numbers differ in their last bits.
 
-    `report` receives an `Event` "start" (model, movie, frames), then "frames" (found, seconds) after every batch, then
-    "end" (path, frames, rows, seconds).
+    `report` receives an `Event` "start" with model, movie and frames, then a "frame" after every batch with found and
+    seconds, then an "end" with path, frames, rows and seconds.
 
     Raises `ConfigError`, `CheckpointError`, `NetsError` or `LocalizationError`, each with one line that says
     what, where and what to do; a movie that the model cannot read is refused before the first frame.
@@ -116,7 +124,7 @@ def localize_with(
                     tables.append(locs)
                     done, found = done + n, found + locs.frame.size
                     seconds = time.perf_counter() - started
-                    report(Event("frames", done, total, {"found": found, "seconds": seconds}))
+                    report(Event("frame", done, total, {"found": found, "seconds": seconds}))
                 parts.write(index, concatenate(tables), counted)
                 tally += counted
         except BaseException:
@@ -127,7 +135,8 @@ def localize_with(
     if share is None:
         found, tally = parts.merge()
     result = LocalizeResult(path, frames, found, time.perf_counter() - started, tally)
-    report(Event("end", numbers={"path": str(path), "frames": frames, "rows": found, "seconds": result.seconds}))
+    numbers = {"path": str(path), "frames": frames, "rows": found, "seconds": result.seconds}
+    report(Event("end", numbers=numbers))
     return result
 
 
@@ -171,7 +180,7 @@ def read_frames(
         for n, locs in _read(_Frames(counts), reader, span, cut, Counter()):
             tables.append(locs)
             done += n
-            report(Event("frames", done, total, {"found": sum(table.frame.size for table in tables)}))
+            report(Event("frame", done, total, {"found": sum(t.frame.size for t in tables)}))
     return concatenate(tables)
 
 

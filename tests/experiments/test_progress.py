@@ -92,3 +92,11 @@ def test_a_stage_that_counts_anew_is_timed_anew():
         display(Event("drawing"))
     lines = text.getvalue().splitlines()
     assert lines[0] == lines[2] == "crop 1 of 4" and "left" in lines[1] and lines[-1] == "drawing ..."
+
+
+def test_an_event_is_a_line_of_the_log_and_read_by_its_names():
+    event = Event("step", 10, 100, {"loss": 0.5})
+    assert event.record() == {"event": "step", "step": 10, "steps": 100, "loss": 0.5}
+    assert Event("scoring", numbers={"arm": "a"}).record() == {"event": "scoring", "arm": "a"}
+    named = {"event": "step", "step": 10, "steps": 100, "done": 10, "total": 100, "loss": 0.5}
+    assert {name: event[name] for name in named} == named

@@ -35,12 +35,15 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> int:
-    from experiments.compare.run import evaluate
+    from experiments.compare.run import evaluate_run
     from training import ConfigError
 
     if arguments.gate is not None or arguments.pixel is not None or arguments.dimensions != "auto":
         raise ConfigError("--gate, --dimensions and --pixel go with a localization list and its --truth")
-    print("\n".join(evaluate(arguments.run, arguments.assignments, arguments.out)))
+    found = evaluate_run(arguments.run, arguments.assignments, again=arguments.out is not None)
+    if arguments.out is not None:
+        found.write(arguments.out)
+    print("\n".join(found.lines()))
     return 0
 
 

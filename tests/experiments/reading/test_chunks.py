@@ -84,7 +84,7 @@ def test_a_job_goes_on_where_it_was_interrupted(movie, tmp_path):
     """Chunks that are done are not read again; a table that stood there stays until the new one is whole."""
 
     def stop(event):
-        if event["event"] == "frames" and event["done"] >= 12:
+        if event.stage == "frame" and event.done >= 12:
             raise KeyboardInterrupt
 
     out = tmp_path / "locs.csv"
@@ -115,7 +115,7 @@ def test_kill_nine_and_resume(movie, tmp_path):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     process = subprocess.Popen([sys.executable, "-c", script], env=environment)
     deadline = time.monotonic() + 60
-    while not list(parts_folder(out).glob("*.npz")) and time.monotonic() < deadline:
+    while not list(parts_folder(out).glob("frames*.npz")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

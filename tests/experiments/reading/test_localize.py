@@ -147,14 +147,14 @@ def test_gain_and_offset_turn_counts_into_the_photons_of_the_training(run_folder
 def test_events_tell_the_progress(run_folder, movie, tmp_path):
     events = []
     result = localize(movie, run_folder, tmp_path / "locs.csv", LocalizeConfig(batch=3), report=events.append)
-    assert [event["event"] for event in events] == ["start", "frames", "frames", "end"]
-    assert [event["done"] for event in events[1:-1]] == [6, 7]  # on two devices
+    assert [event.stage for event in events] == ["start", "frame", "frame", "end"]
+    assert [event.done for event in events[1:-1]] == [6, 7]  # on two devices
     assert events[-1]["rows"] == result.rows == localization.read(result.path).frame.size
 
 
 def test_an_interrupted_job_leaves_what_was_there(run_folder, movie, tmp_path):
     def interrupt(event):
-        if event["event"] == "frames":
+        if event.stage == "frame":
             raise KeyboardInterrupt
 
     (tmp_path / "locs.csv").write_text("the old table")

@@ -87,7 +87,7 @@ def test_frames_in_memory_give_the_list_of_the_file(learned, frames, tmp_path):
         found = read_frames(frames, model, report=events.append)
         assert found.frame.size == written.frame.size > 0
         np.testing.assert_allclose(found.x_um, written.x_um, atol=1e-6)
-    assert [event["done"] for event in events] == [5, 5, 5]
+    assert [event.done for event in events] == [5, 5, 5]
     part = read_frames(frames, learned, LocalizeConfig(frames=(3, 4)))
     assert set(part.frame) == {3}
     with pytest.raises(LocalizationError, match=r"frames: shape \(16, 16\) is not"):
