@@ -11,7 +11,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -40,6 +40,13 @@ Exit status: 0 done, 2 wrong input (one line says what), 3 time limit, 130 inter
 
 
 class _Parser(argparse.ArgumentParser):
+    notes: Callable[[], str] | None = None  # the last lines of a help page, where they take long to find out
+
+    def format_help(self) -> str:
+        if self.notes is not None:
+            self.epilog = self.notes()
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see: {self.prog} --help")
 
@@ -72,6 +79,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     module = _module(command)
     parser = _Parser(prog=f"colocus {command}", description=module.ABOUT, allow_abbrev=False)
     module.add_arguments(parser)
+    parser.notes = getattr(module, "notes", None)
     parser.set_defaults(command=command)
     # intermixed: settings may stand behind an option as well as before it
     return parser.parse_intermixed_args(with_negatives(rest))

@@ -16,9 +16,9 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     """Give the name of a temporary file beside `path`; rename it to `path` when the block ends without an error.
 
     Makes the folder where it is missing. Where the block raises, what it wrote is removed, new folders too, and an
-    older file at `path` stays as it was. The temporary name is drawn, so that two writers do not meet, and ends in
-    the name of the file, by whose suffix some writers choose their format. What is written may be a folder (zarr).
-    Raises `OSError` as the system does, with the name of the file.
+    older file at `path` stays as it was. The temporary file has the same name, by whose suffix some writers choose
+    their format, in a hidden folder of its own, so that two writers do not meet. What is written may be a folder
+    (zarr). Raises `OSError` as the system does, with the name of the file.
 
     >>> import tempfile
     >>> with whole_file(Path(tempfile.mkdtemp()) / "a.txt") as part:
@@ -27,8 +27,8 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    part = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
-    with _made_folder(path.parent):
+    with _part_of(path.parent) as folder:
+        part = folder / path.name
         try:
             yield part
             if part.is_file():
@@ -39,10 +39,6 @@ def whole_file(path: Path | str) -> Iterator[Path]:
             if error.filename == str(part):
                 error.filename, error.filename2 = str(path), None
             raise
-        finally:
-            if part.is_dir():
-                shutil.rmtree(part)
-            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -53,18 +49,13 @@ def whole_files(folder: Path | str, last: str = "") -> Iterator[Path]:
     `folder` stays as it was.
     """
     folder = Path(folder)
-    with _made_folder(folder):
-        part = folder / f".{secrets.token_hex(4)}.part"
-        try:
-            part.mkdir()
-            yield part
-            written = sorted(file for file in part.rglob("*") if file.is_file())
-            for file in sorted(written, key=lambda file: file.name == last):
-                place = folder / file.relative_to(part)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, place)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    with _part_of(folder) as part:
+        yield part
+        written = sorted(file for file in part.rglob("*") if file.is_file())
+        for file in sorted(written, key=lambda file: file.name == last):
+            place = folder / file.relative_to(part)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -89,20 +80,33 @@ def save_bytes(path: Path, content: bytes) -> None:
         raise OpticsError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def leftovers(folder: Path) -> Iterator[Path]:
-    """Find the temporary files that killed writers left in `folder` and below."""
-    return (path for path in folder.rglob("*") if ".part." in path.name or path.name.endswith(".part"))
+def leftovers(folder: Path) -> list[Path]:
+    """Find the temporary files and folders that killed writers left in `folder` and below."""
+    return list(folder.rglob("*.part"))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in `folder` and below; nobody may be writing there."""
+    for part in leftovers(folder):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 @contextmanager
-def _made_folder(folder: Path) -> Iterator[None]:
-    """Make a folder; where the block raises, remove the folders that were made and are still empty."""
+def _part_of(folder: Path) -> Iterator[Path]:
+    """Make a hidden folder in `folder`, which is made too where it is missing; remove it at the end.
+
+    Where the block raises, the folders that were made and are empty are removed as well.
+    """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{secrets.token_hex(4)}.part"
     try:
-        yield
+        part.mkdir()
+        yield part
     except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         with suppress(OSError):
             for place in made:
                 place.rmdir()
         raise
+    shutil.rmtree(part, ignore_errors=True)

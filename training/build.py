@@ -124,13 +124,7 @@ def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, SceneGenerator]
 
 def check_depths(run: RunConfig) -> None:
     """Refuse emitters above the coverslip where the layers differ in index (`ConfigError`)."""
-    m = run.microscope
-    matched = m.n_sample == m.n_immersion and m.n_coverslip in (None, m.n_sample)
-    if run.scene.z_min_um < 0 and not matched:
-        raise ConfigError(
-            f"scene.z_min_um = {run.scene.z_min_um:g} lies above the coverslip, which has a meaning only where "
-            "n_sample, n_coverslip and n_immersion are equal; start at 0"
-        )
+    run.microscope.check_depths("scene.z_min_um", run.scene.z_min_um)
 
 
 def check_receptive_field(decoder: DecoderConfig, net: nets.NetConfig, stamp_px: int) -> None:

@@ -29,6 +29,15 @@ class MicroscopeConfig:
     focus_um: float = 2.5
     iris_na: float | None = None
 
+    def check_depths(self, field: str, z_min_um: float) -> None:
+        """Refuse depths above the coverslip where the layers differ in index; `ConfigError` names `field`."""
+        matched = self.n_sample == self.n_immersion and self.n_coverslip in (None, self.n_sample)
+        if z_min_um < 0 and not matched:
+            raise ConfigError(
+                f"{field} = {z_min_um:g} lies above the coverslip, which has a meaning only where n_sample, "
+                "n_coverslip and n_immersion are equal; start at 0"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class PsfConfig:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from optics.whole_file import leftovers, write_text
+from optics.whole_file import remove_leftovers, write_text
 from training.config import RunConfig
 from training.settings import ConfigError, differences, from_dict, to_dict
 
@@ -103,8 +103,7 @@ class RunFolder:
 
         For a folder that nobody else writes to.
         """
-        for part in list(leftovers(self.path)):
-            part.unlink(missing_ok=True)
+        remove_leftovers(self.path)
         for half in self.path.rglob("*.orbax-checkpoint-tmp*"):
             shutil.rmtree(half, ignore_errors=True)
         for log in self.path.rglob(LOG):

@@ -15,6 +15,7 @@ from optics import Camera, Psf, SplitPsf, biplane, density_bounds_um, depth_boun
 from optics.progress import Event, Report, silent
 from optics.psf import pupil_samples, ring_samples
 from optics.psf_io import load_psf
+from optics.types import is_matched
 from training import ConfigError, build_camera
 from training.instrument import build_psf, file_path
 
@@ -66,7 +67,7 @@ def arm_psf(config: CrlbConfig, arm: CrlbArm) -> Psf | SplitPsf:
     depths = (config.z_min_um - half, config.z_max_um + half)
     psf = _calibrated(arm, depths) if arm.psf_file else build_psf(config.microscope, config.psf, arm.mask, depths)
     scope = psf.microscope
-    if config.z_min_um < 0 and not float(scope.n_sample) == float(scope.n_immersion) == float(scope.n_coverslip):
+    if config.z_min_um < 0 and not bool(is_matched(scope)):
         raise ConfigError(
             f"z_min_um = {config.z_min_um:g} lies above the coverslip, which has a meaning only where n_sample, "
             "n_coverslip and n_immersion are equal; start at 0"

@@ -71,13 +71,7 @@ class DesignConfig:
             raise ConfigError(
                 "psf.pupil_px and psf.ring_px are chosen by a design, which would exploit too few; leave out"
             )
-        m = self.microscope
-        matched = m.n_sample == m.n_immersion and m.n_coverslip in (None, m.n_sample)
-        if self.z_min_um < 0 and not matched:
-            raise ConfigError(
-                f"z_min_um = {self.z_min_um:g} lies above the coverslip, which has a meaning only where n_sample, "
-                "n_coverslip and n_immersion are equal; start at 0"
-            )
+        self.microscope.check_depths("z_min_um", self.z_min_um)
 
     @property
     def z_range_um(self) -> tuple[float, float]:

@@ -23,7 +23,7 @@ import numpy as np
 from localization import Localizations, TableWriter
 from localization.io import formats
 from localization.types import COLUMNS
-from optics.whole_file import whole_file
+from optics.whole_file import remove_leftovers, whole_file
 from training import ConfigError
 from training.settings import differences
 
@@ -191,8 +191,9 @@ class Parts:
 
     def remove(self) -> None:
         """Take the folder away, the job's description last: a stop half-way leaves a job that can go on."""
+        remove_leftovers(self.folder)
         for entry in list(os.scandir(self.folder)):
-            if entry.name != JOB and entry.name.endswith((".npz", ".part")):
+            if entry.name.endswith(".npz"):
                 os.unlink(entry.path)
         (self.folder / JOB).unlink()
         self.folder.rmdir()

@@ -75,7 +75,8 @@ def test_a_run_folder_keeps_its_settings_and_whole_lines(folder):
     folder.log({"event": "step", "step": 1})
     with (folder.path / "log.jsonl").open("a") as log:
         log.write('{"event": "st')
-    (folder.path / ".0f.part.scores.json").write_text("{")
+    (folder.path / ".0f.part").mkdir()
+    (folder.path / ".0f.part" / "scores.json").write_text("{")
     folder.tidy()
     assert (folder.path / "log.jsonl").read_text() == '{"event": "step", "step": 1}\n'
     assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "log.jsonl"]

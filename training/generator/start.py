@@ -11,6 +11,7 @@ from optics import Psf, make_camera
 from optics.fits.matched_filter import choose_depths, make_templates
 from optics.psf_io import load_psf
 from optics.psf_table import tabulate_psf
+from optics.types import is_matched
 from training.config import MicroscopeConfig
 from training.generator.config import GeneratorConfig
 from training.generator.crops import Crops
@@ -46,10 +47,8 @@ def depth_range(config: GeneratorConfig, psf: Psf) -> tuple[float, float]:
     """Return the depths to tabulate: the configured ones, or a thin layer around one plane."""
     if config.is_3d:
         return config.z_min_um, config.z_max_um
-    scope = psf.microscope
-    matched = float(scope.n_sample) == float(scope.n_coverslip) == float(scope.n_immersion)
     low = config.z_min_um - _FLAT_UM
-    low = low if matched else max(low, 0.0)
+    low = low if bool(is_matched(psf.microscope)) else max(low, 0.0)
     return low, low + 2 * _FLAT_UM
 
 

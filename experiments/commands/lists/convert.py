@@ -23,10 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("frames", "rows", "columns"):
         parser.add_argument(f"--{name}", metavar="A:B", help="part of a movie, counted from 0")
     parser.add_argument("--allow-cut", action="store_true", help="read a movie whose end is missing")
-    parser.epilog = (
-        "Formats: thunderstorm (.csv), picasso (.hdf5), colocus (.colocus.h5), challenge, decode, decode-csv, "
-        "deepstorm3d; read only: rapidstorm, elyra, nanoimager, smlm. Movies become .ome.tif or .zarr."
-    )
+
+
+def notes() -> str:
+    """List the formats for the help page; to know them takes a second, so that this is asked for there alone."""
+    from localization.io import formats
+
+    return f"Formats: {formats.summary()}. Movies become .ome.tif or .zarr."
 
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:

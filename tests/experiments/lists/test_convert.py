@@ -1,5 +1,7 @@
 """`colocus convert`: tables and movies in, another format out, and what is said about it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,6 +10,7 @@ import zarr
 from experiments import cli
 from experiments.lists.convert import ConvertConfig, convert
 from localization import make_localizations, open_movie, read, read_file, write
+from localization.io import FORMATS
 from optics.progress import Event
 from training import ConfigError
 
@@ -33,6 +36,15 @@ def test_table_by_command(table, capsys):
     np.testing.assert_allclose(found.locs.x_um, [1, 2, 3], atol=1e-6)
     assert cli.main(["convert", str(table), "--to", "challenge", "--out", str(table.parent / "truth.csv")]) == 0
     assert "holds no background: left out" in capsys.readouterr().out
+
+
+def test_the_help_names_every_format(capsys, monkeypatch):
+    """From the table of formats itself, one that was put there a moment ago too."""
+    monkeypatch.setitem(FORMATS, "toy", dataclasses.replace(FORMATS["challenge"], name="toy"))
+    with pytest.raises(SystemExit):
+        cli.main(["convert", "--help"])
+    words = capsys.readouterr().out.replace(",", " ").replace(";", " ").replace(".", " ").split()
+    assert set(FORMATS) <= set(words) and words.index("toy") < words.index("rapidstorm")
 
 
 def test_wrong_arguments_are_one_line(table, tmp_path, capsys):

@@ -13,6 +13,7 @@ import pytest
 from localization import LocalizationError
 from made.made_generator import CONFIG, small_networks
 from optics import Emitters, make_camera, render_frames, sample_camera
+from optics.progress import Event
 from training import CameraConfig, ConfigError, TimeLimit
 from training.generator.files import load_parts
 from training.generator.psf import PsfReport
@@ -105,9 +106,9 @@ def test_a_stopped_fit_ends_like_one_that_was_not(tmp_path):
         fit_generator(CONFIG, frames, tmp_path / "cut", deadline_s=0.0)
     with pytest.raises(ConfigError, match="add --resume"):
         fit_generator(CONFIG, frames, tmp_path / "cut")
-    events: list[dict] = []
+    events: list[Event] = []
     cut = fit_generator(CONFIG, frames, tmp_path / "cut", resume=True, report=events.append)
-    assert next(e["step"] for e in events if e["event"] == "step") == 2
+    assert next(event.done for event in events if event.stage == "step") == 2
     assert {**cut, "seconds": 0} == {**whole, "seconds": 0}
     one, two = load_parts(tmp_path / "whole"), load_parts(tmp_path / "cut")
     for a, b in zip(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from training.generator.draw import generate
-from training.generator.files import SHIPPED, load_generator
+from training.generator.files import SHIPPED, facts_to_dict, load_facts, load_generator, load_parts, read_arrays
 
 
 def test_the_shipped_generator_is_whole_and_draws():
@@ -21,3 +21,16 @@ def test_the_shipped_generator_is_whole_and_draws():
     assert bool(jnp.isfinite(frames.images).all()) and frames.images.shape == (2, 24, 24)
     xyz_um = np.asarray(frames.emitters.xyz_um)[np.asarray(frames.emitters.valid)]
     assert len(xyz_um) and (xyz_um >= 0).all() and (xyz_um[:, :2] <= 24 * 0.11).all()
+
+
+def test_names_inside_the_files_lead_to_those_of_the_classes():
+    """The correction is called "law" in generator.json; location and appearance "place" and "look" in bank.npz."""
+    stored, facts = json.loads((SHIPPED / "demo" / "generator.json").read_text()), load_facts("demo")
+    correction = facts.correction
+    factors = {"number": correction.number, "light": correction.brightness, "spread": correction.spread}
+    assert stored["law"] == factors and correction.brightness != 1
+    written = json.loads(json.dumps(facts_to_dict(facts)))
+    assert {**written, "config": None} == {**stored, "config": None}
+    bank, posteriors = read_arrays(SHIPPED / "demo" / "bank.npz"), load_parts("demo").posteriors
+    np.testing.assert_array_equal(bank["bank/place/mean"], posteriors.location.mean)
+    np.testing.assert_array_equal(bank["bank/look/log_std"], posteriors.appearance.log_std)
