@@ -192,7 +192,7 @@ def _draw_scenes(key, psf: Psf, stamps: _Stamps, xyz_um: jax.Array, around: Neig
     centres = pixel_centres_um(size, pixel)
     from_middle = jnp.hypot(centres[:, None], centres[None, :])
     reach = distance[:, -1] if around.n_neighbours else jnp.zeros(around.n_scenes, dtype)
-    nearby = jnp.sum(stamps.mean[None] * (from_middle < reach[:, None, None]), axis=(1, 2))
+    nearby = jnp.sum(stamps.mean[None] * (from_middle[None] < reach[:, None, None]), axis=(1, 2))
     beyond = density * pixel**2 * (low + high) / 2 * (stamps.sent - nearby)
     return _Scene(stamp=stamp, corner_px=size - shift.astype(jnp.int32), photons=photons, beyond=beyond)
 
