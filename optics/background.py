@@ -89,7 +89,7 @@ class SuperGaussian:
         floor, peak = jax.random.uniform(key_level, (2,), minval=1.0, maxval=1.5) * jnp.array(
             [self.floor_photons, self.peak_photons]
         )
-        x = jnp.arange(shape[1]) - (shape[1] - 1) / 2 - centre_x
+        x = (jnp.arange(shape[1]) - (shape[1] - 1) / 2 - centre_x)[None, :]
         y = (jnp.arange(shape[0]) - (shape[0] - 1) / 2 - centre_y)[:, None]
         along = jnp.cos(angle_rad) * x + jnp.sin(angle_rad) * y
         across = jnp.cos(angle_rad) * y - jnp.sin(angle_rad) * x

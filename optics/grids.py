@@ -60,7 +60,8 @@ def sine_panel(low: ArrayLike, high: ArrayLike, n: int) -> tuple[jax.Array, jax.
     low, high = jnp.asarray(low), jnp.asarray(high)
     half, centre = (high - low)[..., None] / 2, (high + low)[..., None] / 2
     t, w = gauss_nodes(n)
-    node, weight = (a.astype(half.dtype) for a in (np.sin(t * np.pi / 2), np.cos(t * np.pi / 2) * (np.pi / 2) * w))
+    node, weight = np.sin(t * np.pi / 2), np.cos(t * np.pi / 2) * (np.pi / 2) * w
+    node, weight = (a.astype(half.dtype).reshape((1,) * (half.ndim - 1) + (n,)) for a in (node, weight))
     return centre + half * node, half * weight
 
 
@@ -79,7 +80,7 @@ def disk_nodes(n_inner: int, n_ring: int, radius: ArrayLike, critical: ArrayLike
         wy = radius * (np.pi / (n_inner + 1) * np.sin(angle)).astype(radius.dtype)
         chord = safe_sqrt(radius**2 - y**2)
         t, w = gauss_nodes(n_inner, radius.dtype)
-        return DiskNodes(x=chord[:, None] * t, y=y, weight=(wy * chord)[:, None] * w)
+        return DiskNodes(x=chord[:, None] * t[None, :], y=y, weight=(wy * chord)[:, None] * w[None, :])
 
     inner = jnp.minimum(jnp.asarray(critical), radius)
     # the integral over x has smoothed the root in y to t log t: plain Gauss nodes do, and reach farther
@@ -90,7 +91,7 @@ def disk_nodes(n_inner: int, n_ring: int, radius: ArrayLike, critical: ArrayLike
     chord, edge = safe_sqrt(radius**2 - y_in**2), safe_sqrt(inner**2 - y_in**2)
     x_mid, w_mid = sine_panel(-edge, edge, n_inner)
     t, w = gauss_nodes(n_ring, radius.dtype)
-    s, ws = (t + 1) / 2, w / 2
+    s, ws = (t[None, :] + 1) / 2, w[None, :] / 2
     width = (chord - edge)[:, None]
     x_side, w_side = edge[:, None] + width * s**2, width * (2 * s * ws)  # s**2: the root at the inner end
     x_rows = jnp.concatenate([-x_side[:, ::-1], x_mid, x_side], axis=1)
@@ -98,7 +99,7 @@ def disk_nodes(n_inner: int, n_ring: int, radius: ArrayLike, critical: ArrayLike
     # rows wholly in the ring: one panel
     chord_out = safe_sqrt(radius**2 - y_out**2)[:, None]
     t, w = gauss_nodes(n_inner + 2 * n_ring, radius.dtype)
-    x_far, w_far = chord_out * t, chord_out * w * wy_out[:, None]
+    x_far, w_far = chord_out * t[None, :], chord_out * w[None, :] * wy_out[:, None]
     return DiskNodes(
         x=jnp.concatenate([x_far[::-1], x_rows, x_far]),
         y=jnp.concatenate([-y_out[::-1], y_in, y_out]),

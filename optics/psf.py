@@ -161,6 +161,11 @@ class PupilFields:
     kernel: jax.Array | None
 
 
+def _lifted(part: jax.Array, ndim: int) -> jax.Array:
+    """An array with axes of one in front, `ndim` in all."""
+    return part.reshape((1,) * (ndim - part.ndim) + part.shape)
+
+
 def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
     """Compute once what every emitter of a `Psf` needs; `nodes` replaces the pupil quadrature.
 
@@ -168,14 +173,15 @@ def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
     """
     pupil = make_pupil(psf, nodes)
     if psf.kind == "scalar":
-        unweighted = scalar_fields(psf.microscope, pupil) * pupil.phasor
+        unweighted = scalar_fields(psf.microscope, pupil) * pupil.phasor[None]
     else:
-        unweighted = dipole_fields(psf.microscope, pupil, psf.dipole, psf.polarisation) * pupil.phasor
+        unweighted = dipole_fields(psf.microscope, pupil, psf.dipole, psf.polarisation)
+        unweighted = unweighted * _lifted(pupil.phasor, unweighted.ndim)
     if psf.dipole == "fixed":
         light = jnp.einsum("capq,cbpq->abpq", unweighted, unweighted.conj(), precision=Precision.HIGHEST).real
     else:
         light = jnp.sum(unweighted.real**2 + unweighted.imag**2, axis=0)
-    fields = unweighted * pupil.weight
+    fields = unweighted * _lifted(pupil.weight, unweighted.ndim)
     sampled = psf.pixel == "centre" and psf.blur_um is None
     return PupilFields(
         fields=_materialised(fields),
@@ -183,7 +189,7 @@ def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
         ky_rad_um=pupil.ky_rad_um,
         kz_sample_rad_um=_materialised(pupil.kz_sample_rad_um),
         kz_immersion_rad_um=pupil.kz_immersion_rad_um,
-        light=light * pupil.weight,
+        light=light * _lifted(pupil.weight, light.ndim),
         kernel=None if sampled else pixel_kernel(psf),
     )
 
@@ -221,7 +227,9 @@ def intensity_at(
         phase = phase - pupil.kz_immersion_rad_um * refocus_um
     decay = jnp.exp(-pupil.kz_sample_rad_um.imag * z)
     moving = jax.lax.complex(decay * jnp.cos(phase), decay * jnp.sin(phase))
-    light = fourier.intensity(pupil.fields * moving, pupil.kx_rad_um, pupil.ky_rad_um[:, 0], x_um, y_um)
+    light = fourier.intensity(
+        pupil.fields * _lifted(moving, pupil.fields.ndim), pupil.kx_rad_um, pupil.ky_rad_um[:, 0], x_um, y_um
+    )
     # Parseval: the integral of |E|**2 over the plane is (2 pi)**2 times that over the pupil
     return light / ((2 * jnp.pi) ** 2 * _power(psf, z, dipole_rad))
 
@@ -358,7 +366,7 @@ def pixel_kernel(psf: Psf) -> jax.Array:
     steps = np.arange(psf.image_px)[:, None] * s - np.arange(fine_px)[None, :] + round(2 * offset) / 2
     distances, where = np.unique(np.abs(steps), return_inverse=True)
     angle = 2 * jnp.pi * fine_um * distances.astype(dtype)[:, None] * f[None, :]
-    values = 2 * jnp.sum(weight * response * jnp.cos(angle), axis=1)
+    values = 2 * jnp.sum((weight * response)[None, :] * jnp.cos(angle), axis=1)
     return values[where.reshape(steps.shape)] * fine_um * scope.pixel_um
 
 

@@ -177,7 +177,7 @@ def _exact(psf: Psf, points: jax.Array, dipole_rad: jax.Array | None) -> jax.Arr
 @jax.jit
 def _error(table: PsfTable, unit: jax.Array, exact: jax.Array) -> jax.Array:
     middle, half = table.z_range_um.mean(), (table.z_range_um[1] - table.z_range_um[0]) / 2
-    points = unit * jnp.stack([table.reach_um, table.reach_um, half]) + jnp.stack([0.0, 0.0, middle])
+    points = unit * jnp.stack([table.reach_um, table.reach_um, half])[None] + jnp.stack([0.0, 0.0, middle])[None]
     found = jax.vmap(lambda point: evaluate(table, point)[0])(points)
     return jnp.max(jnp.linalg.norm(found - exact, axis=1) / jnp.linalg.norm(exact, axis=1))
 

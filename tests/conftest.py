@@ -50,6 +50,14 @@ def forget_programs():
     jax.clear_caches()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def ranks(request):
+    """`optics` and `nets` add no axis to an array in silence; a module may say `RANKS = "allow"` and why."""
+    strict = request.path.relative_to(ROOT / "tests").parts[0] in ("optics", "nets")
+    with jax.numpy_rank_promotion(getattr(request.module, "RANKS", "raise") if strict else "allow"):
+        yield
+
+
 @pytest.fixture
 def optimised():
     """For a program that runs for longer than it compiles: the optimiser, unlike the suite's default."""

@@ -68,7 +68,7 @@ def pixel_information(camera: Camera | None, photons: jax.Array) -> jax.Array:
 def information(by_parameter: jax.Array, variance: jax.Array) -> jax.Array:
     """Fisher matrix (J, J) from the means' derivatives (J, ...) and their variances (...), summed over pixels."""
     slopes = by_parameter.reshape(by_parameter.shape[0], -1)
-    return jnp.einsum("ip,jp->ij", slopes / variance.reshape(-1), slopes, precision="highest")
+    return jnp.einsum("ip,jp->ij", slopes / variance.reshape(1, -1), slopes, precision="highest")
 
 
 def bound_std(fisher: jax.Array) -> jax.Array:

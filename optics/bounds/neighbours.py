@@ -188,13 +188,13 @@ def draw_neighbourhoods(
     stamp = jax.random.randint(keys[2], shape, 0, stamps.offset_um.shape[0])
     low, high = (jnp.asarray(value, dtype) for value in brightness)
     photons = low + (high - low) * jax.random.uniform(keys[3], shape, dtype)
-    wanted = xyz_um[:2] + distance[..., None] * jnp.stack([jnp.cos(azimuth), jnp.sin(azimuth)], axis=-1)
+    wanted = xyz_um[None, None, :2] + distance[..., None] * jnp.stack([jnp.cos(azimuth), jnp.sin(azimuth)], axis=-1)
     shift = jnp.clip(jnp.round((wanted - stamps.offset_um[stamp]) / pixel), -size, size)
     # the mean light of the unseen neighbours, in the middle of the stamp
     centres = pixel_centres_um(size, pixel)
     from_middle = jnp.hypot(centres[:, None], centres[None, :])
     reach = distance[:, -1] if around.n_neighbours else jnp.zeros(around.n_scenes, dtype)
-    nearby = jnp.sum(stamps.mean * (from_middle < reach[:, None, None]), axis=(1, 2))
+    nearby = jnp.sum(stamps.mean[None] * (from_middle[None] < reach[:, None, None]), axis=(1, 2))
     beyond = density * pixel**2 * (low + high) / 2 * (stamps.sent - nearby)
     return Neighbourhood(stamp=stamp, corner_px=size - shift.astype(jnp.int32), photons=photons, beyond=beyond)
 

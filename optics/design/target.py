@@ -115,7 +115,7 @@ def objective_um(key: jax.Array, psf: Psf, target: DesignTarget) -> jax.Array:
     """
     bounds = target_bounds_um(key, psf, target)
     weights = target.axis_weights / target.axis_weights.sum()
-    per_depth = jnp.sum(weights * bounds**target.axis_power, axis=1) ** (1 / target.axis_power)
+    per_depth = jnp.sum(weights[None, :] * bounds**target.axis_power, axis=1) ** (1 / target.axis_power)
     # over the largest, so that a high power stays within the numbers of single precision
     largest = jax.lax.stop_gradient(per_depth.max())
     return largest * jnp.mean((per_depth / largest) ** target.depth_power) ** (1 / target.depth_power)

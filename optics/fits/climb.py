@@ -177,7 +177,7 @@ def standing(source: Source, camera: Camera, stamp: Stamp, theta: jax.Array) -> 
     return Standing(
         log_likelihood=jnp.sum(jnp.where(stamp.valid, each, 0)),
         slope=jnp.matmul(slopes, jnp.where(stamp.valid, score, 0), precision=Precision.HIGHEST),
-        fisher=jnp.einsum("ip,jp->ij", slopes * known, slopes, precision=Precision.HIGHEST),
+        fisher=jnp.einsum("ip,jp->ij", slopes * known[None, :], slopes, precision=Precision.HIGHEST),
         mean=mean,
     )
 

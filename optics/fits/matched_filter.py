@@ -204,7 +204,10 @@ def propose(
             stamps = templates.images[kinds] * photons[:, None, None]
             corner = jnp.stack([row - lead, column - lead], axis=1)
             rest = rest - lay_stamps(stamps.astype(rest.dtype), corner, rest.shape)
-            near = (jnp.abs(rows[:, None] - row) <= radius_px) & sure, jnp.abs(columns[:, None] - column) <= radius_px
+            near = (
+                (jnp.abs(rows[:, None] - row[None, :]) <= radius_px) & sure[None, :],
+                jnp.abs(columns[:, None] - column[None, :]) <= radius_px,
+            )
             free = free & ~((near[0].astype(jnp.float32) @ near[1].astype(jnp.float32).T) > 0)
     row, column, kinds, photons, strength = (jnp.concatenate(part) for part in zip(*found, strict=True))
     strength, order = jax.lax.top_k(strength, capacity)

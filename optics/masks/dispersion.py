@@ -104,6 +104,7 @@ def refractive_index(dispersion: Dispersion, wavelength_um: ArrayLike) -> jax.Ar
     if dispersion.kind == "table":
         return jnp.interp(wavelength, first, second)
     squared = wavelength[..., None] ** 2
+    first, second = (numbers.reshape((1,) * (squared.ndim - 1) + (-1,)) for numbers in (first, second))
     return jnp.sqrt(1 + jnp.sum(first * squared / (squared - second), axis=-1))
 
 

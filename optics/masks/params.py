@@ -265,7 +265,7 @@ def _cosines(n_cosines: int, size: int) -> jax.Array:
     """(n_cosines, size), each row of unit rms."""
     k = jnp.arange(n_cosines)[:, None]
     scale = jnp.where(k == 0, 1.0, jnp.sqrt(2.0))
-    return scale * jnp.cos(jnp.pi * k * (jnp.arange(size) + 0.5) / size)
+    return scale * jnp.cos(jnp.pi * k * (jnp.arange(size) + 0.5)[None, :] / size)
 
 
 def _phase_in_pupil(mask: PhaseMask, x: jax.Array, y: jax.Array, wavelength_um: ArrayLike):

@@ -18,6 +18,7 @@ from optics.camera import (
 )
 from optics.types import make_camera
 
+RANKS = "allow"  # a camera's maps (H, W) are those of every frame (N, H, W)
 DRAWS = 200_000
 
 

@@ -18,6 +18,7 @@ from optics.camera import (
 from optics.types import OpticsError, make_camera
 from training import CameraConfig, ConfigError, build_camera, from_dict
 
+RANKS = "allow"  # a camera's maps (H, W) are those of every frame (N, H, W)
 DRAWS = 60_000
 GAIN, OFFSET, EM = 0.05, 100.0, 200.0  # ADU per photo-electron: 10
 

@@ -71,7 +71,7 @@ def alone(psf, background, camera=None):
 
 
 def two_emitters(values, middle):
-    both = jnp.stack([values[:3], values[4:7]]) + middle
+    both = jnp.stack([values[:3], values[4:7]]) + middle[None]
     return Emitters(xyz_um=both, photons=values[jnp.array([3, 7])], valid=jnp.ones(2, bool))
 
 
