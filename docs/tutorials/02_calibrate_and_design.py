@@ -14,7 +14,7 @@ import numpy as np
 
 import localization
 import optics
-from optics.masks import params as mask_params
+from optics import mask_params
 
 
 def show(figure, name):

@@ -21,9 +21,7 @@ import tifffile
 
 import localization
 import optics
-from experiments.lists.render import RenderConfig, render
-from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.localize import LocalizeConfig, localize
+from experiments import ClassicalConfig, LocalizeConfig, RenderConfig, localize, render
 
 
 def show(figure, name):
