@@ -187,12 +187,14 @@ def _multiplied_log_density(reading: jax.Array, mean: jax.Array, read: jax.Array
     its convolution with the Gaussian is a sum over Gauss-Legendre nodes of the part of +-7 sigma where y > 0.
     `read` below `_LEAST_READ` counts as that, so that the charge of exactly 0 keeps a width.
     """
-    read = jnp.maximum(read, _LEAST_READ)
+    reading, mean, read = jnp.broadcast_arrays(reading, mean, jnp.maximum(read, _LEAST_READ))
     at_zero = reading / read
     # the Gaussian's variable u = (reading - y) / read runs from where it has died out up to y = 0
     high = jnp.minimum(at_zero, _REACH)
     low = -jnp.sqrt(jnp.minimum(high, 0) ** 2 + _REACH**2)
-    nodes, weights = (jnp.asarray(part / 2, high.dtype) for part in np.polynomial.legendre.leggauss(_NODES))
+    along = (1,) * high.ndim + (_NODES,)  # a last axis of their own
+    halves = (part.reshape(along) / 2 for part in np.polynomial.legendre.leggauss(_NODES))
+    nodes, weights = (jnp.asarray(half, high.dtype) for half in halves)
     u = low[..., None] + (high - low)[..., None] * (nodes + 0.5)
     y = jnp.maximum(reading[..., None] - read[..., None] * u, 0)
     mean_y = mean[..., None] * y
