@@ -4,7 +4,7 @@
 # the table of localizations
 from localization.types import Localizations as Localizations, make_localizations as make_localizations
 from localization.types import select as select, concatenate as concatenate, to_frame as to_frame
-from localization.types import LocalizationError as LocalizationError
+from localization.types import LocalizationError as LocalizationError, MovieFacts as MovieFacts
 
 # files: tables of every known format, movies read a few frames at a time
 from localization.io import read as read, read_file as read_file, write as write, TableFile as TableFile

@@ -1,7 +1,8 @@
 """The localization table: numpy columns of equal length, and the few functions that build and cut it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,24 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
+@dataclass(frozen=True)
+class MovieFacts:
+    """What a file says of the movie that it holds, or that its rows were found in; None where it says nothing.
+
+    `pixel_um` is the camera's pixel in the sample, `frame_px` the frame's (height, width), `n_frames` the length of
+    the movie, `exposure_s` the time that one frame was lit, `interval_s` that from one frame to the next.
+
+    >>> MovieFacts(pixel_um=0.108).n_frames is None
+    True
+    """
+
+    pixel_um: float | None = None
+    frame_px: tuple[int, int] | None = None
+    n_frames: int | None = None
+    exposure_s: float | None = None
+    interval_s: float | None = None
+
+
 # eq=False: comparing arrays with == has no single truth value
 @dataclass(frozen=True, eq=False)
 class Localizations:
@@ -37,6 +56,10 @@ class Localizations:
     Frames count from 0. x points right, y down, from the outer corner of the frame's first pixel; z grows
     from the coverslip into the sample. Light is in photons; `sigma_*` are predicted standard deviations.
     What is not known is NaN. `score` is the finder's confidence, in the finder's own scale.
+
+    `extras` are further columns of numbers, carried along by whatever keeps rows. Those that several programs know have
+    one name here (`localization.io.extras`); any other keeps the label of its file, `name [unit]`. `movie` is
+    what is known of the movie that the rows were found in.
 
     >>> locs = make_localizations(frame=[0], x_um=[1.0], y_um=[2.0], z_um=[0.5])
     >>> locs.channel, locs.score, bool(np.isnan(locs.photons[0]))
@@ -54,9 +77,11 @@ class Localizations:
     sigma_z_um: FloatColumn
     channel: IntColumn
     score: FloatColumn
+    extras: Mapping[str, FloatColumn] = field(default_factory=lambda: MappingProxyType({}))
+    movie: MovieFacts = MovieFacts()
 
 
-COLUMNS = tuple(field.name for field in fields(Localizations))
+COLUMNS = tuple(column.name for column in fields(Localizations) if column.name not in ("extras", "movie"))
 _INTEGER = ("frame", "channel")
 FINITE = ("frame", "x_um", "y_um", "z_um", "channel")
 
@@ -74,12 +99,14 @@ def make_localizations(
     sigma_z_um: ArrayLike = np.nan,
     channel: ArrayLike = 0,
     score: ArrayLike = 1.0,
+    extras: Mapping[str, ArrayLike] | None = None,
+    movie: MovieFacts = MovieFacts(),
 ) -> Localizations:
     """Build a checked table from columns.
 
     `frame` (0-based), `x_um`, `y_um`, `z_um` have shape (n,); an optional column has shape (n,) or is one
-    number for all rows. Raises LocalizationError on unequal lengths, a frame or channel that is negative or
-    not whole, and a position that is not finite.
+    number for all rows, and so has each of `extras`. Raises LocalizationError on unequal lengths, a frame or
+    channel that is negative or not whole, and a position that is not finite.
 
     >>> locs = make_localizations([0, 1], [1.0, 2.0], [0.5, 0.5], [0.0, 0.1], photons=1000.0)
     >>> locs.frame.size, float(locs.photons[1])
@@ -100,7 +127,8 @@ def make_localizations(
     )
     n_rows = np.size(np.asarray(frame))
     columns = {name: _column(name, value, n_rows) for name, value in given.items()}
-    return Localizations(**columns)
+    further = {name: _column(name, value, n_rows) for name, value in (extras or {}).items()}
+    return Localizations(**columns, extras=MappingProxyType(further), movie=movie)
 
 
 def _column(name: str, value: ArrayLike, n_rows: int) -> np.ndarray:
@@ -148,13 +176,16 @@ def select(locs: Localizations, mask: ArrayLike) -> Localizations:
             f"select: the mask has shape {rows.shape}, the table {locs.frame.shape}; make it from the columns"
         )
     columns = {name: getattr(locs, name)[rows] for name in COLUMNS}
-    for column in columns.values():
+    extras = {name: column[rows] for name, column in locs.extras.items()}
+    for column in (*columns.values(), *extras.values()):
         column.setflags(write=False)
-    return Localizations(**columns)
+    return replace(locs, **columns, extras=MappingProxyType(extras))
 
 
 def concatenate(tables: Sequence[Localizations]) -> Localizations:
     """Stack tables row by row; no tables give an empty one.
+
+    An extra column that one of them lacks is NaN in its rows; of the movie is kept what all say alike.
 
     >>> one = make_localizations([0], [1.0], [2.0], [3.0])
     >>> concatenate([one, one]).x_um
@@ -163,15 +194,23 @@ def concatenate(tables: Sequence[Localizations]) -> Localizations:
     if not tables:
         return make_localizations([], [], [], [])
     columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS}
-    for column in columns.values():
+    labels = dict.fromkeys(label for table in tables for label in table.extras)
+    extras = {
+        label: np.concatenate([table.extras.get(label, np.full(table.frame.size, np.nan)) for table in tables])
+        for label in labels
+    }
+    for column in (*columns.values(), *extras.values()):
         column.setflags(write=False)
-    return Localizations(**columns)
+    said = [{name.name: getattr(table.movie, name.name) for name in fields(MovieFacts)} for table in tables]
+    alike = {name: value for name, value in said[0].items() if all(other[name] == value for other in said)}
+    return Localizations(**columns, extras=MappingProxyType(extras), movie=MovieFacts(**alike))
 
 
 def to_frame(locs: Localizations) -> pd.DataFrame:
-    """Copy the table into a pandas DataFrame with the same column names and units.
+    """Copy the table into a pandas DataFrame with the same column names and units; extra columns come last.
 
     >>> to_frame(make_localizations([0], [1.0], [2.0], [3.0]))[["frame", "x_um"]].to_dict("list")
     {'frame': [0], 'x_um': [1.0]}
     """
-    return pd.DataFrame({name: np.array(getattr(locs, name)) for name in COLUMNS})
+    columns = {name: np.array(getattr(locs, name)) for name in COLUMNS}
+    return pd.DataFrame(columns | {name: np.array(column) for name, column in locs.extras.items()})

@@ -1,13 +1,13 @@
 """Drift of the stage in x, y and z, from the localizations themselves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from localization.drift import aim, rcc
 from localization.drift.segments import Estimate, Floats, Ints, Segments, curve, curve_error_um, cut_segments
-from localization.types import COLUMNS, LocalizationError, Localizations
+from localization.types import LocalizationError, Localizations
 
 DriftMethod = Literal["rcc", "aim"]
 
@@ -174,11 +174,11 @@ def apply_drift(locs: Localizations, drift: Drift) -> Localizations:
             f"apply_drift: the table has frames {low} to {high}, the drift {drift.frame[0]} to {drift.frame[-1]}; "
             "estimate it from the whole movie"
         )
-    columns = {name: getattr(locs, name) for name in COLUMNS}
+    columns = {}
     for axis in ("x_um", "y_um", "z_um"):
-        columns[axis] = columns[axis] - getattr(drift, axis)[locs.frame - drift.frame[0]]
+        columns[axis] = getattr(locs, axis) - getattr(drift, axis)[locs.frame - drift.frame[0]]
         columns[axis].setflags(write=False)
-    return Localizations(**columns)
+    return replace(locs, **columns)
 
 
 def _check_ends_meet(
