@@ -9,6 +9,7 @@ from localization.types import LocalizationError as LocalizationError, MovieFact
 # files: tables of every known format, movies read a few frames at a time
 from localization.io import read as read, read_file as read_file, write as write, TableFile as TableFile
 from localization.io import TableWriter as TableWriter, Movie as Movie, open_movie as open_movie
+from localization.io import MovieOptions as MovieOptions
 
 # from what a network paints to emitters
 from localization.peaks import list_peaks as list_peaks, volume_peaks as volume_peaks

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from experiments.job import FileResult, Result
+    from localization import MovieOptions
     from optics.progress import Report
 
 Settings = TypeVar("Settings")
@@ -46,6 +47,23 @@ def add_list(parser: argparse.ArgumentParser, what: str = "a localization list")
 def add_file(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --out for a file to write."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=what)
+
+
+def add_movie_options(parser: argparse.ArgumentParser) -> None:
+    """Add how a movie is opened: --channel, --position, --allow-cut, --alone; read them with `movie_options`."""
+    # two lines of help for the four, so that a command's help stays on one screen
+    parser.add_argument("--channel", metavar="C", help="one of several (0, 1, ... or name); so --position P")
+    parser.add_argument("--position", metavar="P", help=argparse.SUPPRESS)
+    text = "read what is there of a movie; --alone: this file only"
+    parser.add_argument("--allow-cut", action="store_true", help=text)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+
+
+def movie_options(arguments: argparse.Namespace) -> "MovieOptions":
+    """Read what `add_movie_options` took."""
+    from localization import MovieOptions
+
+    return MovieOptions(arguments.channel, arguments.position, arguments.allow_cut, arguments.alone)
 
 
 def add_interruption(parser: argparse.ArgumentParser, going_on: str, stopping: str) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_folder, config_of, loading, run_job
+from experiments.commands.arguments import add_folder, add_movie_options, config_of, loading, movie_options, run_job
 
 ABOUT = "Measure a camera's offset, gain and read noise. From dark and flat frames, or estimated from a movie."
 GROUP = "microscope"
@@ -11,6 +11,7 @@ GROUP = "microscope"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `colocus calibrate-camera`."""
+    parser.usage = "colocus calibrate-camera [MOVIE] [--dark FILE --flat FILE ...] [OPTIONS]"
     parser.add_argument("movie", metavar="MOVIE", nargs="?", default="", help="a movie of blinking molecules")
     parser.add_argument("--dark", default="", metavar="FILE", help="frames without light")
     parser.add_argument("--flat", nargs="+", default=[], metavar="FILE", help="movies of even light, one per level")
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--read-noise-e", type=float, metavar="E", help="read noise, to split a movie's line")
     parser.add_argument("--em-gain", type=float, metavar="G", help="the camera is an EMCCD of this multiplication")
     parser.add_argument("--quantum-efficiency", type=float, default=1.0, metavar="Q", help="to be written down (1)")
+    add_movie_options(parser)
     parser.epilog = (
         "Either --dark and --flat (photon transfer, with a map per pixel), or a movie, whose noise grows with its "
         "level; --dark or --read-noise-e then tells the read noise. Writes camera.toml (for --camera, or "
@@ -33,5 +35,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
     check_folder(arguments.out)
     kind = "scmos" if arguments.em_gain is None else "emccd"
-    config = config_of(arguments, CalibrateConfig, flats=tuple(arguments.flat), kind=kind)
+    opening = movie_options(arguments)
+    config = config_of(arguments, CalibrateConfig, flats=tuple(arguments.flat), kind=kind, opening=opening)
     return run_job(lambda report: calibrate_camera(config, report), arguments.out)

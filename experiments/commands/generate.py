@@ -1,11 +1,20 @@
 """`colocus generate fit | sample`: learn scenes from a movie; write labelled frames of them."""
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.commands.arguments import add_interruption, loading, run, split_settings, time_limit
+from experiments.commands.arguments import (
+    add_interruption,
+    add_movie_options,
+    loading,
+    movie_options,
+    run,
+    split_settings,
+    time_limit,
+)
 
 ABOUT = "Learn realistic, labelled scenes from a movie (fit). Then write labelled frames of them (sample)."
 GROUP = "movies"
@@ -27,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add_interruption(parser, "fit: go on where it was stopped", "fit: stop after M minutes, to be resumed")
     parser.add_argument("-n", type=int, metavar="N", help="sample: frames (1000)")
+    add_movie_options(parser)
     parser.epilog = (
         "Settings: generator, generator-2d, generator-parity, generator-tiny. Keys of fit: z_min_um, z_max_um, "
         "crop_px, crops, slots, fit.steps, learn_psf, photometry, ... (config.json names all). Keys of sample: "
@@ -54,6 +64,8 @@ def _fit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.psf is None and settings is None:
         raise ConfigError("say what the optics are: --psf psf.npz (of colocus retrieve), or an experiment's TOML")
     config = generator_config(arguments.psf, settings, assignments, arguments.camera)
+    if opening := movie_options(arguments).given():
+        config = dataclasses.replace(config, opening=dataclasses.replace(config.opening, **opening))
     deadline_s = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     out = arguments.out
     try:
@@ -77,6 +89,8 @@ def _sample(arguments: argparse.Namespace) -> int:
     for name in _FIT_ONLY:
         if getattr(arguments, name) is not None:
             raise ConfigError(f"--{name} belongs to colocus generate fit")
+    for name in movie_options(arguments).given():
+        raise ConfigError(f"--{name.replace('_', '-')} belongs to colocus generate fit")
     wrong = [item for item in arguments.settings if "=" not in item]
     if wrong:
         raise ConfigError(f"{wrong[0]!r} is not KEY=VALUE, like density=2")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import add_assignments, add_file
+from experiments.commands.arguments import add_assignments, add_file, add_movie_options, movie_options
 
 ABOUT = "Turn a movie into a localization list. With a trained arm, DeepSTORM3D weights, or fits of a PSF."
 GROUP = "movies"
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "decoder, classical (fits with a PSF) or polish (both)"
     parser.add_argument("--method", metavar="M", choices=("decoder", "classical", "polish"), help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
+    add_movie_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on where it stopped (done anyway)")
     parser.set_defaults(resumable=True)
 
@@ -61,12 +62,14 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         options["method"] = arguments.method
     fits = load_settings(ClassicalConfig, None, arguments.assignments)
     share = None if arguments.chunk is None else parse_share(arguments.chunk)
-    config = LocalizeConfig(**options, classical=fits)
+    config = LocalizeConfig(**options, opening=movie_options(arguments), classical=fits)
     with Display(every=0.1) as display:
 
         def show(event):
             if event.stage == "start":
                 display.say(f"{event['movie']}: {event['frames']} frames, read with {event['model']}")
+                for note in event["notes"]:
+                    display.say(f"  {note}")
             elif event.total:
                 display(event)
 

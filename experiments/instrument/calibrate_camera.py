@@ -17,6 +17,7 @@ from localization import (
     LevelStatistics,
     LocalizationError,
     Movie,
+    MovieOptions,
     estimate_gain_offset,
     measure_level,
     open_movie,
@@ -38,7 +39,7 @@ class CalibrateConfig:
 
     `read_noise_e` (electrons at the output amplifier, as data sheets give it) splits a movie's line into offset and
     read noise. `kind` "emccd" with its `em_gain` takes the doubled noise into account. `quantum_efficiency` is
-    written as it is: frames do not tell it, and at 1 photons are photo-electrons.
+    written as it is: frames do not tell it, and at 1 photons are photo-electrons. `opening` says how files are opened.
     """
 
     movie: str = ""
@@ -48,6 +49,7 @@ class CalibrateConfig:
     kind: Literal["scmos", "emccd"] = "scmos"
     em_gain: float | None = None
     quantum_efficiency: float = 1.0
+    opening: MovieOptions = MovieOptions()
 
     def __post_init__(self):
         if self.flats and not self.dark:
@@ -184,8 +186,11 @@ def calibrate_camera(config: CalibrateConfig, report: Report = silent) -> Measur
     """
     with ExitStack() as stack:
         # all are opened first, so that a wrong name is told before the first is read
-        opened = {name: stack.enter_context(open_movie(name)) for name in (config.dark, *config.flats) if name}
-        movie = stack.enter_context(open_movie(config.movie)) if config.movie else None
+        def opening(name: str) -> Movie:
+            return stack.enter_context(open_movie(name, **config.opening.given()))
+
+        opened = {name: opening(name) for name in (config.dark, *config.flats) if name}
+        movie = opening(config.movie) if config.movie else None
 
         def level(name: str, dark: LevelStatistics | None = None) -> LevelStatistics:
             def read(done: int, total: int) -> None:
@@ -197,11 +202,18 @@ def calibrate_camera(config: CalibrateConfig, report: Report = silent) -> Measur
         if movie is None:
             assert dark is not None  # CalibrateConfig refuses flats without one
             found = camera_from_levels(dark, [level(name, dark) for name in config.flats])
-            return _from_flats(config, found, dark)
+            return _noted(_from_flats(config, found, dark), opened)
         counts = _middle_of(movie)
         report(Event(f"{Path(config.movie).name}: frame", len(counts), len(counts)))
         read_noise = (config.read_noise_e or 0.0) / config.slope_per_gain
-        return _from_movie(config, movie, counts, estimate_gain_offset(counts, read_noise_e=read_noise), dark)
+        measured = _from_movie(config, movie, counts, estimate_gain_offset(counts, read_noise_e=read_noise), dark)
+        return _noted(measured, opened | {config.movie: movie})
+
+
+def _noted(measured: MeasuredCamera, opened: dict[str, Movie]) -> MeasuredCamera:
+    """Put what is unusual about the files before the warnings."""
+    notes = [f"{Path(name).name}: {note}" for name, movie in opened.items() for note in movie.notes]
+    return dataclasses.replace(measured, warnings=(*notes, *measured.warnings))
 
 
 def _middle_of(movie: Movie) -> np.ndarray:

@@ -26,6 +26,12 @@ def retrieve(
     scope = build_microscope(config.microscope)
     camera = None if config.camera is None else build_camera(config.camera)
     stacks, names, notes = read_beads(
-        [Path(name) for name in beads], config.focus, scope, camera, crop_px=config.crop_px, beads_max=config.beads_max
+        [Path(name) for name in beads],
+        config.focus,
+        scope,
+        camera,
+        crop_px=config.crop_px,
+        beads_max=config.beads_max,
+        opening=config.opening,
     )
     return RetrieveResult(config, retrieve_psf(stacks, config.retrieval, report=report), stacks, names, notes)

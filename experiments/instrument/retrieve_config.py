@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from experiments.settings import override, read_toml
+from localization import MovieOptions
 from optics.retrieval.types import RetrievalSettings
 from training import CameraConfig, ConfigError, MicroscopeConfig, from_dict
 
@@ -13,7 +14,7 @@ class RetrieveConfig:
     """The optics, how the pupil is retrieved, and, where it is known, the camera (None: estimated).
 
     `focus` are the focus positions of the slices: START:STOP:N in um, or a CSV of one a line. `crop_px` finds isolated
-    beads in whole fields and crops them, the `beads_max` brightest of each.
+    beads in whole fields and crops them, the `beads_max` brightest of each. `opening` says how files are opened.
     """
 
     microscope: MicroscopeConfig = MicroscopeConfig()
@@ -22,6 +23,7 @@ class RetrieveConfig:
     focus: str | None = None
     crop_px: int | None = None
     beads_max: int = 4
+    opening: MovieOptions = MovieOptions()
 
 
 def load_config(path: str, assignments: Sequence[str], *, camera: str | None = None) -> RetrieveConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from localization import open_movie
+from localization import MovieOptions, open_movie
 from optics.retrieval.beads import BeadStack, crop_bead, find_beads, make_bead_stack
 from optics.types import Camera, Microscope
 from training import ConfigError
@@ -76,6 +76,7 @@ def read_beads(
     *,
     crop_px: int | None,
     beads_max: int,
+    opening: MovieOptions = MovieOptions(),
 ) -> tuple[list[BeadStack], list[str], list[str]]:
     """Read all beads, a name for each, and notes. Raises `ConfigError`, `LocalizationError`, `OpticsError`."""
     if not paths:
@@ -86,7 +87,8 @@ def read_beads(
         raise ConfigError(f"--beads-max {beads_max} must be at least 1")
     stacks, names, notes = [], [], []
     for path in paths:
-        with open_movie(path) as movie:
+        with open_movie(path, **opening.given()) as movie:
+            notes += [f"{path.name}: {note}." for note in movie.notes]
             field, dtype = movie.read(0, movie.shape[0]).astype(float), movie.dtype
         positions = read_focus(focus, len(field), path.name)
         saturation = saturation_adu(field, dtype)

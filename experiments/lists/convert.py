@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from localization import LocalizationError, Movie, open_movie, read_file, write
+from localization import LocalizationError, Movie, MovieOptions, open_movie, read_file, write
 from localization.io import FORMATS, formats, is_movie
 from optics.progress import Event, Report, silent
 from optics.whole_file import whole_file
@@ -25,7 +25,7 @@ class ConvertConfig:
     `source` names the format of the input, where its content does not tell. `pixel_um` is the camera pixel in the
     sample, for formats in pixels; it goes before what the input says. `frame_px` (height, width) is written where
     a format has it. `z_zero_um` is the lower end of the depth range of a DeepSTORM3D table. `frames`, `rows` and
-    `columns` (first, stop) are the part of a movie; `allow_cut` reads a movie whose end is missing.
+    `columns` (first, stop) are the part of a movie; `opening` says how it is opened.
     """
 
     to: str | None = None
@@ -36,7 +36,7 @@ class ConvertConfig:
     frames: Span | None = None
     rows: Span | None = None
     columns: Span | None = None
-    allow_cut: bool = False
+    opening: MovieOptions = MovieOptions()
 
     def __post_init__(self):
         if self.to is not None and self.to not in formats.writable():
@@ -113,7 +113,7 @@ def _convert_movie(source: Path, out: Path | str | None, config: ConvertConfig, 
         raise ConfigError(f"--out {out}: a movie is written as .ome.tif or .zarr")
     if out.exists() and (out.samefile(source) or out.suffix.lower() == ".zarr"):
         raise ConfigError(f"{out} exists; name another file with --out")
-    with open_movie(source, allow_cut=config.allow_cut) as movie:
+    with open_movie(source, **config.opening.given()) as movie:
         spans = [
             _span(name, span, size)
             for name, span, size in zip(

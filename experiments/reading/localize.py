@@ -78,8 +78,8 @@ def localize(
     `Parts.find(out).merge()`, and any number of devices of one kind. Another `batch`, `tile_px` or kind of processor
     runs other programs, whose sums of single-precision numbers differ in their last bits.
 
-    `report` receives an `Event` "start" with model, movie and frames, then a "frame" after every batch with found and
-    seconds, then an "end" with path, frames, rows and seconds.
+    `report` receives an `Event` "start" with model, movie, frames and notes, then a "frame" after every batch with
+    found and seconds, then an "end" with path, frames, rows and seconds.
 
     Raises `ConfigError`, `CheckpointError`, `NetsError` or `LocalizationError`, each with one line that says
     what, where and what to do; a movie that the model cannot read is refused before the first frame.
@@ -100,9 +100,9 @@ def localize_with(
     share: Share | None = None,
     report: Report = silent,
 ) -> LocalizeResult:
-    """Localize with a reader that is there already; of `config` only frames, rows, columns and chunks count."""
+    """Localize with a reader that is there already; of `config` count the part, the chunks, the opening."""
     started, out = time.perf_counter(), Path(out)
-    with open_movie(movie, min_size_px=reader.min_frame_px) as opened:
+    with open_movie(movie, **config.opening.given(), min_size_px=reader.min_frame_px) as opened:
         cut = _ranges(reader, opened.shape, config)
         identity = {
             "movie": movie_identity(opened),
@@ -115,7 +115,8 @@ def localize_with(
         missing = parts.missing()
         mine = missing if share is None else [k for k in share.pick(len(parts.job.spans)) if k in set(missing)]
         total = sum(stop - first for first, stop in (parts.job.spans[k] for k in mine))
-        report(Event("start", numbers={"model": reader.description, "movie": str(movie), "frames": total}))
+        about = {"model": reader.description, "movie": str(movie), "frames": total, "notes": list(opened.notes)}
+        report(Event("start", numbers=about))
         done, found, tally = 0, 0, Counter[str]()
         try:
             for index in mine:
@@ -228,7 +229,8 @@ def movie_identity(movie: Movie) -> dict[str, Any]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [file.stat() for file in files]
     newest, size = max(stat.st_mtime_ns for stat in stats), sum(stat.st_size for stat in stats)
-    return {
+    options = {key: value for key, value in movie.options.given().items() if key != "allow_cut"}
+    return options | {
         "path": str(path),
         "files": len(files),
         "bytes": size,

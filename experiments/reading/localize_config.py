@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.reading.classical_config import ClassicalConfig
+from localization import MovieOptions
 from training import ConfigError
 
 Span = tuple[int, int | None]
@@ -22,7 +23,8 @@ class LocalizeConfig:
     chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
     kept if the job is stopped. `method` "decoder" reads with a network, "classical" detects and fits with the PSF of
     `model` (the default for a psf.npz and for "gaussian"), "polish" fits behind the network, with the PSF of the run or
-    of the file `psf`; `classical` says how.
+    of the file `psf`; `classical` says how. `opening` says how the
+    movie is opened.
     """
 
     threshold: float | None = None
@@ -38,6 +40,7 @@ class LocalizeConfig:
     chunk_frames: int = 200
     method: Literal["", "decoder", "classical", "polish"] = ""
     psf: str = ""
+    opening: MovieOptions = MovieOptions()
     classical: ClassicalConfig = ClassicalConfig()
 
     def __post_init__(self):

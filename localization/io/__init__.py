@@ -9,6 +9,7 @@ from localization.io.movie import is_movie as is_movie
 from localization.io.movie import open_movie as open_movie
 from localization.io.movies import MOVIES as MOVIES
 from localization.io.movies.source import MovieFormat as MovieFormat
+from localization.io.movies.source import MovieOptions as MovieOptions
 from localization.io.table import TableFile as TableFile
 from localization.io.table import TableWriter as TableWriter
 from localization.io.table import read as read

@@ -1,6 +1,7 @@
 """Movies on disk, read a few frames at a time and only where they are wanted, whatever kind of file they are."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io import movies
-from localization.io.movies.source import Source
-from localization.types import LocalizationError
+from localization.io.movies.source import MovieOptions, Source
+from localization.types import LocalizationError, MovieFacts
 
 Span = tuple[int, int]
 _BLOCK_PX = 1 << 22  # a request is served in pieces, so that pixels as stored and as float32 stay small
@@ -20,15 +21,17 @@ class Movie:
     """A movie (frames, height, width) whose frames stay on disk until they are read. Opened by `open_movie`.
 
     `shape` and `dtype` describe the file, `notes` are lines on what is unusual about it (missing frame numbers, a
-    file cut off, several files read as one); `read` gives float32 counts. A context manager: leaving the block
-    closes the file.
+    file cut off, several files read as one), `facts` is what it says of pixel and time, `options` how it was opened;
+    `read` gives float32 counts. A context manager: leaving the block closes the file.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
-        self.path = path
+    def __init__(self, path: Path, source: Source, options: MovieOptions = MovieOptions()) -> None:
+        self.path, self.options = path, options
         self.shape: tuple[int, int, int] = source.shape
         self.dtype: np.dtype = np.dtype(source.dtype)
         self.notes: tuple[str, ...] = tuple(source.notes)
+        said = getattr(source, "facts", MovieFacts())
+        self.facts: MovieFacts = replace(said, n_frames=self.shape[0], frame_px=self.shape[1:])
         self._source = source
 
     def read(
@@ -81,14 +84,23 @@ class Movie:
         self.close()
 
 
-def open_movie(path: str | os.PathLike[str], *, min_size_px: int | None = None, allow_cut: bool = False) -> Movie:
+def open_movie(
+    path: str | os.PathLike[str],
+    *,
+    channel: int | str | None = None,
+    position: int | str | None = None,
+    allow_cut: bool = False,
+    alone: bool = False,
+    min_size_px: int | None = None,
+) -> Movie:
     """Open a movie: a TIFF stack, a folder of frames, zarr, Picasso's .raw, .npy (`localization.io.MOVIES`).
 
     Of a TIFF, classic, BigTIFF, OME and ImageJ's, also those above 4 GB; the files in which Micro-Manager goes on
-    are found by themselves. Only a few headers are read here. With `allow_cut` a movie whose end is missing gives
-    the frames that are there, and says so in `notes`. Raises LocalizationError for a missing, empty, truncated or
-    foreign file, colour, floating-point or complex pixels, no frames, several channels or planes, frames of
-    unequal shape or type, and a movie with a side below `min_size_px`.
+    are found by themselves, unless the named one is wanted `alone`. Only a few headers are read here. `channel` and
+    `position` choose one of several, by number from 0 or by name. With `allow_cut` a movie of which a part is missing
+    gives the frames that are there, and says so in `notes`. Raises LocalizationError for a missing, empty, truncated
+    or foreign file, colour, floating-point or complex pixels, no frames, several channels or positions of which none
+    is chosen, several planes, frames of unequal shape or type, and a movie with a side below `min_size_px`.
 
     >>> import tempfile, tifffile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +113,8 @@ def open_movie(path: str | os.PathLike[str], *, min_size_px: int | None = None, 
     if not path.exists():
         raise LocalizationError(f"{path}: no such file or folder; check the name")
     kind = movies.recognise(path) or movies.MOVIES["tiff"]  # whose reader says that the file is none
-    movie = Movie(path, kind.open(path, allow_cut))
+    options = MovieOptions(channel, position, allow_cut, alone)
+    movie = Movie(path, kind.open(path, options), options)
     smallest = min(movie.shape[1:])
     if min_size_px is not None and smallest < min_size_px:
         movie.close()

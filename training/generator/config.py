@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
+from localization import MovieOptions
 from nets.dlp import DlpConfig, parity_config
 from nets.errors import NetsError
 from training.config import CameraConfig, MaskConfig, MicroscopeConfig, PsfConfig
@@ -30,6 +31,7 @@ class GeneratorConfig:
     light that is smoother than `smooth_px`; haze and background are not sharper than `haze_px` and `cell_px`.
     `learn_psf` fits small aberrations and blur to the brightest emitters: for movies with many that stand alone on an
     even background, because structure under them is taken for aberrations. `parity` uses the published networks.
+    `opening` says how the movie is opened.
     """
 
     title: str = ""
@@ -54,6 +56,7 @@ class GeneratorConfig:
     learn_psf: bool = False
     parity: bool = False
     seed: int = 0
+    opening: MovieOptions = MovieOptions()
 
     def __post_init__(self):
         check_range("z_min_um, z_max_um", self.z_min_um, self.z_max_um)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from localization import open_movie
+from localization import MovieOptions, open_movie
 from localization.camera.frame_noise import estimate_frame_noise, is_stretched
 from localization.camera.photometry import estimate_gain_offset
 from localization.types import LocalizationError
@@ -42,12 +42,15 @@ class Crops:
 
 class _Frames(Protocol):
     shape: tuple[int, int, int]
+    notes: tuple[str, ...]
 
     def read(self, start: int, stop: int, *, rows: Any = None, columns: Any = None) -> NDArray: ...
 
 
 class _Array:
     """An array (frames, height, width) with the interface of a movie."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, frames: NDArray):
         if frames.ndim != 3 or 0 in frames.shape:
@@ -61,11 +64,11 @@ class _Array:
 
 
 @contextmanager
-def _opened(movie: Path | str | NDArray) -> Iterator[_Frames]:
+def _opened(movie: Path | str | NDArray, options: MovieOptions) -> Iterator[_Frames]:
     if isinstance(movie, np.ndarray):
         yield _Array(movie)
     else:
-        with open_movie(movie) as opened:
+        with open_movie(movie, **options.given()) as opened:
             yield opened
 
 
@@ -82,8 +85,8 @@ def read_crops(config: GeneratorConfig, movie: Path | str | NDArray) -> Crops:
     >>> read_crops(config, movie).fit.shape
     (11, 24, 24)
     """
-    with _opened(movie) as frames:
-        fit_at, held_out_at = _choose(config, frames.shape)
+    with _opened(movie, config.opening) as frames:
+        said, (fit_at, held_out_at) = frames.notes, _choose(config, frames.shape)
         side = config.crop_px
         counts = _cut(frames, np.concatenate([fit_at, held_out_at]), side)
         alive, notes = _check_counts(counts, side)
@@ -95,7 +98,7 @@ def read_crops(config: GeneratorConfig, movie: Path | str | NDArray) -> Crops:
     if keep.sum() < _LEAST_CROPS:
         raise ConfigError(f"{keep.sum()} crops are left of {len(fit_at)}; at least {_LEAST_CROPS} are needed")
     camera = CameraConfig() if affine is not None else camera
-    return Crops(photons[keep], photons[rest], at[keep], at[rest], camera, (*notes, *more))
+    return Crops(photons[keep], photons[rest], at[keep], at[rest], camera, (*said, *notes, *more))
 
 
 def _choose(config: GeneratorConfig, shape: tuple[int, int, int]) -> tuple[NDArray, NDArray]:

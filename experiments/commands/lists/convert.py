@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import config_of, loading, run
+from experiments.commands.arguments import add_movie_options, config_of, loading, movie_options, run
 
 ABOUT = "Write a localization table, or a movie, in another file format. Says what is lost."
 GROUP = "movies"
@@ -13,6 +13,7 @@ GROUP = "movies"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `colocus convert`."""
+    parser.usage = "colocus convert IN [--out FILE] [--to FORMAT] [OPTIONS]"
     parser.add_argument("source", type=Path, metavar="IN", help="a localization table, or a movie")
     parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (beside IN, with --to)")
     parser.add_argument("--to", metavar="FORMAT", help="format of the table; else the ending of FILE says it")
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--z-zero", type=float, default=0.0, metavar="NM", help="lower end of DeepSTORM3D's range")
     for name in ("frames", "rows", "columns"):
         parser.add_argument(f"--{name}", metavar="A:B", help="part of a movie, counted from 0")
-    parser.add_argument("--allow-cut", action="store_true", help="read a movie whose end is missing")
+    add_movie_options(parser)
 
 
 def notes() -> str:
@@ -60,6 +61,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         source=arguments.source_format,
         pixel_um=pixel_um,
         frame_px=frame_px,
+        opening=movie_options(arguments),
         z_zero_um=arguments.z_zero / 1000.0,
         **spans,
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.movies.source import MovieFormat, Source
+from localization.io.movies.axes import choose
+from localization.io.movies.source import MovieFormat, MovieOptions, Source
 from localization.io.movies.tiff import DAMAGE, TiffStack, damaged
 from localization.io.movies.tiff_movie import SUFFIXES, continuations, open_stack
 from localization.types import LocalizationError
@@ -110,7 +111,7 @@ def _natural_key(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name.lower())]
 
 
-def _open(folder: Path, allow_cut: bool) -> Source:
+def _open(folder: Path, options: MovieOptions) -> Source:
     """Open a folder of single-frame files, or one that holds the files of one Micro-Manager movie."""
     files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
     if not files:
@@ -119,10 +120,11 @@ def _open(folder: Path, allow_cut: bool) -> Source:
     if any("_MMStack" in file.name for file in files):
         heads = [file for file in files if not any(file in continuations(other) for other in files)]
         if len(heads) == 1:
-            return open_stack(heads[0], allow_cut)
+            return open_stack(heads[0], options)
         raise LocalizationError(
             f"{folder}: holds {len(heads)} Micro-Manager movies ({heads[0].name}, ...); name the one that is meant"
         )
+    choose(folder, [], options)
     return FolderMovie(folder, files)
 
 

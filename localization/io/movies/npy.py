@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from localization.io.movies.axes import choose
 from localization.io.movies.raw import RawMovie
-from localization.io.movies.source import MovieFormat
+from localization.io.movies.source import MovieFormat, MovieOptions
 from localization.types import LocalizationError, one_line
 
 
-def _open(path: Path, allow_cut: bool) -> RawMovie:
+def _open(path: Path, options: MovieOptions) -> RawMovie:
+    choose(path, [], options)
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -26,7 +28,7 @@ def _open(path: Path, allow_cut: bool) -> RawMovie:
         raise LocalizationError(
             f"{path}: array of shape {shape}{', by columns' if fortran else ''}; save it as (frame, y, x) in C order"
         )
-    return RawMovie(path, (int(shape[0]), int(shape[1]), int(shape[2])), dtype, offset, allow_cut=allow_cut)
+    return RawMovie(path, (int(shape[0]), int(shape[1]), int(shape[2])), dtype, offset, allow_cut=options.allow_cut)
 
 
 MOVIE = MovieFormat("npy", lambda path: path.suffix.lower() == ".npy", _open)

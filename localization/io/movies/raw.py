@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.movies.source import CUT_REMEDY, MovieFormat, pread, refuse_size, refuse_type
+from localization.io.movies.axes import choose
+from localization.io.movies.source import CUT_REMEDY, MovieFormat, MovieOptions, pread, refuse_size, refuse_type
 from localization.io.picasso_yaml import load_yaml
 from localization.types import LocalizationError, one_line
 
@@ -60,7 +61,8 @@ class RawMovie:
         self._fd = -1
 
 
-def _open(path: Path, allow_cut: bool) -> RawMovie:
+def _open(path: Path, options: MovieOptions) -> RawMovie:
+    choose(path, [], options)
     side = path.with_suffix(".yaml")
     if not side.is_file():
         raise LocalizationError(f"{path}: its description {side.name} is missing; copy it beside the movie")
@@ -77,7 +79,7 @@ def _open(path: Path, allow_cut: bool) -> RawMovie:
         ) from error
     if min(shape) < 1:
         raise LocalizationError(f"{side}: Frames, Height and Width are {shape}; they must be positive")
-    return RawMovie(path, (shape[0], shape[1], shape[2]), dtype, 0, allow_cut=allow_cut)
+    return RawMovie(path, (shape[0], shape[1], shape[2]), dtype, 0, allow_cut=options.allow_cut)
 
 
 MOVIE = MovieFormat("raw", lambda path: path.suffix.lower() == ".raw", _open)

@@ -1,11 +1,11 @@
-"""What a movie format must answer, `MovieFormat`, and what all of them refuse."""
+"""What a movie format must answer, `MovieFormat`, how it is asked, `MovieOptions`, and what all of them refuse."""
 
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,33 @@ CUT_REMEDY = "copy it again, or read what is there with allow_cut=True (colocus 
 _MAX_FRAME_PX = 1 << 28  # a damaged header may ask for any amount of memory
 
 
+@dataclass(frozen=True)
+class MovieOptions:
+    """How a movie is opened.
+
+    `channel` and `position` choose one of several, by number (from 0) or by the name that the file gives it. With
+    `allow_cut` a movie whose end or middle is missing gives the frames that are there. `alone` reads the one file that
+    is named, where others would be read with it.
+
+    >>> MovieOptions(channel="GFP").given()
+    {'channel': 'GFP'}
+    """
+
+    channel: int | str | None = None
+    position: int | str | None = None
+    allow_cut: bool = False
+    alone: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """Return those that were chosen, as arguments of `open_movie`."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
 class Source(Protocol):
-    """An open movie of `shape` (frames, height, width), with lines on what is unusual about it."""
+    """An open movie of `shape` (frames, height, width), with lines on what is unusual about it.
+
+    It may also have `facts`, a `localization.MovieFacts` of what the file says of pixel, exposure and interval.
+    """
 
     shape: tuple[int, int, int]
     dtype: np.dtype
@@ -36,12 +61,12 @@ class Source(Protocol):
 class MovieFormat:
     """A kind of movie on disk: whether a file or folder is one, and how it is opened.
 
-    `open(path, allow_cut)` reads headers alone; with `allow_cut` a movie whose end is missing gives what is there.
+    `open(path, options)` reads headers alone.
     """
 
     name: str
     recognises: Callable[[Path], bool]
-    open: Callable[[Path, bool], Source]
+    open: Callable[[Path, MovieOptions], Source]
 
 
 def refuse_type(path: Path, dtype: np.dtype | None) -> None:

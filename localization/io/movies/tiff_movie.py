@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.ome import OmeImage, main_file, ome_images
-from localization.io.movies.source import CUT_REMEDY, MovieFormat
+from localization.io.movies.source import CUT_REMEDY, MovieFormat, MovieOptions
 from localization.io.movies.tiff import DAMAGE, TiffStack, damaged, quiet_tifffile
 from localization.types import LocalizationError, one_line
 
@@ -72,15 +72,16 @@ class TiffMovie:
             part.stack.close()
 
 
-def open_stack(path: Path, allow_cut: bool) -> TiffMovie:
+def open_stack(path: Path, options: MovieOptions) -> TiffMovie:
     """Open a TIFF file, with the files that go on where it ends."""
+    allow_cut = options.allow_cut
     first = TiffStack(path)
     opened, notes = [first], []
     try:
         with quiet_tifffile():
             if first.tif.is_ome and (main := main_file(path, first.description)) is not None:
                 first.close()
-                movie = open_stack(main, allow_cut)
+                movie = open_stack(main, options)
                 movie.notes.insert(0, f"{path.name} is a part of the movie that {main.name} begins: reading all of it")
                 return movie
             image = _ome_image(path, first)

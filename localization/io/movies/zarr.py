@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.movies.source import MovieFormat, refuse_size, refuse_type
+from localization.io.movies.axes import Axis, choose
+from localization.io.movies.source import MovieFormat, MovieOptions, refuse_size, refuse_type
 from localization.types import LocalizationError, one_line
+
+_AXES = {"t": "time", "c": "channel", "p": "position"}
 
 
 def _recognises(path: Path) -> bool:
@@ -20,8 +23,7 @@ def _recognises(path: Path) -> bool:
 class ZarrMovie:
     """A zarr array whose axes beside y and x have one longer than 1. Chunks that were never written read as fill."""
 
-    def __init__(self, path: Path) -> None:
-        self.notes: list[str] = []
+    def __init__(self, path: Path, options: MovieOptions) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -32,21 +34,21 @@ class ZarrMovie:
         except Exception as error:  # zarr and its codecs raise errors of many kinds for a damaged store
             raise LocalizationError(f"{path}: not a zarr array ({one_line(error)}); write it again") from error
         refuse_type(path, dtype)
-        long_axes = [k for k, size in enumerate(shape[:-2]) if size > 1]
-        channels = axes is not None and any(axes[k] == "c" for k in long_axes)
-        if len(shape) < 2 or len(long_axes) > 1 or channels or math.prod(shape) == 0:
-            named = f" ({axes})" if axes else ""
-            raise LocalizationError(
-                f"{path}: zarr array of shape {shape}{named}; export one channel and plane as (frame, y, x)"
-            )
+        if len(shape) < 2 or math.prod(shape) == 0:
+            raise LocalizationError(f"{path}: zarr array of shape {shape}; export the movie as (frame, y, x)")
         refuse_size(path, shape[-2:])
-        self._array, self.path, self._axis = array, path, long_axes[0] if long_axes else None
+        names = [_AXES.get(name.lower(), name) for name in axes] if axes and len(axes) == len(shape) else None
+        names = names or [f"axis {k}" for k in range(len(shape))]
+        chosen = choose(path, [Axis(*pair) for pair in zip(names[:-2], shape[:-2], strict=True)], options)
+        self._array, self.path, self.notes = array, path, list(chosen.notes)
+        self._index: list[Any] = [chosen.index.get(name, 0) for name in names[:-2]]
+        self._axis = names.index(chosen.along) if chosen.along is not None else None
         n_frames = shape[self._axis] if self._axis is not None else 1
         self.shape, self.dtype = (n_frames, shape[-2], shape[-1]), dtype.newbyteorder("=")
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""
-        index: list[Any] = [0] * (len(self._array.shape) - 2)
+        index = list(self._index)
         if self._axis is not None:
             index[self._axis] = slice(start, stop)
         try:
@@ -63,7 +65,7 @@ class ZarrMovie:
         """Do nothing: no file stays open."""
 
 
-def _zarr_array(path: Path) -> tuple[Any, str | None]:
+def _zarr_array(path: Path) -> tuple[Any, list[str] | None]:
     """Find the array of a store, and the names of its axes where an OME description gives them (full size first)."""
     import zarr
 
@@ -77,11 +79,11 @@ def _zarr_array(path: Path) -> tuple[Any, str | None]:
         dataset = str(scales[0]["datasets"][0]["path"])
         if not re.fullmatch(r"[\w./ -]+", dataset) or ".." in dataset:
             raise LocalizationError(f"{path}: the OME description points to {dataset!r}; write it again")
-        return found[dataset], "".join(names) or None
+        return found[dataset], names or None
     arrays = [name for name, item in found.members() if isinstance(item, zarr.Array)]
     if len(arrays) != 1:
         raise LocalizationError(f"{path}: holds {len(arrays)} zarr arrays; name the one that is the movie")
     return found[arrays[0]], None
 
 
-MOVIE = MovieFormat("zarr", _recognises, lambda path, allow_cut: ZarrMovie(path))
+MOVIE = MovieFormat("zarr", _recognises, ZarrMovie)

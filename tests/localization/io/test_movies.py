@@ -236,8 +236,11 @@ def test_zarr(zarr_format, tmp_path):
         scales = [{"axes": [{"name": axis} for axis in axes], "datasets": [{"path": "0"}]}]
         group.attrs.update({"ome": {"multiscales": scales}} if zarr_format == 3 else {"multiscales": scales})
     same(tmp_path / "b.zarr")
-    with pytest.raises(LocalizationError, match=r"zarr array of shape \(6, 2, 20, 31\) \(tcyx\); export one channel"):
+    with pytest.raises(LocalizationError, match=r"2 channels; choose one with channel=0 \(--channel 0\)"):
         open_movie(tmp_path / "c.zarr")
+    assert same(tmp_path / "c.zarr", FRAMES[1::2], channel=1) == ("channel 1 of 2 is read",)
+    with pytest.raises(LocalizationError, match="no channel 2, there are 2; channels count from 0"):
+        open_movie(tmp_path / "c.zarr", channel=2)
 
 
 def test_raw_with_yaml_and_npy(tmp_path):
@@ -310,7 +313,7 @@ def test_one_more_kind_of_movie_is_one_entry(tmp_path, monkeypatch):
     path.write_text("toy")
     assert not is_movie(path)
     toy = MovieFormat(
-        "toy", lambda path: path.suffix == ".toy", lambda path, allow_cut: MOVIES["npy"].open(array, False)
+        "toy", lambda path: path.suffix == ".toy", lambda path, options: MOVIES["npy"].open(array, options)
     )
     array = tmp_path / "a.npy"
     np.save(array, np.zeros((2, 3, 4), np.uint8))
