@@ -28,6 +28,7 @@ from training import ConfigError
 from training.settings import differences
 
 JOB = "job.json"
+_EXTRA = "extra "  # before the label of an extra column, in the file of a chunk
 _SHOWN = 5  # missing chunks that a message names
 
 
@@ -146,6 +147,7 @@ class Parts:
     def write(self, index: int, locs: Localizations, tally: Mapping[str, int]) -> None:
         """Store a chunk; its name appears when the file is whole and on the disk."""
         columns = {name: getattr(locs, name) for name in COLUMNS}
+        columns |= {_EXTRA + label: column for label, column in locs.extras.items()}
         self.folder.stat()  # gone where another share of the job has merged meanwhile: not to be made again
         with whole_file(self.path(index)) as part:
             np.savez(part, tally=json.dumps(dict(sorted(tally.items()))), **columns)
@@ -156,12 +158,13 @@ class Parts:
         try:
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
                 columns = {name: file[name] for name in COLUMNS}
+                extras = {name.removeprefix(_EXTRA): file[name] for name in file.files if name.startswith(_EXTRA)}
                 tally = Counter(json.loads(str(file["tally"])))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ConfigError(f"{path}: damaged ({error}); delete this file and run the job again") from error
-        for column in columns.values():
+        for column in (*columns.values(), *extras.values()):
             column.setflags(write=False)
-        return Localizations(**columns), tally
+        return Localizations(**columns, extras=extras), tally
 
     def each(self) -> Iterator[tuple[Localizations, Counter[str]]]:
         """Read all chunks in order."""

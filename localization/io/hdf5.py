@@ -6,7 +6,7 @@ not on the pieces they came in, and so that a column of which nothing is known c
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,20 +68,40 @@ def array(path: Path, group: Any, name: str) -> NDArray | None:
     return np.asarray(dataset[()])
 
 
+def field(label: str) -> str:
+    """Name the field of a spool's rows that holds an extra column, so that it cannot be taken for one of ours."""
+    return f"extra {label}"
+
+
 class Spool:
-    """Rows waiting to be written, in memory or in a nameless file beside the one to be."""
+    """Rows waiting to be written, in memory or in a nameless file beside the one to be.
+
+    Pieces may differ in their extra columns: `labels` has all of them, in the order in which they first came; in the
+    rows of a piece without one it is NaN. `known` counts the finite values of a column, of an extra one under
+    `field(label)`; `whole` says whether all of an extra's known values are whole numbers of 32 bits.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder))
+        self._runs: list[tuple[tuple[str, ...], int]] = []
         self.n_rows = 0
+        self.labels: dict[str, None] = {}
         self.known = dict.fromkeys(COLUMNS, 0)
+        self.whole: dict[str, bool] = {}
         self.not_zero = dict.fromkeys(COLUMNS, False)
         self.not_one = False
         self.most = {name: -math.inf for name in ("frame", "x_um", "y_um")}
 
     def append(self, locs: Localizations) -> None:
         """Add the rows of a table."""
-        rows = np.empty(locs.frame.size, ROW)
+        rows = np.empty(locs.frame.size, _row(locs.extras))
+        for label, column in locs.extras.items():
+            rows[field(label)] = column
+            finite = column[np.isfinite(column)]
+            self.labels[label] = None
+            self.known[field(label)] = self.known.get(field(label), 0) + finite.size
+            whole = bool(((finite == np.round(finite)) & (np.abs(finite) < 2**31)).all())
+            self.whole[label] = self.whole.get(label, True) and whole
         for name in COLUMNS:
             column = getattr(locs, name)
             rows[name] = column
@@ -92,19 +112,34 @@ class Spool:
         self.not_one |= bool((locs.score != 1).any())
         self._file.write(rows.tobytes())
         self.n_rows += rows.size
+        labels = tuple(locs.extras)
+        before = self._runs.pop()[1] if self._runs and self._runs[-1][0] == labels else 0
+        self._runs.append((labels, before + rows.size))
 
     def blocks(self) -> Iterator[tuple[slice, NDArray]]:
         """Give the rows again, some at a time, each with its place in the table."""
         self._file.seek(0)
         first = 0
-        while raw := self._file.read(_BLOCK_ROWS * ROW.itemsize):
-            rows = np.frombuffer(raw, ROW)
-            yield slice(first, first + rows.size), rows
-            first += rows.size
+        everything = _row(self.labels)
+        for labels, size in self._runs:
+            held = _row(labels)
+            for begin in range(0, size, _BLOCK_ROWS):
+                n_rows = min(_BLOCK_ROWS, size - begin)
+                rows = np.frombuffer(self._file.read(n_rows * held.itemsize), held)
+                if held != everything:
+                    narrow, rows = rows, np.empty(n_rows, everything)
+                    for name in everything.names or ():
+                        rows[name] = narrow[name] if name in (held.names or ()) else np.nan
+                yield slice(first, first + n_rows), rows
+                first += n_rows
 
     def close(self) -> None:
         """Forget the rows."""
         self._file.close()
+
+
+def _row(labels: Iterable[str]) -> np.dtype:
+    return np.dtype([*ROW.descr, *((field(label), "<f8") for label in labels)])
 
 
 class SpoolWriter:

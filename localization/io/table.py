@@ -6,7 +6,7 @@ nowhere else; docs/formats.md has them in one table.
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from localization.io import formats
 from localization.io.part import PartFile, cannot_write
 from localization.io.table_format import RowWriter, TableInfo
 from localization.io.text import half_pixel_um
-from localization.types import COLUMNS, LocalizationError, Localizations
+from localization.types import COLUMNS, FINITE, LocalizationError, Localizations
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,7 @@ def read_file(
         if str(error).startswith(str(path)):
             raise
         raise LocalizationError(f"{path}: {error}") from error
+    locs = replace(locs, movie=info.movie)
     return TableFile(path, found.name, locs, tuple(notes), info.pixel_um, info.frame_px, info.n_frames)
 
 
@@ -91,12 +92,14 @@ class TableWriter:
 
     Use it as a context manager; `append` adds rows. The format follows from the name (.csv ThunderSTORM, .hdf5
     Picasso, .colocus.h5 our own exact one) or from `format`. `pixel_um` is needed by picasso and decode;
-    `frame_px` (height, width) and `n_frames` go into Picasso's description. `notes` says, when the block is left,
-    what the format could not hold. The bytes depend on the rows alone, not on the pieces they came in.
+    `frame_px` (height, width) and `n_frames` go into Picasso's description. What is not given is taken from the
+    `movie` of the first rows. `notes` says, when the block is left, what the format could not hold. The bytes depend
+    on the rows alone, not on the pieces they came in. An extra column that one piece lacks is unknown in its rows.
 
     When the block ends by an exception, or the disk is full, the temporary file is removed and whatever stood at
-    `path` before is untouched. Raises LocalizationError when the folder is missing or cannot be written, and for
-    channels other than 0 in a format without channels.
+    `path` before is untouched. Raises LocalizationError when the folder is missing or cannot be written, for
+    channels other than 0 in a format without channels, for a position that is not finite, and for pieces from movies
+    of different pixels or sizes.
 
     >>> import tempfile, os
     >>> from localization import make_localizations
@@ -119,37 +122,66 @@ class TableWriter:
             raise LocalizationError(f"{self._path}: is a folder; give the name of a file to write")
         self._format = formats.named(self._path) if format is None else formats.find(format, to_write=True)
         self.format = self._format.name
-        if self._format.needs_pixel and pixel_um is None:
-            raise LocalizationError(
-                f"{self._path}: the format {self.format} counts in pixels; give pixel_um (--pixel NM)"
-            )
         if pixel_um is not None:
             half_pixel_um(pixel_um)
         if frame_px is not None and (len(frame_px) != 2 or min(frame_px) < 1):
             raise LocalizationError(f"frame_px = {frame_px} must be height and width in pixels")
-        assert self._format.writer is not None  # `find` and `named` give formats that can be written
         self.notes: tuple[str, ...] = ()
         self._lost: dict[str, None] = {}
-        self._part = PartFile(self._path)
+        self._info = TableInfo(pixel_um, frame_px, n_frames, z_zero_um)
+        self._asked = {name for name in ("pixel_um", "frame_px", "n_frames") if getattr(self._info, name) is not None}
+        self._part: PartFile | None = PartFile(self._path)
         self._rows: RowWriter | None = None
-        try:
-            self._rows = self._format.writer(self._part, TableInfo(pixel_um, frame_px, n_frames, z_zero_um))
-        except OSError as error:
-            self._discard()
-            raise cannot_write(self._path, error) from error
+        self._n_rows = 0
 
     def append(self, locs: Localizations) -> None:
         """Add the rows of a table; ids run on from the last piece."""
-        if self._rows is None:
+        if self._part is None:
             raise LocalizationError(f"{self._path}: the writer is closed; open a new one")
-        self._see_what_is_lost(locs)
+        self._check_positions(locs)
+        lost = self._see_what_is_lost(locs)
+        if self._rows is None:
+            known = {name: fact for name, fact in vars(self._info).items() if fact is not None}
+            self._info = TableInfo(**(vars(locs.movie) | known))
+        self._check_movie(locs)
+        kept = {label: column for label, column in locs.extras.items() if label not in lost}
         try:
-            self._rows.append(locs)
+            self._begun(self._part).append(replace(locs, extras=kept))
         except OSError as error:
             self._discard()
             raise cannot_write(self._path, error) from error
+        self._n_rows += locs.frame.size
 
-    def _see_what_is_lost(self, locs: Localizations) -> None:
+    def _begun(self, part: PartFile) -> RowWriter:
+        if self._rows is None:
+            if self._format.needs_pixel and self._info.pixel_um is None:
+                raise LocalizationError(
+                    f"{self._path}: the format {self.format} counts in pixels; give pixel_um (--pixel NM)"
+                )
+            assert self._format.writer is not None  # `find` and `named` give formats that can be written
+            self._rows = self._format.writer(part, self._info)
+        return self._rows
+
+    def _check_positions(self, locs: Localizations) -> None:
+        for name in FINITE:
+            column = getattr(locs, name)
+            if not np.isfinite(column).all():
+                row = int(np.flatnonzero(~np.isfinite(column))[0])
+                raise LocalizationError(
+                    f"{self._path}: {name} of row {self._n_rows + row} is {column[row]}, which no table may hold; "
+                    "drop such rows, and report the command that made them"
+                )
+
+    def _check_movie(self, locs: Localizations) -> None:
+        for name in ("pixel_um", "frame_px", "n_frames"):
+            one, other = getattr(self._info, name), getattr(locs.movie, name)
+            if name not in self._asked and None not in (one, other) and one != other:
+                raise LocalizationError(
+                    f"{self._path}: rows of different movies, {name} = {one} and {other}; write them apart, "
+                    f"or give {name}"
+                )
+
+    def _see_what_is_lost(self, locs: Localizations) -> set[str]:
         for name in COLUMNS:
             if name in self._format.holds:
                 continue
@@ -162,6 +194,11 @@ class TableWriter:
                 )
             if name != "channel" and (column != 1 if name == "score" else np.isfinite(column)).any():
                 self._lost[name] = None
+        extras = {label for label in locs.extras if not self._format.keeps(label)}
+        self._lost |= {
+            label: None for label in locs.extras if label in extras and np.isfinite(locs.extras[label]).any()
+        }
+        return extras
 
     def __enter__(self) -> Self:
         return self
@@ -169,12 +206,12 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None or self._rows is None:
+        if kind is not None or self._part is None:
             self._discard()
             return
         notes = [f"the format {self.format} holds no {', '.join(self._lost)}: left out"] if self._lost else []
         try:
-            notes += self._rows.finish()
+            notes += self._begun(self._part).finish()
             self._part.finish()
         except OSError as failure:
             raise cannot_write(self._path, failure) from failure
@@ -189,7 +226,9 @@ class TableWriter:
         except OSError:
             pass  # closing flushes, which fails again on a full disk; the file goes anyway
         self._rows = None
-        self._part.discard()
+        if self._part is not None:
+            self._part.discard()
+        self._part = None
 
 
 def write(

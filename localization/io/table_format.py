@@ -6,15 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from localization.io.extras import keeps_none
 from localization.io.part import PartFile
-from localization.types import COLUMNS, LocalizationError, Localizations
+from localization.types import COLUMNS, LocalizationError, Localizations, MovieFacts
 
 HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
 class TableInfo:
-    """What is known of a table beside its rows: pixel, frame size (height, width), number of frames, zero of z.
+    """What is known of a table beside its rows: facts of its movie (`MovieFacts`), and where it counts from.
 
     `z_zero_um` is the depth that a format counts from which counts from the lower end of its range (DeepSTORM3D).
     """
@@ -23,6 +24,13 @@ class TableInfo:
     frame_px: tuple[int, int] | None = None
     n_frames: int | None = None
     z_zero_um: float = 0.0
+    exposure_s: float | None = None
+    interval_s: float | None = None
+
+    @property
+    def movie(self) -> MovieFacts:
+        """What is known of the movie."""
+        return MovieFacts(self.pixel_um, self.frame_px, self.n_frames, self.exposure_s, self.interval_s)
 
 
 Content = tuple[Localizations, list[str], TableInfo]  # of a file: rows, notes, what is known beside them
@@ -87,8 +95,8 @@ class Format:
     `recognise` looks at the beginning of a file; `read` takes a path and what the user knows, and returns rows, notes
     and what is known with the file. `writer` (None: read only) begins a file under its temporary name. `suffix` is
     the usual ending of a written file; with `owns_suffix` that ending alone asks for the format (by the program's
-    name, `title`). `holds` are the columns of `Localizations` that a file keeps; with `needs_pixel` it counts in
-    pixels and cannot be written without their size.
+    name, `title`). `holds` are the columns of `Localizations` that a file keeps, `keeps` says whether it keeps an extra
+    column of a label; with `needs_pixel` it counts in pixels and cannot be written without their size.
     """
 
     name: str
@@ -100,3 +108,4 @@ class Format:
     title: str = ""
     holds: tuple[str, ...] = COLUMNS
     needs_pixel: bool = False
+    keeps: Callable[[str], bool] = keeps_none

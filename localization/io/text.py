@@ -13,7 +13,7 @@ import pandas as pd
 
 from localization.io.part import PartFile
 from localization.io.table_format import Content, Head, TableInfo, not_text
-from localization.types import FINITE, LocalizationError, Localizations, make_localizations, one_line
+from localization.types import COLUMNS, FINITE, LocalizationError, Localizations, make_localizations, one_line
 
 NM_PER_UM = 1000.0
 _LABEL = re.compile(r"\s*(.*?)\s*(?:[\[(]\s*([^\])]*?)\s*[\])])?\s*")
@@ -22,6 +22,7 @@ Units = Mapping[str | None, float | None]
 BARE: Units = {None: 1.0}
 BARE_NM: Units = {None: 1e-3}
 LENGTH: Units = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0}
+_OURS = (*COLUMNS, "sigma_xy_um")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Columns:
     """What the columns of a text format mean.
 
     `columns`: name in the file (lower case) -> (our column, factor per unit). A unit with the factor None is
-    understood, but is not ours (camera counts): such a column is left out, with a note. `sigma_xy_um` stands for
-    both lateral sigmas. Frames count from `first_frame`. `shift_um` (x, y) is added to positions: half a pixel
-    where the first pixel's centre is at 0. `z_shift_um` is added to z.
+    understood, but is not ours (camera counts): such a column is kept as an extra one, with a note. `sigma_xy_um`
+    stands for both lateral sigmas, `width_xy_um` for both widths. A target that is no column of `Localizations` is an
+    extra column (`localization.io.extras`); columns that are not named here are extra ones under the file's label,
+    except `counters`, which merely number the rows. Frames count from `first_frame`. `shift_um` (x, y) is added to
+    positions: half a pixel where the first pixel's centre is at 0. `z_shift_um` is added to z.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Columns:
     z_shift_um: float = 0.0
     separator: str = ","
     encoding: str = "utf-8-sig"
+    counters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,24 +78,42 @@ def split_label(label: str) -> tuple[str, str | None]:
 def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizations, list[str]]:
     """Convert a table of text into localizations, and notes on what was left out. Raises LocalizationError."""
     columns: dict[str, np.ndarray] = {}
+    further: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
     notes: list[str] = []
+    words: list[str] = []
+    unknown: dict[str, str] = {}
     for k, label in enumerate(text.labels):
         name, unit = split_label(label)
-        if name not in rules.columns:
+        if not name or name in rules.counters:
             continue
-        target, units = rules.columns[name]
-        if unit not in units:
+        target, units = rules.columns.get(name, ("", BARE))
+        if target in _OURS and unit not in units:
+            unknown[target] = label
+        factor = units.get(unit)
+        if not target or factor is None or (target in header and target not in _OURS):
+            values = _numbers_if_any(text.rows.iloc[:, k])
+            if values is None:
+                words.append(label)
+            elif not np.isnan(values).all():
+                further[label] = values
+                if target and unit in units:
+                    notes.append(f"column '{label}' is in {unit}, not in ours: kept under its own name")
+            continue
+        if target in header:
+            raise LocalizationError(f"{path}: columns '{header[target]}' and '{label}' mean the same; drop one")
+        header[target] = label
+        values = _numbers(path, label, text.rows.iloc[:, k], finite=target in FINITE) * factor
+        if target in _OURS:
+            columns[target] = values
+        elif not np.isnan(values).all():
+            further[target] = values
+    for target, label in unknown.items():
+        if target not in columns:
+            name = split_label(label)[0]
+            units = rules.columns[name][1]
             known = " or ".join(f"'{name} [{u}]'" if u else f"'{name}'" for u, f in list(units.items())[:2] if f)
             raise LocalizationError(f"{path}: unknown unit in column '{label}'; convert it and call it {known}")
-        factor = units[unit]
-        if factor is None:
-            notes.append(f"column '{label}' is in {unit}, not in ours: left out")
-            continue
-        if target in columns:
-            raise LocalizationError(f"{path}: columns '{header[target]}' and '{label}' mean the same; drop one")
-        columns[target] = _numbers(path, label, text.rows.iloc[:, k], finite=target in FINITE) * factor
-        header[target] = label
     for name in ("frame", "x_um", "y_um"):
         if name not in columns:
             raise LocalizationError(
@@ -111,11 +133,18 @@ def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizat
     columns["x_um"] = columns["x_um"] + rules.shift_um[0]
     columns["y_um"] = columns["y_um"] + rules.shift_um[1]
     columns["z_um"] = columns.get("z_um", np.zeros(columns["frame"].size)) + rules.z_shift_um
-    lateral = columns.pop("sigma_xy_um", None)
-    for name in ("sigma_x_um", "sigma_y_um"):
-        if lateral is not None and name not in columns:
-            columns[name] = lateral
-    return make_localizations(**columns), notes
+    _give_both_axes(columns, "sigma_xy_um", ("sigma_x_um", "sigma_y_um"))
+    _give_both_axes(further, "width_xy_um", ("width_x_um", "width_y_um"))
+    if words:
+        notes.append(f"no column of numbers: {', '.join(words)}: left out")
+    return make_localizations(**columns, extras=further), notes
+
+
+def _give_both_axes(columns: dict[str, np.ndarray], lateral: str, axes: tuple[str, str]) -> None:
+    values = columns.pop(lateral, None)
+    for name in axes:
+        if values is not None:
+            columns.setdefault(name, values)
 
 
 def reader(rules: Columns) -> Callable[[Path, TableInfo], Content]:
@@ -203,6 +232,12 @@ def _numbers(path: Path, label: str, column: pd.Series, *, finite: bool) -> np.n
             "not a number; remove or correct that line"
         )
     return numbers
+
+
+def _numbers_if_any(column: pd.Series) -> np.ndarray | None:
+    """Convert a column that nobody asked for; None where it holds words."""
+    numbers = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+    return None if (np.isnan(numbers) & column.notna().to_numpy()).any() else numbers
 
 
 def decimals(column: np.ndarray, places: int) -> np.ndarray:

@@ -29,6 +29,7 @@ FORMATS: dict[str, Format] = {
     for format in (
         thunderstorm.FORMAT,
         picasso.FORMAT,
+        picasso.NEW,
         challenge.FORMAT,
         decode.HDF5,
         decode.CSV,

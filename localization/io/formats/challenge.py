@@ -18,7 +18,8 @@ _COLUMNS: dict[str, tuple[str, text.Units]] = {
     "znano": ("z_um", text.BARE_NM),
     "intensity": ("photons", text.BARE),
 }
-_RULES = text.Columns("an SMLM challenge CSV", _COLUMNS, 1, {"frame": "frame", "x_um": "xnano", "y_um": "ynano"})
+_NAMED = {"frame": "frame", "x_um": "xnano", "y_um": "ynano"}
+_RULES = text.Columns("an SMLM challenge CSV", _COLUMNS, 1, _NAMED, counters=("ground-truth", "id"))
 _WRITTEN = ("Ground-truth", "frame", "xnano", "ynano", "znano", "intensity")
 _NO_HEADER = {4: _WRITTEN[1:5], 5: _WRITTEN[1:], 6: _WRITTEN}
 

@@ -1,6 +1,10 @@
-"""DECODE's two tables, HDF5 and CSV: x along rows, y along columns, the first pixel's centre at 0, z in nm."""
+"""DECODE's two tables, HDF5 and CSV: x along rows, y along columns, the first pixel's centre at 0, z in nm.
+
+Of extra columns they hold DECODE's own: `phot_sig`, `bg_sig`, `phot_cr`, `bg_cr`, and `id` (-1: none), our `group`.
+"""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from localization.io import hdf5, text
+from localization.io.extras import NATIVE, keeps_native
 from localization.io.part import PartFile
 from localization.io.table_format import Content, Format, TableInfo
 from localization.types import COLUMNS, LocalizationError, Localizations, make_localizations
@@ -60,12 +65,25 @@ def _read_hdf5(path: Path, info: TableInfo) -> Content:
             values = hdf5.array(path, data, name)
             if values is not None:
                 columns[column] = values
+        extras = {}
+        for label, name in NATIVE["decode"].items():
+            values = hdf5.array(path, data, name)
+            if values is not None and values.shape == frame.shape:
+                extras[label] = values
         sigma = hdf5.array(path, data, "xyz_sig")
         if sigma is not None and sigma.shape == xyz.shape:
             sigma = sigma.astype(np.float64)
             columns |= {"sigma_y_um": sigma[:, 0] * along_rows, "sigma_x_um": sigma[:, 1] * along_columns}
             columns["sigma_z_um"] = sigma[:, 2] / text.NM_PER_UM
-    return make_localizations(**columns), [], TableInfo(size_um[1])
+    return _without_unknown(make_localizations(**columns, extras=extras)), [], TableInfo(size_um[1])
+
+
+def _without_unknown(locs: Localizations) -> Localizations:
+    """Leave out extra columns of which nothing is known: NaN, or the identity -1, in every row."""
+    extras = {name: column for name, column in locs.extras.items() if np.isfinite(column).any()}
+    if (extras.get("group", np.zeros(1)) == -1).all():
+        extras.pop("group", None)
+    return replace(locs, extras=extras)
 
 
 def _write_hdf5(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
@@ -80,6 +98,8 @@ def _write_hdf5(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]
         lateral = any(spool.known[name] for name in ("sigma_x_um", "sigma_y_um", "sigma_z_um"))
         sizes = {"xyz": (n, 3), "xyz_sig": (n, 3) if lateral else None, "phot": (n,), "bg": (n,), "prob": (n,)}
         sizes |= dict.fromkeys(("xyz_cr", "phot_cr", "phot_sig", "bg_cr", "bg_sig"))
+        further = {NATIVE["decode"][label]: label for label in spool.labels if spool.known[hdf5.field(label)]}
+        sizes |= {name: (n,) for name in further if name != "id"}
         made = {name: hdf5.dataset(data, name, size, np.dtype("<f4")) for name, size in sorted(sizes.items())}
         made |= {name: hdf5.dataset(data, name, (n,), np.dtype("<i8")) for name in ("frame_ix", "id")}
         for at, rows in spool.blocks():
@@ -91,7 +111,14 @@ def _write_hdf5(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]
             for name, column in (("phot", "photons"), ("bg", "background"), ("prob", "score"), ("frame_ix", "frame")):
                 made[name][at] = rows[column]
             made["id"][at] = -1
+            for name, label in further.items():
+                values = rows[hdf5.field(label)]
+                made[name][at] = values if name != "id" else _identity(values)
     return []
+
+
+def _identity(group: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(group), group, -1).astype(np.int64)
 
 
 def _read_csv(path: Path, info: TableInfo) -> Content:
@@ -115,11 +142,12 @@ def _read_csv(path: Path, info: TableInfo) -> Content:
         "x_sig": ("sigma_y_um", {None: along_rows}),
         "y_sig": ("sigma_x_um", {None: along_columns}),
         "z_sig": ("sigma_z_um", text.BARE_NM),
+        "id": ("group", text.BARE),
     }
     named = {"frame": "frame_ix", "x_um": "y", "y_um": "x"}
     rules = text.Columns("DECODE's table", columns, 0, named, shift_um=(0.5 * size_um[1], 0.5 * size_um[0]))
     locs, notes = text.to_localizations(path, text.read(path, comment="#"), rules)
-    return locs, notes, TableInfo(size_um[1])
+    return _without_unknown(locs), notes, TableInfo(size_um[1])
 
 
 def _csv_head(info: TableInfo) -> str:
@@ -144,6 +172,9 @@ def _csv_rows(locs: Localizations, before: int, info: TableInfo) -> pd.DataFrame
         "y_sig": text.decimals(locs.sigma_x_um / p, 7),
         "z_sig": text.nanometres(locs.sigma_z_um),
     }
+    for label, column in locs.extras.items():
+        name = NATIVE["decode"][label]
+        known[name] = column if name != "id" else _identity(column)
     unknown = np.full(locs.frame.size, np.nan)
     return pd.DataFrame({label: known.get(label, unknown) for label in _WRITTEN})
 
@@ -155,6 +186,7 @@ HDF5 = Format(
     writer=partial(hdf5.SpoolWriter, write=_write_hdf5),
     suffix=".h5",
     holds=_HOLDS,
+    keeps=keeps_native("decode"),
     needs_pixel=True,
 )
 CSV = Format(
@@ -164,5 +196,6 @@ CSV = Format(
     writer=partial(text.Writer, head=_csv_head, rows=_csv_rows),
     suffix=".csv",
     holds=_HOLDS,
+    keeps=keeps_native("decode"),
     needs_pixel=True,
 )

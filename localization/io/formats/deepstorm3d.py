@@ -12,7 +12,7 @@ from localization.io.table_format import Content, Format, Head, TableInfo
 from localization.types import Localizations
 
 _COLUMNS = {**thunderstorm.COLUMNS, "intensity": ("score", {"au": 1.0})}
-_RULES = text.Columns("a DeepSTORM3D CSV", _COLUMNS, 1, thunderstorm.LABELS)
+_RULES = text.Columns("a DeepSTORM3D CSV", _COLUMNS, 1, thunderstorm.LABELS, counters=thunderstorm.COUNTERS)
 _WRITTEN = ("frame", "x [nm]", "y [nm]", "z [nm]", "intensity [au]")
 
 

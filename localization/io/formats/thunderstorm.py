@@ -1,14 +1,21 @@
-"""ThunderSTORM's table: CSV in nm, frames from 1; the fallback for any table of text."""
+"""ThunderSTORM's table: CSV in nm, frames from 1; the fallback for any table of text.
+
+A column of which nothing is known in any row is not written: others take a column of NaN at its word (PYME 26.9 drops
+its rows, napari-storm 3.1 draws them). Extra columns are read and written under ThunderSTORM's labels where it has one
+(`sigma1 [nm]`, `sigma2 [nm]`, or `sigma [nm]` where both are alike; `bkgstd [photon]`, `chi2`, `detections`).
+"""
 
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from localization.io import text
+from localization.io import hdf5, text
+from localization.io.extras import EXTRAS, NATIVE, keeps_any
+from localization.io.part import PartFile
 from localization.io.table_format import Content, Format, TableInfo
-from localization.types import Localizations
 
 _LIGHT: text.Units = {"photon": 1.0, "photons": 1.0}
 COLUMNS: dict[str, tuple[str, text.Units]] = {
@@ -25,9 +32,23 @@ COLUMNS: dict[str, tuple[str, text.Units]] = {
     "uncertainty_z": ("sigma_z_um", text.LENGTH),
     "channel": ("channel", text.BARE),
     "score": ("score", text.BARE),
+    "sigma": ("width_xy_um", text.LENGTH),
+    "sigma1": ("width_x_um", text.LENGTH),
+    "sigma2": ("width_y_um", text.LENGTH),
+    "bkgstd": ("background_noise", _LIGHT),
+    **{name: (name, text.BARE) for name in EXTRAS if not name.endswith("_um")},
 }
 LABELS = {"frame": "frame", "x_um": "x [nm]", "y_um": "y [nm]"}
-_RULES = text.Columns("a ThunderSTORM CSV", COLUMNS, 1, LABELS)
+COUNTERS = ("id",)
+_RULES = text.Columns("a ThunderSTORM CSV", COLUMNS, 1, LABELS, counters=COUNTERS)
+_OPTIONAL = {
+    "intensity [photon]": "photons",
+    "offset [photon]": "background",
+    "uncertainty_x [nm]": "sigma_x_um",
+    "uncertainty_y [nm]": "sigma_y_um",
+    "uncertainty_z [nm]": "sigma_z_um",
+    "score": "score",
+}
 _WRITTEN = (
     "id", "frame", "x [nm]", "y [nm]", "z [nm]", "intensity [photon]", "offset [photon]", "uncertainty_xy [nm]",
     "uncertainty_z [nm]", "uncertainty_x [nm]", "uncertainty_y [nm]", "channel", "score",
@@ -47,14 +68,45 @@ def _prefer_each_axis(table: text.Table) -> text.Table:
     return text.Table([table.labels[k] for k in keep], table.rows.iloc[:, keep])
 
 
-def _rows(locs: Localizations, before: int, info: TableInfo) -> pd.DataFrame:
-    n = np.arange(locs.frame.size) + before + 1
-    lateral_um = np.sqrt((locs.sigma_x_um**2 + locs.sigma_y_um**2) / 2.0)
-    position = [text.nanometres(c) for c in (locs.x_um, locs.y_um, locs.z_um)]
-    light = [text.decimals(c, 3) for c in (locs.photons, locs.background)]
-    sigma = [text.nanometres(c) for c in (lateral_um, locs.sigma_z_um, locs.sigma_x_um, locs.sigma_y_um)]
-    columns = [n, locs.frame + 1, *position, *light, *sigma, locs.channel, text.decimals(locs.score, 6)]
-    return pd.DataFrame(dict(zip(_WRITTEN, columns, strict=True)))
+def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
+    labels = _labels_known(spool)
+    with open(part.temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(",".join('"' + label.replace('"', '""') + '"' for label in labels) + "\n")
+        for at, rows in spool.blocks():
+            columns = _columns(rows, at.start, spool)
+            frame = pd.DataFrame({label: columns[label] for label in labels})
+            frame.to_csv(file, header=False, index=False, na_rep="NaN")
+    return []
+
+
+def _labels_known(spool: hdf5.Spool) -> list[str]:
+    """List the labels to write: none of a column of which nothing is known; all of ours where there are no rows."""
+    known = {label: spool.known[name] for label, name in _OPTIONAL.items()}
+    known["uncertainty_xy [nm]"] = min(known["uncertainty_x [nm]"], known["uncertainty_y [nm]"])
+    extras = [_native(label) for label in spool.labels if spool.known[hdf5.field(label)]]
+    return [label for label in _WRITTEN if not spool.n_rows or known.get(label, 1)] + extras
+
+
+def _columns(rows: NDArray, before: int, spool: hdf5.Spool) -> dict[str, NDArray]:
+    lateral_um = np.sqrt((rows["sigma_x_um"] ** 2 + rows["sigma_y_um"] ** 2) / 2.0)
+    position = [text.nanometres(rows[name]) for name in ("x_um", "y_um", "z_um")]
+    light = [text.decimals(rows[name], 3) for name in ("photons", "background")]
+    sigma = [text.nanometres(c) for c in (lateral_um, rows["sigma_z_um"], rows["sigma_x_um"], rows["sigma_y_um"])]
+    number, score = np.arange(rows.size) + before + 1, text.decimals(rows["score"], 6)
+    ours = [number, rows["frame"] + 1, *position, *light, *sigma, rows["channel"], score]
+    columns = dict(zip(_WRITTEN, ours, strict=True))
+    for label in spool.labels:
+        values = rows[hdf5.field(label)]
+        if label.endswith("_um") and label in EXTRAS:
+            values = text.nanometres(values)
+        elif spool.whole[label] and spool.known[hdf5.field(label)] == spool.n_rows:
+            values = values.astype(np.int64)
+        columns[_native(label)] = values
+    return columns
+
+
+def _native(label: str) -> str:
+    return NATIVE["thunderstorm"].get(label, label)
 
 
 FORMAT = Format(
@@ -62,7 +114,8 @@ FORMAT = Format(
     title="ThunderSTORM",
     recognise=lambda head: head.is_text,
     read=_read,
-    writer=partial(text.Writer, head=text.header(_WRITTEN, '"'), rows=_rows),
+    writer=partial(hdf5.SpoolWriter, write=_write),
     suffix=".csv",
     owns_suffix=True,
+    keeps=keeps_any(*_WRITTEN, *(label for label in NATIVE["thunderstorm"].values() if label not in EXTRAS)),
 )

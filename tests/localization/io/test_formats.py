@@ -63,7 +63,7 @@ def test_round_trip(name, tmp_path):
         else:  # half the last digit that is written, or a float32 of pixels or nm
             atol = 0.51e-3 if column in ("photons", "background") else 0.51e-6
             np.testing.assert_allclose(back, wanted, rtol=1.2e-7, atol=atol, err_msg=column)
-    if name == "picasso":
+    if name.startswith("picasso"):
         assert (found.frame_px, found.n_frames, found.pixel_um) == ((64, 128), 60, pytest.approx(PIXEL_UM))
 
 
@@ -72,7 +72,7 @@ def test_the_table_says_what_a_format_holds(name):
     """The registry's own words against the list above, and against docs/formats.md, where each has a row."""
     lost = set(to_frame(table(1)).columns) - set(FORMATS[name].holds)
     assert lost == set(HOLDS_NOT.get(name, ()))
-    assert FORMATS[name].needs_pixel == (name in ("picasso", "decode", "decode-csv"))
+    assert FORMATS[name].needs_pixel == (name in ("picasso", "picasso-1", "decode", "decode-csv"))
     docs = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
     row = f"| `{name}` |" if FORMATS[name].writer else f"| `{name}` (read) |"
     assert docs.read_text().count(row) == 1
@@ -117,7 +117,7 @@ def test_one_more_format_is_one_entry(tmp_path, monkeypatch):
         write(tmp_path / "a.unknown", locs)
     with pytest.raises(LocalizationError, match="'tox' is not one of .*; did you mean 'toy'?"):
         write(tmp_path / "a.toy", locs, format="tox")
-    with pytest.raises(LocalizationError, match="choose thunderstorm, picasso or colocus$"):
+    with pytest.raises(LocalizationError, match="choose thunderstorm, picasso, picasso-1 or colocus$"):
         write(tmp_path / "a.toy", dataclasses.replace(locs, channel=locs.channel + 1))
 
 

@@ -70,7 +70,8 @@ def test_file_holds_thunderstorm_conventions(tmp_path):
     """Quoted header, ids and frames from 1, nanometres, and the first pixel's centre at half a pixel."""
     pixel_um = 0.1
     locs = make_localizations([0], [0.5 * pixel_um], [1.5 * pixel_um], [0.25], photons=1000.0, background=12.5)
-    locs = concatenate([locs, make_localizations([4], [1.0], [1.0], [0.0], sigma_x_um=0.03, sigma_y_um=0.04)])
+    sigma = dict(sigma_x_um=0.03, sigma_y_um=0.04, sigma_z_um=0.09)
+    locs = concatenate([locs, make_localizations([4], [1.0], [1.0], [0.0], **sigma)])
     write(tmp_path / "locs.csv", locs)
     lines = (tmp_path / "locs.csv").read_text().splitlines()
     assert lines[0] == HEADER
