@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def split_label(label: str) -> tuple[str, str | None]:
 
 def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizations, list[str]]:
     """Convert a table of text into localizations, and notes on what was left out. Raises LocalizationError."""
-    columns: dict[str, np.ndarray] = {}
+    columns: dict[str, Any] = {}
     further: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
     notes: list[str] = []

@@ -35,19 +35,20 @@ def _read(path: Path, info: TableInfo) -> Content:
             if column is None:
                 raise LocalizationError(f"{path}: no column {name}; write the table again")
             columns[name] = column
-        extras = {}
-        for key in sorted(file.get("extras", ())):
-            column = hdf5.array(path, file["extras"], key)
-            label = file["extras"][key].attrs.get("label")
+        extras, facts = {}, dict[str, Any](file.attrs)
+        further: Any = file.get("extras", {})
+        for key in sorted(further):
+            column = hdf5.array(path, further, key)
+            label = further[key].attrs.get("label")
             if column is None or label is None:
                 raise LocalizationError(f"{path}: the extra column {key} has no label or no values; write it again")
             extras[str(label)] = column
-        said: dict[str, Any] = {name: float(file.attrs[name]) for name in _FACTS if name in file.attrs}
-        if "frame_px" in file.attrs:
-            height, width = (int(size) for size in file.attrs["frame_px"])
+        said: dict[str, Any] = {name: float(facts[name]) for name in _FACTS if name in facts}
+        if "frame_px" in facts:
+            height, width = (int(size) for size in facts["frame_px"])
             said["frame_px"] = (height, width)
-        if "n_frames" in file.attrs:
-            said["n_frames"] = int(file.attrs["n_frames"])
+        if "n_frames" in facts:
+            said["n_frames"] = int(facts["n_frames"])
         if info.pixel_um is not None:
             said["pixel_um"] = info.pixel_um
     return make_localizations(**columns, extras=extras), [], TableInfo(**said)

@@ -49,7 +49,7 @@ _OPTIONAL = {
     "uncertainty_z [nm]": "sigma_z_um",
     "score": "score",
 }
-_WRITTEN = (
+_WRITTEN: tuple[str, ...] = (
     "id", "frame", "x [nm]", "y [nm]", "z [nm]", "intensity [photon]", "offset [photon]", "uncertainty_xy [nm]",
     "uncertainty_z [nm]", "uncertainty_x [nm]", "uncertainty_y [nm]", "channel", "score",
 )  # fmt: skip
@@ -94,7 +94,7 @@ def _columns(rows: NDArray, before: int, spool: hdf5.Spool) -> dict[str, NDArray
     sigma = [text.nanometres(c) for c in (lateral_um, rows["sigma_z_um"], rows["sigma_x_um"], rows["sigma_y_um"])]
     number, score = np.arange(rows.size) + before + 1, text.decimals(rows["score"], 6)
     ours = [number, rows["frame"] + 1, *position, *light, *sigma, rows["channel"], score]
-    columns = dict(zip(_WRITTEN, ours, strict=True))
+    columns: dict[str, NDArray] = dict(zip(_WRITTEN, ours, strict=True))
     for label in spool.labels:
         values = rows[hdf5.field(label)]
         if label.endswith("_um") and label in EXTRAS:
