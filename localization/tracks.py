@@ -52,17 +52,18 @@ def find_tracks(
     n_rows = locs.frame.size
     if n_rows == 0:
         return np.zeros(0, np.int64)
+    gap_frames = min(int(gap_frames), int(np.ptp(locs.frame)))  # no dark frames beyond the movie's
     z_scale = 1.0 if np.isinf(max_step_z_um) else max_step_um / max_step_z_um
     # in units of the largest step
     position = np.stack([locs.x_um, locs.y_um, locs.z_um * z_scale], axis=1) / max_step_um
     reach = max(1.0, max_gap_step_um / max_step_um) if gap_frames else 1.0
     order = np.lexsort((position[:, 2], position[:, 1], position[:, 0], locs.channel, locs.frame))
     gap_reach = max_gap_step_um / max_step_um
-    group = _groups(position, locs.frame, locs.channel, int(gap_frames), reach)
+    group = _groups(position, locs.frame, locs.channel, gap_frames, reach)
     # channels are told apart by their groups alone, which laptrack sees one at a time
-    simple, clear = _unambiguous_links(position, locs.frame, group, int(gap_frames), gap_reach)
+    simple, clear = _unambiguous_links(position, locs.frame, group, gap_frames, gap_reach)
     rows = order[~clear[group[order]]]
-    further = _laptrack_links(position, locs.frame, group, rows, int(gap_frames), gap_reach, report)
+    further = _laptrack_links(position, locs.frame, group, rows, gap_frames, gap_reach, report)
     links = np.concatenate([simple, further])
     joined = coo_matrix((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n_rows, n_rows))
     label = connected_components(joined, directed=False)[1]
@@ -163,10 +164,11 @@ def _laptrack_links(position, frame, group, rows, gap_frames: int, gap_reach: fl
 class Diffusion:
     """Diffusion of tracks, with the error of localization told apart.
 
-    Per track (T,): `track`, `steps` (pairs of consecutive frames), `d_um2_s` and its standard error `d_error_um2_s`
+    Per track (T,): `track`, `steps` (that were used), `d_um2_s` and its standard error `d_error_um2_s`
     (NaN below 3 steps). Over all tracks: `pooled_um2_s` with the bounds `low_um2_s`, `high_um2_s` of its 95 %
     interval, per axis `axis_um2_s` (axes,) and the localization error `noise_um` (axes,), 0 where the estimate is
-    below it.
+    below it. `step_frames` is the length of the steps, in frames: 1, or 2 in a list with rows in every other frame; a
+    mean where steps of several lengths were used.
     """
 
     track: Ints
@@ -178,6 +180,7 @@ class Diffusion:
     high_um2_s: float
     axis_um2_s: Floats
     noise_um: Floats
+    step_frames: float
 
 
 def diffusion(
@@ -185,14 +188,16 @@ def diffusion(
 ) -> Diffusion:
     """Estimate diffusion by the covariance of consecutive steps, which localization error leaves unbiased.
 
-    Per axis D = <dx_n^2> / (2 dt) + <dx_n dx_n+1> / dt, and the variance of a localization is R <dx_n^2> +
-    (2R - 1) <dx_n dx_n+1>, R = exposure_share / 6 the blur by motion within an exposure of that share of the frame
+    Per axis D = <dx_n^2> / (2 T) + <dx_n dx_n+1> / T, T the time of a step, and the variance of a localization is
+    2 R D dt - <dx_n dx_n+1>, R = exposure_share / 6 the blur by motion within an exposure of that share of the frame dt
     (Vestergaard, Blainey and Flyvbjerg 2014, doi 10.1103/PhysRevE.89.022726, eqs. 14 and 16; a track's error from
-    eq. 17). Steps across dark frames are left out. `axes` are those that count: "xy" for 2D tables. The interval draws
-    tracks with replacement, 400 times, from `seed`.
+    eq. 17). What two steps share is one exposure, whatever their lengths, so that both hold for any T. The steps are
+    those of the length that most have (one frame; two where every other frame was recorded), and those across further
+    dark frames are left out; only where no two of that length follow each other do all count, T their mean time.
+    `axes` are those that count: "xy" for 2D tables. The interval draws tracks with replacement, 400 times, from `seed`.
 
     Raises LocalizationError for a `track` that does not fit the table, times that are not positive, and tracks
-    without two consecutive steps.
+    of fewer than three rows.
 
     >>> from localization import make_localizations
     >>> rng = np.random.default_rng(0)
@@ -217,7 +222,7 @@ def diffusion(
     own, frame = track[order], locs.frame[order]
     place = np.stack([getattr(locs, f"{axis}_um")[order] for axis in axes], axis=1)
     step = np.diff(place, axis=0)
-    whole = (np.diff(own) == 0) & (np.diff(frame) == 1)
+    whole, lag = _steps_of_one_length(own, frame)
     twice = whole[:-1] & whole[1:]
     names, number = np.unique(own, return_inverse=True)
 
@@ -231,35 +236,54 @@ def diffusion(
     turns = np.bincount(number[: twice.size][twice], minlength=names.size)
     if turns.sum() == 0:
         raise LocalizationError(
-            "diffusion: no track has three consecutive frames, which its estimate needs; link with a larger max_step_um"
+            "diffusion: no track has three localizations in different frames, which its estimate needs; link with a "
+            "larger max_step_um or gap_frames"
         )
+    frames = np.bincount(number[:-1][whole], weights=lag[whole], minlength=names.size)
     blur = exposure_share / 6
 
-    def estimate(squares, products, steps, turns) -> tuple[Floats, Floats]:
+    def estimate(squares, products, steps, turns, frames) -> tuple[Floats, Floats]:
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean_square, covariance = squares / steps, products / turns
-        d = mean_square / (2 * frame_s) + covariance / frame_s
-        return d, blur * mean_square + (2 * blur - 1) * covariance
+            mean_square, covariance, length = squares / steps, products / turns, frames / steps
+        d = mean_square / (2 * length * frame_s) + covariance / (length * frame_s)
+        return d, (blur * mean_square + (2 * blur - length) * covariance) / length
 
-    d, variance = estimate(squares, products, steps[:, None], turns[:, None])
-    d_axes, variance_axes = estimate(squares.sum(axis=0), products.sum(axis=0), steps.sum(), turns.sum())
+    d = estimate(squares, products, steps[:, None], turns[:, None], frames[:, None])[0]
+    d_axes, variance_axes = estimate(squares.sum(axis=0), products.sum(axis=0), steps.sum(), turns.sum(), frames.sum())
     rng = np.random.default_rng(seed)
     useful = np.flatnonzero(steps > 0)
     drawn = []
     for _ in range(400):
         weight = np.bincount(rng.integers(0, useful.size, useful.size), minlength=useful.size)
         sums = [weight @ values[useful] for values in (squares, products)]
-        counts = [weight @ values[useful] for values in (steps, turns)]
+        counts = [weight @ values[useful] for values in (steps, turns, frames)]
         drawn.append(estimate(*sums, *counts)[0].mean())
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     d_track = d.mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # eq. 17, with the pooled error of localization and the track's own D; axes are independent
-        ratio = np.maximum(variance_axes.mean(), 0) / (np.maximum(d_track, 1e-12) * frame_s) - 2 * blur
-        spread = (6 + 4 * ratio + 2 * ratio**2) / steps + 4 * (1 + ratio) ** 2 / steps**2
+        # eq. 17, with the pooled error of localization and the track's own D; axes are independent. Its N is that of an
+        # unbroken row of steps: a broken one tells as little more as it has pairs of steps
+        length = frames / steps
+        ratio = np.maximum(variance_axes.mean(), 0) / (np.maximum(d_track, 1e-12) * length * frame_s)
+        ratio -= 2 * blur / length
+        spread = (6 + 4 * ratio + 2 * ratio**2) / (turns + 1) + 4 * (1 + ratio) ** 2 / (turns + 1) ** 2
         error = np.abs(d_track) * np.sqrt(spread / len(axes))
     d_track, error = (np.where((steps >= 3) & (turns >= 2), value, np.nan) for value in (d_track, error))
     return Diffusion(
         names, steps, d_track, error, float(d_axes.mean()), float(low), float(high), d_axes,
-        np.sqrt(np.maximum(variance_axes, 0)),
+        np.sqrt(np.maximum(variance_axes, 0)), float(frames.sum() / steps.sum()),
     )  # fmt: skip
+
+
+def _steps_of_one_length(track: Ints, frame: Ints) -> tuple[NDArray[np.bool_], Ints]:
+    """Choose the steps (n - 1,) of rows by track and frame that diffusion is estimated from; and all steps' frames.
+
+    Those of the length that most of them have, or all where no two of that length follow each other in a track.
+    """
+    lag = np.diff(frame)
+    inside = (np.diff(track) == 0) & (lag > 0)
+    if not inside.any():
+        return inside, lag
+    lengths, number = np.unique(lag[inside], return_counts=True)
+    usual = inside & (lag == lengths[np.argmax(number)])
+    return (usual if (usual[:-1] & usual[1:]).any() else inside), lag

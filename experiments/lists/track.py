@@ -58,6 +58,9 @@ class Tracks:
                 f"D = {found.pooled_um2_s:.4g} um^2/s (95 %: {found.low_um2_s:.4g} to {found.high_um2_s:.4g}), "
                 f"localization error {errors} nm in {', '.join('xyz'[: len(found.noise_um)])}"
             )
+            if found.step_frames != 1:
+                time_ms = 1e3 * found.step_frames * (self.config.frame_s or 0)
+                lines.append(f"note: from steps of {found.step_frames:.3g} frames, {time_ms:.4g} ms each")
         return lines
 
     def numbers(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class Tracks:
             found = self.diffusion
             numbers["d_um2_s"] = {"pooled": found.pooled_um2_s, "low": found.low_um2_s, "high": found.high_um2_s}
             numbers["noise_um"] = found.noise_um.tolist()
+            numbers["step_frames"] = found.step_frames
         return numbers
 
     def figure(self) -> Figure:
@@ -110,6 +114,12 @@ def track(locs: Localizations, config: TrackConfig = TrackConfig(), report: Repo
         raise ConfigError(f"min_length = {config.min_length} must be at least 1")
     if locs.frame.size == 0:
         raise LocalizationError("track: the table is empty; there is nothing to track")
+    apart = np.diff(np.unique(locs.frame))
+    if config.frame_s is not None and apart.size and apart.min() > config.gap_frames + 1:
+        raise LocalizationError(
+            f"track: the frames that hold localizations are {apart.min()} or more apart, so that nothing can be linked "
+            f"with gap_frames = {config.gap_frames}; give {apart.min() - 1} (--gap {apart.min() - 1})"
+        )
     links = dataclasses.asdict(config)
     for name in ("min_length", "frame_s", "exposure_share"):
         del links[name]

@@ -7,6 +7,7 @@ import numpy as np
 
 from localization.drift import aim, rcc
 from localization.drift.segments import Estimate, Floats, Ints, Segments, curve, curve_error_um, cut_segments
+from localization.extent import without_far_rows
 from localization.types import LocalizationError, Localizations
 
 DriftMethod = Literal["rcc", "aim"]
@@ -60,7 +61,7 @@ def correct_drift(
     et al. 2024, doi 10.1126/sciadv.adm7765), made for many short segments. `segment_frames` None: up to 30 segments for
     "rcc", up to 100 for "aim". `search_um` bounds the shift that is looked for, `pixel_um` (0.025, "aim": 0.02) is the
     pixel or intersection distance, `pixel_z_um` (twice that) the one in depth. A table whose z are all equal is taken
-    as 2D.
+    as 2D. Rows far from all others (`localization.extent`) are not used, and corrected like the rest.
 
     Raises LocalizationError, with the numbers, where drift cannot be told: an empty table, too few frames or
     localizations per segment, correlation peaks that do not stand out (no common structure), pairs of segments that
@@ -86,22 +87,24 @@ def correct_drift(
         raise LocalizationError(
             f"drift: search_um is {search_um:g}; it must be at least 5 pixels (of {pixel_z_um:g} um)"
         )
-    segments = cut_segments(locs, segment_frames, rows_each=how.rows_each, most=how.most)
-    xy_um = np.stack([locs.x_um, locs.y_um], axis=1)
+    used, far = without_far_rows(locs)
+    segments = cut_segments(used, segment_frames, rows_each=how.rows_each, most=how.most)
+    xy_um = np.stack([used.x_um, used.y_um], axis=1)
     estimates = [how.lateral(xy_um, segments, pixel_um, search_um)]
-    corrected_um = xy_um - _at_rows(locs, estimates[0].drift_um, segments)
+    corrected_um = xy_um - _at_rows(used, estimates[0].drift_um, segments)
     if how.local:
-        estimates.append(_check_ends_meet(locs, corrected_um, segments, pixel_um, search_um))
-    if float(np.ptp(locs.z_um)) == 0.0:
+        estimates.append(_check_ends_meet(used, corrected_um, segments, pixel_um, search_um))
+    if float(np.ptp(used.z_um)) == 0.0:
         note = "z: all depths are equal, taken as a 2D table; drift in z was not estimated"
         estimates.append(_unknown(segments.count, 1, note))
     else:
         try:
-            xyz_um = np.column_stack([corrected_um, locs.z_um])
+            xyz_um = np.column_stack([corrected_um, used.z_um])
             estimates.append(how.axial(xyz_um, segments, pixel_z_um, search_um))
         except LocalizationError as error:  # x and y are worth having without it
             estimates.append(_unknown(segments.count, 1, f"z was not corrected: {error}"))
-    drift = _assemble(locs, segments, estimates, method)
+    left_out = far.note("drift was estimated without them, and they were moved like the others")
+    drift = _assemble(used, segments, estimates, method, left_out)
     return apply_drift(locs, drift), drift
 
 
@@ -115,9 +118,11 @@ def _unknown(count: int, axes: int, *notes: str, **diagnostics: float) -> Estima
     return Estimate(np.zeros((count, axes)), np.full(axes, np.nan), diagnostics, notes)
 
 
-def _assemble(locs: Localizations, segments: Segments, estimates: list[Estimate], method: str) -> Drift:
+def _assemble(
+    locs: Localizations, segments: Segments, estimates: list[Estimate], method: str, notes_before: tuple[str, ...]
+) -> Drift:
     """Join the estimates of the axes into curves of mean zero over the localizations."""
-    notes = [note for estimate in estimates for note in estimate.notes]
+    notes = [*notes_before, *(note for estimate in estimates for note in estimate.notes)]
     if segments.dropped:
         notes.insert(
             0,
@@ -158,27 +163,35 @@ def _assemble(locs: Localizations, segments: Segments, estimates: list[Estimate]
 def apply_drift(locs: Localizations, drift: Drift) -> Localizations:
     """Subtract a drift from a table, such as another channel's of the same movie.
 
-    Raises LocalizationError where the table has frames that the drift does not cover.
+    Before its first frame and after its last one a drift is held as it is there; `frames_outside` says which rows
+    that concerns.
 
     >>> from localization import make_localizations
     >>> zero = np.zeros(3)
     >>> drift = Drift(np.arange(3), zero + 0.1, zero, zero, zero, zero, np.zeros((3, 3)), "rcc", {}, ())
-    >>> apply_drift(make_localizations([1], [1.0], [2.0], [0.0]), drift).x_um
-    array([0.9])
+    >>> apply_drift(make_localizations([1, 9], [1.0, 1.0], [2.0, 2.0], [0.0, 0.0]), drift).x_um
+    array([0.9, 0.9])
     """
     if locs.frame.size == 0:
         return locs
-    low, high = int(locs.frame.min()), int(locs.frame.max())
-    if low < drift.frame[0] or high > drift.frame[-1]:
-        raise LocalizationError(
-            f"apply_drift: the table has frames {low} to {high}, the drift {drift.frame[0]} to {drift.frame[-1]}; "
-            "estimate it from the whole movie"
-        )
+    at = np.clip(locs.frame - drift.frame[0], 0, drift.frame.size - 1)
     columns = {}
     for axis in ("x_um", "y_um", "z_um"):
-        columns[axis] = getattr(locs, axis) - getattr(drift, axis)[locs.frame - drift.frame[0]]
+        columns[axis] = getattr(locs, axis) - getattr(drift, axis)[at]
         columns[axis].setflags(write=False)
     return replace(locs, **columns)
+
+
+def frames_outside(locs: Localizations, drift: Drift) -> Ints:
+    """Find the rows (k,) of a table whose frames lie before or after those of a drift.
+
+    >>> from localization import make_localizations
+    >>> zero = np.zeros(3)
+    >>> drift = Drift(np.arange(3), zero, zero, zero, zero, zero, np.zeros((3, 3)), "rcc", {}, ())
+    >>> frames_outside(make_localizations([1, 9], [1.0, 1.0], [2.0, 2.0], [0.0, 0.0]), drift)
+    array([1])
+    """
+    return np.flatnonzero((locs.frame < drift.frame[0]) | (locs.frame > drift.frame[-1]))
 
 
 def _check_ends_meet(

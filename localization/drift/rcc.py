@@ -1,5 +1,6 @@
 """Redundant cross-correlation: every pair of segments is shifted onto each other, and the shifts must add up."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ _CELL_UM = 0.1  # side of the lateral cells whose depths are compared
 _TILE_UM = 12.5  # sides of the tiles that bound memory
 # multiplications per small matrix product: on more, BLAS starts threads that on a busy machine wait for each other
 _PRODUCT = 50_000
+_SPECTRUM_MAX = 50_000_000  # frequencies times pairs of segments, in depth: 0.8 GB
+_COUNTS_MAX = 30_000_000  # bins of depth, of some cells at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,33 +90,53 @@ def lateral_pairs(xy_um: Floats, segments: Segments, *, pixel_um: float, search_
     window = 2 * reach + 1
     correlation = np.zeros((2, first.size, window, window), np.float32)
     pixel = np.floor((xy_um - low) / pixel_um).astype(np.int64)
-    for column in range(tiles[0]):
-        for row in range(tiles[1]):
-            corner = np.array([column * side_px[0], row * side_px[1]])
-            inner, outer = _tile_spectra(pixel - corner, segments, side_px, reach, size)
-            if inner is None or outer is None:
-                continue
-            half = correlation[(column + row) % 2]
-            for i in range(segments.count - 1):
-                pairs = slice(int(np.searchsorted(first, i)), int(np.searchsorted(first, i + 1)))
-                rows = range(pairs.start, pairs.stop)
-                for block in (rows[k : k + 16] for k in range(0, len(rows), 16)):
-                    spectrum = inner[i].conj() * outer[second[block.start : block.stop]] * bandpass
-                    image = fft.irfft2(spectrum, s=size, workers=2)
-                    half[block.start : block.stop] += image[:, :window, :window]
+    for column, row, near in _tiles(pixel, segments, side_px, tiles[1], reach):
+        corner = np.array([column * side_px[0], row * side_px[1]])
+        inner, outer = _tile_spectra([pixel[rows] - corner for rows in near], side_px, reach, size)
+        half = correlation[(column + row) % 2]
+        for i in range(segments.count - 1):
+            pairs = slice(int(np.searchsorted(first, i)), int(np.searchsorted(first, i + 1)))
+            rows = range(pairs.start, pairs.stop)
+            for block in (rows[k : k + 16] for k in range(0, len(rows), 16)):
+                spectrum = inner[i].conj() * outer[second[block.start : block.stop]] * bandpass
+                image = fft.irfft2(spectrum, s=size, workers=2)
+                half[block.start : block.stop] += image[:, :window, :window]
     return _measure(first, second, correlation, pixel_um, reach)
 
 
-def _tile_spectra(pixel: Ints, segments: Segments, side_px: list[int], reach: int, size: list[int]):
-    """Transform a tile, and the tile with a margin of `reach`, per segment; None where the tile is empty."""
-    near = np.all((pixel >= -reach) & (pixel < np.array(side_px) + reach), axis=1)
-    if not near.any():
-        return None, None
-    inner = np.empty((segments.count, size[0], size[1] // 2 + 1), np.complex64)
-    outer = np.empty_like(inner)
+def _tiles(
+    pixel: Ints, segments: Segments, side_px: list[int], across: int, reach: int
+) -> Iterator[tuple[int, int, list[Ints]]]:
+    """Give each tile that holds rows, with the rows of every segment in it and `reach` around it.
+
+    Empty tiles take no time: a field may be wide, so long as little of it is filled.
+    """
+    segment = np.full(len(pixel), -1)
     for k in range(segments.count):
-        rows = segments.rows(k)
-        at = pixel[rows[near[rows]]]
+        segment[segments.rows(k)] = k
+    used = np.flatnonzero(segment >= 0)
+    tile = pixel[used] // side_px
+    code = tile[:, 0] * across + tile[:, 1]
+    order = used[np.argsort(code, kind="stable")]  # by tile: those of a column of tiles lie together
+    code = np.sort(code)
+    margin = [-(-reach // side) for side in side_px]
+    for own in np.unique(code).tolist():
+        column, row = divmod(own, across)
+        first_row, last_row = max(0, row - margin[1]), min(across - 1, row + margin[1])
+        columns = range(column - margin[0], column + margin[0] + 1)
+        ends = [np.searchsorted(code, [c * across + first_row, c * across + last_row + 1]) for c in columns]
+        around = np.concatenate([order[a:b] for a, b in ends])
+        offset = pixel[around] - np.array([column * side_px[0], row * side_px[1]])
+        around = around[((offset >= -reach) & (offset < np.array(side_px) + reach)).all(axis=1)]
+        around = around[np.argsort(segment[around], kind="stable")]
+        yield column, row, np.split(around, np.searchsorted(segment[around], np.arange(1, segments.count)))
+
+
+def _tile_spectra(near_px: list[Ints], side_px: list[int], reach: int, size: list[int]) -> tuple[NDArray, NDArray]:
+    """Transform a tile, and the tile with a margin of `reach`, per segment, from its rows' pixels in the tile."""
+    inner = np.empty((len(near_px), size[0], size[1] // 2 + 1), np.complex64)
+    outer = np.empty_like(inner)
+    for k, at in enumerate(near_px):
         inside = at[((at >= 0) & (at < side_px)).all(axis=1)]
         # the margin moves the outer tile by `reach`: index s of the correlation is a shift of s - reach
         for spectra, points in ((inner, inside), (outer, at + reach)):
@@ -140,6 +163,11 @@ def axial_pairs(
     reach = int(np.ceil(search_um / pixel_um))
     depth = np.floor((z_um - z_um.min()) / pixel_um).astype(np.int64)
     size = fft.next_fast_len(int(depth.max()) + 1 + 2 * reach, real=True)
+    if (size // 2 + 1) * segments.count**2 > _SPECTRUM_MAX:
+        raise LocalizationError(
+            f"drift in z: {np.ptp(z_um):.0f} um of depth in {segments.count} segments are too many bins of "
+            f"{pixel_um * 1e3:.0f} nm; raise pixel_z_um, take larger segment_frames, or cut the depths"
+        )
     segment = np.full(cell.size, -1)
     for k in range(segments.count):
         segment[segments.rows(k)] = k
@@ -153,7 +181,7 @@ def axial_pairs(
         rows = used[half[used] == part]
         new = np.r_[True, np.diff(cell[rows]) != 0] if rows.size else np.zeros(0, bool)
         number = np.cumsum(new) - 1  # the half's own cells, from 0
-        step = max(16, _PRODUCT // segments.count**2)
+        step = min(max(16, _PRODUCT // segments.count**2), max(1, _COUNTS_MAX // (segments.count * size)))
         for begin in range(0, int(number[-1]) + 1 if rows.size else 0, step):
             a, b = np.searchsorted(number, [begin, begin + step])
             cells = int(number[b - 1]) - begin + 1

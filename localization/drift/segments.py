@@ -13,6 +13,7 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 MIN_ROWS = 50  # fewer localizations than this say nothing about a segment
+FRAMES_MAX = 10_000_000  # a curve has a value for each: 0.3 GB
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,11 @@ def cut_segments(locs: Localizations, segment_frames: int | None, *, rows_each: 
         raise LocalizationError("drift: the table is empty; there is nothing to estimate drift from")
     first, last = int(locs.frame.min()), int(locs.frame.max())
     span = last - first + 1
+    if span > FRAMES_MAX:
+        raise LocalizationError(
+            f"drift: the localizations span {span} frames, more than {FRAMES_MAX}; are these times? "
+            "Number the frames, or cut the list (colocus filter LIST --out GOOD 'frames=[from,to]')"
+        )
     if segment_frames is None:
         wanted = int(np.clip(n_rows // rows_each, 3, most))
         segment_frames = -(-span // wanted)

@@ -117,13 +117,46 @@ def test_dark_frames_are_left_out():
     assert found.low_um2_s < 0.1 < found.high_um2_s
 
 
+@pytest.mark.parametrize("frames", ["every other", "every third", "half", "two of three"])
+def test_frames_that_were_not_recorded_leave_diffusion_right(frames):
+    """Brownian paths of known D and error, seen in every second or third frame, in half of them or in two of three."""
+    locs, path = walks(300, 120, 0.1, 0.02, seed=11, noise_um=0.03)
+    seen = {
+        "every other": locs.frame % 2 == 1,
+        "every third": locs.frame % 3 == 2,
+        "half": np.random.default_rng(4).random(path.size) < 0.5,
+        "two of three": locs.frame % 3 != 0,  # no two steps of one length follow each other
+    }[frames]
+    locs, path = select(locs, seen), path[seen]
+    found = diffusion(locs, path, frame_s=0.02, exposure_share=0.0)
+    assert found.step_frames == {"every other": 2, "every third": 3, "half": 1}.get(
+        frames, pytest.approx(1.5, abs=0.01)
+    )
+    assert found.low_um2_s < 0.1 < found.high_um2_s
+    assert found.pooled_um2_s == pytest.approx(0.1, rel=0.05)
+    np.testing.assert_allclose(found.noise_um, 0.03, rtol=0.1)
+    known = np.isfinite(found.d_error_um2_s)
+    assert found.d_um2_s[known].std() == pytest.approx(np.median(found.d_error_um2_s[known]), rel=0.3)
+
+
+def test_motion_blur_of_every_other_frame_is_taken_out():
+    """Positions averaged over the exposures of every other frame: D, and a vanishing error of localization."""
+    rng = np.random.default_rng(3)
+    fine = np.cumsum(rng.normal(0, np.sqrt(2 * 0.1 * 0.02 / 16), (300, 80 * 16, 3)), axis=1)
+    place = fine.reshape(300, 80, 16, 3).mean(axis=2)[:, ::2]
+    locs = make_localizations(np.tile(np.arange(0, 80, 2), 300), *place.reshape(-1, 3).T)
+    found = diffusion(locs, np.repeat(np.arange(300), 40), frame_s=0.02, exposure_share=1.0)
+    assert found.low_um2_s < 0.1 < found.high_um2_s
+    assert (found.noise_um < 0.02).all()  # with the blur of an exposure of two frames it would be 0.035
+
+
 def test_tracks_too_short_are_nan_or_refused():
     """A track of two rows has no D; where all are, that is an error."""
     long, path = walks(1, 20, 0.1, 0.02, seed=1)
     short = make_localizations([0, 1], [50.0, 50.1], [1.0, 1.0], [0.0, 0.0])
     found = diffusion(concatenate([long, short]), np.r_[path, 1, 1], frame_s=0.02)
     assert np.isfinite(found.d_um2_s[0]) and np.isnan(found.d_um2_s[1])
-    with pytest.raises(LocalizationError, match="three consecutive frames"):
+    with pytest.raises(LocalizationError, match="three localizations in different frames"):
         diffusion(short, np.zeros(2, int), frame_s=0.02)
 
 

@@ -106,6 +106,22 @@ def test_mistakes_are_one_line(drifting, tmp_path, capsys, arguments, message):
     assert not any(tmp_path.iterdir())
 
 
+def test_every_other_frame_has_diffusion_and_a_remedy(tmp_path, capsys):
+    """Walkers seen in every other frame: without a gap the error says which one, with it D is right, of 20 ms steps."""
+    rng = np.random.default_rng(1)
+    step = rng.normal(0, 0.05, (200, 30, 3))
+    step[:, 0] = np.stack([np.arange(200) % 20, np.arange(200) // 20, np.full(200, 0.1)], axis=1) * 10.0
+    place = np.cumsum(step, axis=1)[:, ::2].reshape(-1, 3)
+    write(tmp_path / "locs.csv", make_localizations(np.tile(np.arange(0, 30, 2), 200), *place.T))
+    arguments = ("track", tmp_path / "locs.csv", "--out", tmp_path / "tracks", "--max-step", 0.6, "--frame-s", 0.01)
+    status, _, error = run(capsys, *arguments, "--exposure", 0, "--gap", 0)
+    assert status == 2 and "2 or more apart" in error and "--gap 1" in error
+    status, printed, _ = run(capsys, *arguments, "--exposure", 0)
+    assert status == 0 and "200 tracks" in printed and "steps of 2 frames, 20 ms each" in printed
+    numbers = json.loads((tmp_path / "tracks" / "tracks.json").read_text())
+    assert numbers["d_um2_s"]["low"] < 0.05**2 / 0.02 < numbers["d_um2_s"]["high"]
+
+
 def test_no_track_is_long_enough(tmp_path, capsys):
     """Scattered points: nothing to draw, and no warning about it."""
     write(tmp_path / "locs.csv", make_localizations([0, 5, 9], [1.0, 5.0, 9.0], [1.0, 5.0, 9.0], [0.0, 0.0, 0.0]))

@@ -1,10 +1,14 @@
 """Drift against drift that was put in, and the reasons given where there is none to be found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from localization import LocalizationError, apply_drift, correct_drift, make_localizations, select
-from localization.drift.segments import curve, curve_error_um, summit
+from localization import Drift, LocalizationError, apply_drift, concatenate, correct_drift, make_localizations, select
+from localization.drift.correct import frames_outside
+from localization.drift.rcc import axial_pairs
+from localization.drift.segments import curve, curve_error_um, cut_segments, summit
 
 FRAMES, ROWS = 1000, 30_000
 
@@ -154,11 +158,61 @@ def test_frame_gap_is_passed_over_and_reported():
     assert ((curves - drift)[lit].std(axis=0) < 0.012).all()
 
 
-def test_drift_of_other_frames_is_refused(movie, estimated):
-    """A drift does not say anything about frames outside of its own."""
-    later = make_localizations([5000], [1.0], [1.0], [0.0])
-    with pytest.raises(LocalizationError, match="frames 5000 to 5000"):
-        apply_drift(later, estimated[2])
+def test_ends_of_a_drift_are_held():
+    """A channel with rows before the first and after the last frame of a drift: each moved by hand, sign and all."""
+    by_frame = np.array([[0.1, -0.2, 0.3], [0.2, -0.1, 0.4], [0.4, 0.0, 0.5]])
+    drift = Drift(np.arange(5, 8), *by_frame.T, np.zeros(3), np.zeros(3), np.zeros((3, 3)), "rcc", {}, ())
+    locs = make_localizations([0, 5, 6, 7, 5000], [1.0] * 5, [2.0] * 5, [3.0] * 5)
+    moved = apply_drift(locs, drift)
+    np.testing.assert_allclose(moved.x_um, [0.9, 0.9, 0.8, 0.6, 0.6], rtol=1e-12)
+    np.testing.assert_allclose(moved.y_um, [2.2, 2.2, 2.1, 2.0, 2.0], rtol=1e-12)
+    np.testing.assert_allclose(moved.z_um, [2.7, 2.7, 2.6, 2.5, 2.5], rtol=1e-12)
+    assert frames_outside(locs, drift).tolist() == [0, 4]
+
+
+def test_rows_far_from_all_others_change_nothing(movie, estimated):
+    """Rows 5 mm aside, 1 cm deep and in frame 10^9: the drift of the rest to the bit, a note, and they move with it."""
+    locs, _ = movie
+    method, corrected, good = estimated
+    stray = make_localizations([500, 500, 10**9], [5000.0, 1.0, 1.0], [-3000.0, 1.0, 1.0], [0.0, 1e4, 0.0])
+    moved, found = correct_drift(concatenate([stray, locs]), method=method, search_um=0.5)
+    for axis in ("x_um", "y_um", "z_um"):
+        np.testing.assert_array_equal(getattr(found, axis), getattr(good, axis))
+    np.testing.assert_array_equal(moved.x_um[3:], corrected.x_um)
+    np.testing.assert_allclose(moved.z_um[1], 1e4 - good.z_um[500 - 3], rtol=1e-12)
+    np.testing.assert_allclose(moved.x_um[2], 1.0 - good.x_um[-1], rtol=1e-12)
+    assert "3 rows" in found.notes[0] or "row 1 (x = 5000 um" in found.notes[0]
+    assert "colocus filter LIST --out GOOD" in found.notes[0] and "frames=[0," in found.notes[0]
+
+
+def test_a_field_of_two_far_tiles_takes_the_time_of_two():
+    """Two halves 50 mm apart: neither is far from all others, and the empty tiles between them are not visited."""
+    locs, _ = drifting(rows=10_000, flat=True)
+    other = replace(locs, x_um=locs.x_um + 50_000.0)
+    found = correct_drift(concatenate([locs, other]), method="rcc", search_um=0.3, segment_frames=330)[1]
+    alone = correct_drift(locs, method="rcc", search_um=0.3, segment_frames=330)[1]
+    assert not any("far from" in note for note in found.notes)
+    np.testing.assert_allclose(found.x_um - found.x_um.mean(), alone.x_um - alone.x_um.mean(), atol=0.003)
+
+
+def test_frames_and_depths_beyond_memory_are_refused_at_once():
+    """Half of a list in the far future, or a metre deep: one line with the remedy, before memory is asked for."""
+    rng = np.random.default_rng(0)
+    place = rng.uniform(0, 5, (20_000, 3))
+    frame = rng.integers(0, 1000, 20_000)
+    late = make_localizations(frame + 10**12 * (frame > 500), *place.T)
+    with pytest.raises(LocalizationError, match="span 100000.* frames, more than"):
+        correct_drift(late)
+    deep = np.where(rng.random(20_000) < 0.5, 0.0, 1e6)
+    with pytest.raises(LocalizationError, match="1000000 um of depth in 20 segments"):
+        axial_pairs(
+            np.zeros(20_000, np.int64),
+            np.zeros(20_000, np.int64),
+            deep,
+            cut_segments(make_localizations(frame, *place.T), 50, rows_each=1, most=30),
+            pixel_um=0.05,
+            search_um=1.0,
+        )
 
 
 def test_summit_of_a_gaussian_on_a_symmetric_pedestal_is_exact():
