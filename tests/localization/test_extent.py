@@ -1,5 +1,7 @@
 """Rows far from all others: found where they are, never where a list is merely wide, long or in parts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -23,9 +25,9 @@ def test_one_far_row_is_named_and_its_remedy_drops_it_alone(column, value):
     far = far_rows(locs)
     assert far.row.tolist() == [2000] and set(far.within) == {column}
     assert "row 2001 (" in far.named and f"{column.split('_')[0]} = {value:g}" in far.named
-    name = {"frame": "frames"}.get(column, column)
-    bounds = tuple(far.within[column])
-    kept, _ = filter_localizations(locs, Criteria(**{name: bounds}))
+    name = "frames" if column == "frame" else column
+    bounds: dict[str, Any] = {name: far.within[column]}
+    kept, _ = filter_localizations(locs, Criteria(**bounds))
     np.testing.assert_array_equal(kept.x_um, good.x_um)
     assert f"{name}=[" in far.remedy and far.hint() and far.note("so")
     assert without_far_rows(locs)[0].frame.size == 2000

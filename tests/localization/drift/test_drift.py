@@ -161,7 +161,8 @@ def test_frame_gap_is_passed_over_and_reported():
 def test_ends_of_a_drift_are_held():
     """A channel with rows before the first and after the last frame of a drift: each moved by hand, sign and all."""
     by_frame = np.array([[0.1, -0.2, 0.3], [0.2, -0.1, 0.4], [0.4, 0.0, 0.5]])
-    drift = Drift(np.arange(5, 8), *by_frame.T, np.zeros(3), np.zeros(3), np.zeros((3, 3)), "rcc", {}, ())
+    x, y, z = by_frame.T
+    drift = Drift(np.arange(5, 8), x, y, z, np.zeros(3), np.zeros(3), np.zeros((3, 3)), "rcc", {}, ())
     locs = make_localizations([0, 5, 6, 7, 5000], [1.0] * 5, [2.0] * 5, [3.0] * 5)
     moved = apply_drift(locs, drift)
     np.testing.assert_allclose(moved.x_um, [0.9, 0.9, 0.8, 0.6, 0.6], rtol=1e-12)
