@@ -6,11 +6,11 @@ also add to `MOVIES` while it runs. The last one is asked first whether it recog
 
 from pathlib import Path
 
-from localization.io.movies import folder, npy, raw, tiff_movie, zarr
+from localization.io.movies import folder, ndtiff, npy, raw, tiff_movie, zarr
 from localization.io.movies.source import MovieFormat
 
 MOVIES: dict[str, MovieFormat] = {
-    movie.name: movie for movie in (tiff_movie.MOVIE, raw.MOVIE, npy.MOVIE, folder.MOVIE, zarr.MOVIE)
+    movie.name: movie for movie in (tiff_movie.MOVIE, raw.MOVIE, npy.MOVIE, folder.MOVIE, zarr.MOVIE, ndtiff.MOVIE)
 }
 
 

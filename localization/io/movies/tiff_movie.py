@@ -232,7 +232,7 @@ def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path
 def continuations(path: Path) -> list[Path]:
     """List the files in which Micro-Manager goes on when one is full: name_1.ome.tif, name_2.ome.tif, ..."""
     stem = re.fullmatch(r"(.*?)(\.ome)?\.tiff?", path.name, re.I)
-    if stem is None or not (stem[2] or "_MMStack" in path.name):
+    if stem is None or not (stem[2] or "_MMStack" in path.name or "NDTiffStack" in path.name):
         return []
     pattern = re.compile(re.escape(stem[1]) + r"_(\d+)(\.ome)?\.tiff?", re.I)
     found = [(int(m[1]), file) for file in path.parent.iterdir() if (m := pattern.fullmatch(file.name))]
