@@ -1,17 +1,18 @@
 """Every known kind of movie, in one table.
 
-To add one, write a file in this folder that makes a `MovieFormat`, and name it in `MOVIES`; a program of your own may
-also add to `MOVIES` while it runs. The last one is asked first whether it recognises a path.
+To add one, write a file in this folder that makes a `MovieFormat`, and name it in `MOVIES`, or in `instruments`, where
+a maker's program writes it; a program of your own may also add to `MOVIES` while it runs. The last one is asked first
+whether it recognises a path.
 """
 
 from pathlib import Path
 
 from localization.io.movies import folder, ndtiff, npy, raw, tiff_movie, zarr
+from localization.io.movies.instruments import INSTRUMENTS
 from localization.io.movies.source import MovieFormat
 
-MOVIES: dict[str, MovieFormat] = {
-    movie.name: movie for movie in (tiff_movie.MOVIE, raw.MOVIE, npy.MOVIE, folder.MOVIE, zarr.MOVIE, ndtiff.MOVIE)
-}
+_KINDS = (tiff_movie.MOVIE, raw.MOVIE, npy.MOVIE, *INSTRUMENTS, folder.MOVIE, zarr.MOVIE, ndtiff.MOVIE)
+MOVIES: dict[str, MovieFormat] = {movie.name: movie for movie in _KINDS}
 
 
 def recognise(path: Path) -> MovieFormat | None:
