@@ -39,6 +39,7 @@ from localization.filters import count_neighbours as count_neighbours, filter_lo
 from localization.linking import Linked as Linked, link_blinks as link_blinks
 from localization.tracks import Diffusion as Diffusion, diffusion as diffusion, find_tracks as find_tracks
 from localization.drift.correct import Drift as Drift, apply_drift as apply_drift, correct_drift as correct_drift
+from localization.drift.curve_file import read_drift as read_drift
 
 # pictures: a rendered image, its resolution, the width of a structure
 from localization.pictures.render_image import image_shape as image_shape, table_region_um as table_region_um

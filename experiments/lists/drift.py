@@ -12,6 +12,8 @@ from experiments.report.numbers import NM_PER_UM, plain
 from experiments.report.plot_style import FIXED_COLOURS, Figure, new_figure, save_png, styled
 from localization import Drift, Localizations, correct_drift, write
 from localization.drift.correct import DriftMethod
+from localization.drift.curve_file import curve_text
+from localization.io import formats
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
@@ -65,11 +67,14 @@ class DriftResult:
         return _figure(self.drift)
 
     def write(self, out: Path) -> list[Path]:
-        """Write the corrected list to `out`, with OUT_drift.csv (nm per frame), .png and .json beside it."""
+        """Write the corrected list to `out`, with OUT_drift.csv, .png and .json beside it.
+
+        The CSV has nm for each frame; its column `frame` counts like the list that was written.
+        """
         check_name(out)
         write(out, self.corrected)
         curve, picture, numbers = (out.with_name(f"{out.stem}_drift{suffix}") for suffix in (".csv", ".png", ".json"))
-        write_text(curve, _curve(self.drift))
+        write_text(curve, curve_text(self.drift, formats.named(out).first_frame))
         save_png(self.figure(), picture)
         write_text(numbers, json.dumps(self.numbers(), indent=2) + "\n")
         return [out, curve, picture, numbers]
@@ -93,14 +98,6 @@ def check_name(out: Path) -> None:
     """Raise `ConfigError` where `out` is a folder, not the name of a table."""
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name the table to write, such as {out / 'corrected.csv'}")
-
-
-def _curve(drift: Drift) -> str:
-    """Write the drift as text: frame (from 0), x, y, z in nm."""
-    rows = np.column_stack([drift.frame, *(NM_PER_UM * axis for axis in (drift.x_um, drift.y_um, drift.z_um))])
-    return "\n".join(
-        ["frame,x [nm],y [nm],z [nm]", *(f"{r[0]:.0f},{r[1]:.3f},{r[2]:.3f},{r[3]:.3f}" for r in rows), ""]
-    )
 
 
 def _figure(drift: Drift) -> Figure:

@@ -96,7 +96,8 @@ class Format:
     and what is known with the file. `writer` (None: read only) begins a file under its temporary name. `suffix` is
     the usual ending of a written file; with `owns_suffix` that ending alone asks for the format (by the program's
     name, `title`). `holds` are the columns of `Localizations` that a file keeps, `keeps` says whether it keeps an extra
-    column of a label; with `needs_pixel` it counts in pixels and cannot be written without their size.
+    column of a label; with `needs_pixel` it counts in pixels and cannot be written without their size. `first_frame` is
+    the number that a written file gives the first frame.
     """
 
     name: str
@@ -109,3 +110,4 @@ class Format:
     holds: tuple[str, ...] = COLUMNS
     needs_pixel: bool = False
     keeps: Callable[[str], bool] = keeps_none
+    first_frame: int = 0

@@ -47,6 +47,7 @@ FORMAT = Format(
     recognise=_recognise,
     read=_read,
     writer=partial(text.Writer, head=text.header(_WRITTEN), rows=_rows),
+    first_frame=1,
     suffix=".csv",
     holds=("frame", "x_um", "y_um", "z_um", "photons"),
 )

@@ -115,6 +115,7 @@ FORMAT = Format(
     recognise=lambda head: head.is_text,
     read=_read,
     writer=partial(hdf5.SpoolWriter, write=_write),
+    first_frame=1,
     suffix=".csv",
     owns_suffix=True,
     keeps=keeps_any(*_WRITTEN, *(label for label in NATIVE["thunderstorm"].values() if label not in EXTRAS)),

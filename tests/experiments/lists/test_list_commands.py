@@ -36,13 +36,41 @@ def test_drift_writes_list_curve_and_figure(drifting, tmp_path, capsys, method):
     status, printed, _ = run(capsys, "drift", drifting, "--out", out, "--method", method, "--search", 0.5)
     assert status == 0 and "error, nm" in printed
     curve = pd.read_csv(tmp_path / "corrected_drift.csv")
+    np.testing.assert_array_equal(curve["frame"], curve["frame from 0"] + 1)
+    rows = pd.read_csv(out).merge(curve, on="frame")  # by the list's own count
+    seen = pd.read_csv(drifting)["x [nm]"]
+    np.testing.assert_allclose(seen - rows["x [nm]_x"], rows["x [nm]_y"], atol=2e-3)
     fitted = np.polyfit(curve["frame"], curve["x [nm]"], 1)[0]
     assert fitted * 400 == pytest.approx(200, abs=10)
     before, after = read(drifting), read(out)
-    expected = before.x_um - np.interp(before.frame, curve["frame"], curve["x [nm]"]) / 1000
+    expected = before.x_um - np.interp(before.frame, curve["frame from 0"], curve["x [nm]"]) / 1000
     np.testing.assert_allclose(after.x_um, expected, atol=2e-6)
     assert (tmp_path / "corrected_drift.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "corrected_drift.json").read_text())["range_um"][0] == pytest.approx(0.2, abs=0.02)
+
+
+def test_drift_of_one_channel_is_taken_out_of_another(tmp_path, capsys):
+    """A curve of three frames on rows in five: by hand, its ends held, which is said; Picasso's file too."""
+    curve = tmp_path / "a_drift.csv"
+    curve.write_text("frame,frame from 0,x [nm],y [nm],z [nm]\n3,2,100,0,0\n4,3,200,-50,0\n5,4,300,-100,0\n")
+    write(tmp_path / "b.csv", make_localizations([0, 2, 3, 4, 9], [1.0] * 5, [2.0] * 5, [0.0] * 5))
+    arguments = ("drift", tmp_path / "b.csv", "--out", tmp_path / "still.csv", "--apply")
+    status, printed, _ = run(capsys, *arguments, curve)
+    assert status == 0 and "2 localizations lie in frames before 2 or after 4" in printed
+    still = read(tmp_path / "still.csv")
+    np.testing.assert_allclose(still.x_um, [0.9, 0.9, 0.8, 0.7, 0.7], atol=1e-6)
+    np.testing.assert_allclose(still.y_um, [2.0, 2.0, 2.05, 2.1, 2.1], atol=1e-6)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["a_drift.csv", "b.csv", "still.csv"]
+    np.savetxt(tmp_path / "p.txt", np.full((10, 2), 0.5))
+    status, _, error = run(capsys, *arguments, tmp_path / "p.txt", "--unit", "px")
+    assert status == 2 and "--camera-pixel" in error
+    status, printed, _ = run(capsys, *arguments, tmp_path / "p.txt", "--unit", "px", "--camera-pixel", 100)
+    assert status == 0 and "note" not in printed
+    np.testing.assert_allclose(read(tmp_path / "still.csv").x_um, 0.95, atol=1e-6)
+    status, _, error = run(capsys, *arguments, curve, "--segment", 5)
+    assert status == 2 and "--apply takes a known one" in error
+    status, _, error = run(capsys, *arguments[:-1], "--unit", "px")
+    assert status == 2 and "--unit goes with --apply" in error
 
 
 def test_drift_of_random_points_writes_nothing(tmp_path, capsys):
