@@ -194,14 +194,14 @@ def _every_frame(path: Path, frame: Floats, xyz: Floats, notes: list[str]) -> tu
     if np.ptp(frame) >= FRAMES_MAX:
         raise LocalizationError(f"{path}: frames {frame.min():g} to {frame.max():g} are too many; are these times?")
     order = np.argsort(frame, kind="stable")
-    frame, xyz = frame[order].astype(np.int64), xyz[order]
-    again = np.flatnonzero(np.diff(frame) == 0)
+    known, xyz = frame[order].astype(np.int64), xyz[order]
+    again = np.flatnonzero(np.diff(known) == 0)
     if again.size:
-        raise LocalizationError(f"{path}: two rows for frame {frame[again[0]]}; keep one for each frame")
-    every = np.arange(frame[0], frame[-1] + 1)
-    if every.size > frame.size:
+        raise LocalizationError(f"{path}: two rows for frame {known[again[0]]}; keep one for each frame")
+    every = np.arange(known[0], known[-1] + 1)
+    if every.size > known.size:
         notes.append(
-            f"{path.name} has {frame.size} of the frames {frame[0]} to {frame[-1]}: it is drawn straight between them"
+            f"{path.name} has {known.size} of the frames {known[0]} to {known[-1]}: it is drawn straight between them"
         )
-        xyz = np.stack([np.interp(every, frame, axis) for axis in xyz.T], axis=1)
+        xyz = np.stack([np.interp(every, known, axis) for axis in xyz.T], axis=1)
     return every, xyz
