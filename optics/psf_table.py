@@ -86,8 +86,8 @@ def tabulate_psf(
         degrees = (math.ceil(_GROWTH * degrees[0]), math.ceil(_GROWTH * degrees[1]))
     else:
         raise OpticsError(
-            f"the table is off by {worst:.1e}, more than tolerance = {tolerance:g}: is pupil_px = {psf.pupil_px} "
-            "enough for this stamp and z_range_um? (make_psf chooses it where both are given)"
+            f"the table is off by {worst:.1e}, more than tolerance = {tolerance:g}, with degrees {degrees} in (x, y) "
+            "and z: give a larger tolerance or a shorter z_range_um"
         )
     return table
 
@@ -191,17 +191,18 @@ def _fill(psf: Psf, degrees, reach_px: float, z_range_um, tolerance: float, dipo
     series = values.reshape(*(len(n) for n in nodes), -1).astype(np.float64)
     for axis, matrix in enumerate(to_series):
         series = np.moveaxis(np.tensordot(matrix, series, axes=(1, axis)), 0, axis)
-    # half of the error that is allowed for the terms left out, half for the components left out
     terms = np.stack(np.meshgrid(*(np.arange(len(n)) for n in nodes), indexing="ij"), axis=-1).reshape(-1, 3)
-    series = series.reshape(len(terms), -1)
-    power = np.sum(series**2, axis=1)
-    kept = np.sort(np.argsort(-power)[: _leading_terms(np.sort(power)[::-1], tolerance / 2)])
-    terms, series = terms[kept], series[kept]
-    strength, directions = (part[..., ::-1] for part in np.linalg.eigh(series @ series.T))
-    directions = directions[:, : _leading_terms(np.maximum(strength, 0), tolerance / 2)]
+    faintest = np.linalg.norm(values.reshape(-1, len(nodes[2]), values.shape[-1]), axis=-1).min(axis=0)
+    if not faintest.min() > 0:
+        raise OpticsError("the PSF has no light within the stamp at some depths of z_range_um")
+    # T_k at the depths of the nodes over the faintest image there: errors are relative to each image
+    depths = np.polynomial.chebyshev.chebvander(nodes[2], axial) / faintest[:, None]
+    # half of the error that is allowed for the terms left out, half for the components left out
+    terms, series = _leading_terms(terms, series.reshape(len(terms), -1), depths, tolerance / 2)
+    coefficients, pictures = _leading_pictures(terms, series, depths, tolerance / 2)
     return PsfTable(
-        coefficients=jnp.asarray(directions, dtype=float),
-        pictures=jnp.asarray(directions.T @ series, dtype=float),
+        coefficients=jnp.asarray(coefficients, dtype=float),
+        pictures=jnp.asarray(pictures, dtype=float),
         terms=jnp.asarray(terms),
         reach_um=jnp.asarray(reach_um, dtype=float),
         z_range_um=jnp.asarray(z_range_um, dtype=float),
@@ -212,10 +213,54 @@ def _fill(psf: Psf, degrees, reach_px: float, z_range_um, tolerance: float, dipo
     )
 
 
-def _leading_terms(power: np.ndarray, share: float) -> int:
-    """Number of leading terms that keep the truncation error below `share`, an amplitude; largest first."""
-    left = np.sqrt(np.cumsum(power[::-1])[::-1] / np.sum(power))
-    return max(1, int(np.sum(left > share)))
+def _leading_terms(
+    terms: np.ndarray, series: np.ndarray, depths: np.ndarray, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The fewest terms, with their pictures, that leave out less than `share` of the image at any depth.
+
+    `depths` (Z, K) are the polynomials in z there over the norm of the image. A term's weight is its largest share of
+    any image: by its share of all light together, defocused images, which are faint, would bear the whole error.
+    """
+    shares = (_mean_square(terms) * np.sum(series**2, axis=1))[:, None] * depths.T[terms[:, 2]] ** 2
+    order = np.argsort(shares.max(axis=1))
+    left_out = np.cumsum(shares[order], axis=0).max(axis=1)
+    kept = np.sort(order[int(np.sum(left_out <= share**2)) :])
+    return terms[kept], series[kept]
+
+
+def _leading_pictures(
+    terms: np.ndarray, series: np.ndarray, depths: np.ndarray, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients (P, R) and pictures (R, pixels): the principal components of the images, each image of norm 1.
+
+    As many as leave out less than `share` of the image at any depth.
+    """
+    # rows whose Gram matrix is that of all images over their norms: the mean over x and y of the square is diagonal
+    along = depths.T @ depths / len(depths)
+    rows = np.zeros_like(series)
+    _, group = np.unique(terms[:, :2], axis=0, return_inverse=True)
+    lateral = np.sqrt(_mean_square(terms))[:, None]
+    parts = [np.flatnonzero(group == one) for one in range(group.max() + 1)]
+    for part in parts:
+        rows[part] = np.linalg.cholesky(along[np.ix_(terms[part, 2], terms[part, 2])]).T @ series[part]
+    rows *= lateral
+    if len(rows) < rows.shape[1]:
+        strength, own = np.linalg.eigh(rows @ rows.T)
+        sure = strength > 1e-12 * strength[-1]
+        pictures = (own[:, sure] / np.sqrt(strength[sure])).T @ rows
+    else:
+        pictures = np.linalg.eigh(rows.T @ rows)[1].T
+    pictures = pictures[::-1]
+    coefficients = series @ pictures.T
+    power = sum(np.square(depths[:, terms[part, 2]] @ (lateral[part] * coefficients[part])) for part in parts)
+    left_out = np.cumsum(power[:, ::-1], axis=1)[:, ::-1].max(axis=0)
+    n = max(1, int(np.sum(left_out > share**2)))
+    return coefficients[:, :n], pictures[:n]
+
+
+def _mean_square(terms: np.ndarray) -> np.ndarray:
+    """Mean of (T_i(x) T_j(y))**2 over the square, at Chebyshev's nodes: half for each degree above 0."""
+    return np.prod(np.where(terms[:, :2] > 0, 0.5, 1.0), axis=1)
 
 
 def _gauss_chebyshev(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -94,7 +94,8 @@ def test_likelihood_is_that_of_poisson_counts(psf, table, images):
         + np.asarray(fits.background)[:, None, None]
     )
     expected = stats.poisson.logpmf(drawn, np.asarray(at)).sum(axis=(1, 2))
-    np.testing.assert_allclose(fits.log_likelihood, expected, atol=0.02)
+    # the table's 2e-4 of an image of norm 0.3 and 3000 photons, over the noise of 10 photons: 0.06
+    np.testing.assert_allclose(fits.log_likelihood, expected, atol=0.06)
 
 
 def test_order_and_batch_do_not_matter(psf, table, images):
