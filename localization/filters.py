@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from localization.io.extras import EXTRAS
 from localization.types import LocalizationError, Localizations, select
 
 Span = tuple[float, float]
@@ -16,9 +17,10 @@ _ROWS_AT_ONCE = 200_000
 class Criteria:
     """What a localization must fulfil; None asks nothing.
 
-    Bounds are inclusive. `x_um`, `y_um`, `z_um` are [from, to], `frames` is [first, last]. `neighbours_min` and
-    `neighbours_max` count the other localizations of the whole movie within `density_radius_um` laterally, and in
-    depth within `density_z_radius_um` where that is given (an ellipsoid). Density is counted after all others.
+    Bounds are inclusive. `detections` is how many localizations were merged into a row (`link_blinks`). `x_um`,
+    `y_um`, `z_um` are [from, to], `frames` is [first, last]. `neighbours_min` and `neighbours_max` count the other
+    localizations of the whole movie within `density_radius_um` laterally, and in depth within `density_z_radius_um`
+    where that is given (an ellipsoid). Density is counted after all others.
 
     >>> Criteria(sigma_x_um_max=0.02, z_um=(0.0, 1.5)).photons_min is None
     True
@@ -30,6 +32,8 @@ class Criteria:
     score_min: float | None = None
     photons_min: float | None = None
     photons_max: float | None = None
+    detections_min: float | None = None
+    detections_max: float | None = None
     x_um: tuple[float, ...] | None = None
     y_um: tuple[float, ...] | None = None
     z_um: tuple[float, ...] | None = None
@@ -89,13 +93,18 @@ def filter_localizations(locs: Localizations, criteria: Criteria) -> tuple[Local
         name = f"sigma_{axis}_um_max"
         most = getattr(criteria, name)
         if most is not None:
-            ask(name, _known(locs, f"sigma_{axis}_um", name) <= most)
+            sigma_um = _known(locs, f"sigma_{axis}_um", name)
+            ask(name, (sigma_um > 0) & (sigma_um <= most))
     if criteria.score_min is not None:
         ask("score_min", _known(locs, "score", "score_min") >= criteria.score_min)
     if criteria.photons_min is not None:
         ask("photons_min", _known(locs, "photons", "photons_min") >= criteria.photons_min)
     if criteria.photons_max is not None:
         ask("photons_max", _known(locs, "photons", "photons_max") <= criteria.photons_max)
+    if criteria.detections_min is not None:
+        ask("detections_min", _known(locs, "detections", "detections_min") >= criteria.detections_min)
+    if criteria.detections_max is not None:
+        ask("detections_max", _known(locs, "detections", "detections_max") <= criteria.detections_max)
     for name, column in (("x_um", "x_um"), ("y_um", "y_um"), ("z_um", "z_um"), ("frames", "frame")):
         span = getattr(criteria, name)
         if span is not None:
@@ -138,7 +147,8 @@ def count_neighbours(locs: Localizations, *, radius_um: float, z_radius_um: floa
 
 
 def _known(locs: Localizations, column: str, name: str) -> NDArray[np.float64]:
-    values = getattr(locs, column)
+    values = locs.extras.get(column, np.full(locs.frame.size, np.nan)) if column in EXTRAS else getattr(locs, column)
     if values.size and np.isnan(values).all():
-        raise LocalizationError(f"filter: {name} is set, but the table has no {column}; leave the criterion out")
+        remedy = "colocus link counts them" if column == "detections" else "leave the criterion out"
+        raise LocalizationError(f"filter: {name} is set, but the table has no {column}; {remedy}")
     return values

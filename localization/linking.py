@@ -1,11 +1,14 @@
 """Blinks of one molecule in consecutive frames, merged into one localization."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from localization.io.extras import MERGED
 from localization.types import LocalizationError, Localizations
 
 Floats = NDArray[np.floating]
@@ -19,12 +22,14 @@ class Linked:
 
     `locs` has one row per molecule's appearance, at its first frame; `molecule` (n,) is the row of `locs` that each
     row of the input went into; `count` (m,) is how many rows a molecule has, `last_frame` (m,) where it ends.
+    `left_out` names the extra columns that have no meaning for merged rows.
     """
 
     locs: Localizations
     molecule: Ints
     count: Ints
     last_frame: Ints
+    left_out: tuple[str, ...] = ()
 
 
 def link_blinks(
@@ -34,9 +39,12 @@ def link_blinks(
 
     A localization goes on with one at most, of the same channel, whose distance is below 1 in units of `radius_um`
     laterally and `z_radius_um` in depth (None: twice `radius_um`): first pairs without a gap, then with ever longer
-    ones, and among equal gaps the nearest first. Positions are means weighted by 1 / sigma^2 (plain means along an axis
-    where a sigma of the molecule is unknown), sigmas 1 / sqrt(sum of 1 / sigma^2), photons summed, background and score
-    means. Raises LocalizationError for a radius that is not positive or a gap that is no whole number.
+    ones, and among equal gaps the nearest first. Positions are means weighted by 1 / sigma^2 (plain means along an
+    axis where a sigma of the molecule is unknown, or is none: infinite, zero or negative), sigmas 1 / sqrt(sum of 1 /
+    sigma^2), photons summed, background and score means. The extra column `detections` counts the localizations of a
+    row, summed over rows that already count; other extra columns become means, sums or what all rows have alike, as
+    `localization.io.extras.MERGED` says, and those that are not named there are left out. Raises LocalizationError for
+    a radius that is not positive or a gap that is no whole number.
 
     >>> from localization import make_localizations
     >>> locs = make_localizations([0, 1, 9], [1.00, 1.01, 1.0], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0], photons=500.0)
@@ -134,14 +142,18 @@ def _merge(locs: Localizations, molecule: Ints) -> Linked:
     columns: dict[str, NDArray] = {}
     for axis in "xyz":
         value, sigma = getattr(locs, f"{axis}_um"), getattr(locs, f"sigma_{axis}_um")
-        known = total(~(sigma > 0)) == 0
-        with np.errstate(divide="ignore"):
-            weight = np.where(known[molecule], 1 / sigma**2, 1.0)
+        known = total(~((sigma > 0) & np.isfinite(sigma))) == 0
+        least = np.full(n_molecules, np.inf)
+        np.fmin.at(least, molecule, np.where(sigma > 0, sigma, np.inf))
+        # relative to the molecule's best row: the square of a tiny sigma is no number
+        weight = np.ones(locs.frame.size)
+        np.divide(least[molecule], sigma, out=weight, where=known[molecule])
+        weight = weight**2
         sum_of_weights = total(weight)
         # relative to the molecule's plain mean: no digits are lost far from the origin
         centre = total(value) / count
         columns[f"{axis}_um"] = centre + total(weight * (value - centre[molecule])) / sum_of_weights
-        columns[f"sigma_{axis}_um"] = np.where(known, 1 / np.sqrt(sum_of_weights), np.nan)
+        columns[f"sigma_{axis}_um"] = np.where(known, least / np.sqrt(sum_of_weights), np.nan)
     columns["photons"] = total(locs.photons)
     columns["background"], columns["score"] = total(locs.background) / count, total(locs.score) / count
     first, last = np.full(n_molecules, np.iinfo(np.int64).max), np.full(n_molecules, -1)
@@ -150,6 +162,30 @@ def _merge(locs: Localizations, molecule: Ints) -> Linked:
     channel = np.zeros(n_molecules, np.int64)
     channel[molecule] = locs.channel
     columns |= {"frame": first, "channel": channel}
-    for column in columns.values():
+    extras, left_out = _merge_extras(locs.extras, molecule, count)
+    for column in (*columns.values(), *extras.values()):
         column.setflags(write=False)
-    return Linked(Localizations(**columns), molecule, count, last)
+    merged = Localizations(**columns, extras=MappingProxyType(extras), movie=locs.movie)
+    return Linked(merged, molecule, count, last, left_out)
+
+
+def _merge_extras(
+    extras: Mapping[str, Floats], molecule: Ints, count: Ints
+) -> tuple[dict[str, Floats], tuple[str, ...]]:
+    def total(values: Floats) -> Floats:
+        return np.bincount(molecule, weights=values, minlength=count.size).astype(np.float64)
+
+    rows = extras.get("detections", np.ones(molecule.size))
+    merged = {"detections": total(np.where(rows >= 1, rows, 1.0))}  # a row is at least the one that it is
+    for label, values in extras.items():
+        how = MERGED.get(label)
+        if how == "mean":
+            merged[label] = total(values) / count
+        elif how == "sum" and label != "detections":
+            merged[label] = total(values)
+        elif how == "same":
+            least, most = np.full(count.size, np.inf), np.full(count.size, -np.inf)
+            np.minimum.at(least, molecule, values)
+            np.maximum.at(most, molecule, values)
+            merged[label] = np.where(least == most, least, np.nan)
+    return merged, tuple(label for label in extras if label not in MERGED)

@@ -159,6 +159,26 @@ def _column(name: str, value: ArrayLike, n_rows: int) -> np.ndarray:
     return array
 
 
+def without_false_sigmas(locs: Localizations) -> tuple[Localizations, int]:
+    """Make uncertainties unknown that are none: infinite, zero or negative. Returns the number of such rows too.
+
+    Fits that failed leave such values in files; as a number each would be believed, as 1 / sigma^2 for instance.
+
+    >>> locs, n_rows = without_false_sigmas(make_localizations([0, 1], [1, 2], [1, 2], [0, 0], sigma_x_um=[0, 0.01]))
+    >>> locs.sigma_x_um, n_rows
+    (array([ nan, 0.01]), 1)
+    """
+    columns, wrong = {}, np.zeros(locs.frame.size, bool)
+    for name in ("sigma_x_um", "sigma_y_um", "sigma_z_um"):
+        column = getattr(locs, name)
+        false = ~np.isnan(column) & ~((column > 0) & np.isfinite(column))
+        if false.any():
+            columns[name] = np.where(false, np.nan, column)
+            columns[name].setflags(write=False)
+            wrong |= false
+    return (replace(locs, **columns) if columns else locs), int(wrong.sum())
+
+
 def select(locs: Localizations, mask: ArrayLike) -> Localizations:
     """Keep the rows that a boolean mask (n,) or an index array picks.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from experiments.job import FileResult, Result
-    from localization import MovieOptions
+    from localization import Localizations, MovieOptions
     from optics.progress import Report
 
 Settings = TypeVar("Settings")
@@ -42,6 +42,18 @@ def add_folder(parser: argparse.ArgumentParser, default: str) -> None:
 def add_list(parser: argparse.ArgumentParser, what: str = "a localization list") -> None:
     """Add LOCS, a localization list to be read."""
     parser.add_argument("locs", type=Path, metavar="LOCS", help=what)
+
+
+def read_list(path: Path) -> "Localizations":
+    """Read a localization list; what its file says beside it goes to the terminal's error stream."""
+    from localization import read_file
+
+    table = read_file(path)
+    further = f", with {', '.join(table.locs.extras)}" if table.locs.extras else ""
+    notes = [f"read as {table.format}{further}", *table.notes] if further or table.notes else []
+    for note in notes:
+        print(f"note: {path.name}: {note}", file=sys.stderr, flush=True)
+    return table.locs
 
 
 def add_file(parser: argparse.ArgumentParser, what: str) -> None:

@@ -1,6 +1,6 @@
 """`colocus drift --apply`: a list without a drift that is known, such as another channel's of the same movie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ class ApplyConfig:
 
 @dataclass(frozen=True, eq=False)
 class AppliedDrift:
-    """The list without the drift, and what of the drift is held in `outside` rows beyond its frames."""
+    """The list without the drift, held in `outside` rows beyond its frames; once written, what the file cannot hold."""
 
     corrected: Localizations
     drift: Drift
     outside: int
+    lost: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Say which drift was taken out, and of what it was not known."""
@@ -40,7 +41,7 @@ class AppliedDrift:
             f"drift of {drift.method}, frames {first} to {last} counted from 0, taken out of "
             f"{self.corrected.frame.size} localizations",
             f"its range: {ranges} nm",
-            *(f"note: {note}" for note in drift.notes),
+            *(f"note: {note}" for note in (*drift.notes, *self.lost)),
         ]
         if self.outside:
             lines.append(
@@ -62,7 +63,7 @@ class AppliedDrift:
         """Write the corrected list to `out`."""
         if out.is_dir():
             raise ConfigError(f"{out} is a folder; name the table to write, such as {out / 'corrected.csv'}")
-        write(out, self.corrected)
+        self.lost[:] = write(out, self.corrected)
         return [out]
 
 

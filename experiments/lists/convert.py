@@ -101,7 +101,8 @@ def _convert_table(source: Path, out: Path | str | None, config: ConvertConfig) 
         n_frames=table.n_frames,
         z_zero_um=config.z_zero_um,
     )
-    read_as = f"{source.name} read as {table.format}"
+    further = f", with {', '.join(table.locs.extras)}" if table.locs.extras else ""
+    read_as = f"{source.name} read as {table.format}{further}"
     return Converted(out, "localizations", table.locs.frame.size, (read_as, *table.notes, *notes))
 
 

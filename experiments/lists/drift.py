@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,12 @@ class DriftConfig:
 
 @dataclass(frozen=True, eq=False)
 class DriftResult:
-    """The list without its drift, and the drift."""
+    """The list without its drift, and the drift; once written, what the list's format cannot hold."""
 
     config: DriftConfig
     corrected: Localizations
     drift: Drift
+    lost: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Say range and error per axis, and the notes."""
@@ -50,7 +51,7 @@ class DriftResult:
         for axis, span, error in zip("xyz", drift.range_um, drift.error_um, strict=True):
             estimate = "not estimated" if np.isnan(error) else f"{error * NM_PER_UM:9.1f}"
             lines.append(f"{axis:4} {span * NM_PER_UM:11.1f}   {estimate}")
-        return [*lines, "", *(f"note: {note}" for note in drift.notes)]
+        return [*lines, "", *(f"note: {note}" for note in (*drift.notes, *self.lost))]
 
     def numbers(self) -> dict[str, Any]:
         """List settings, range and error per axis (um), diagnostics and notes."""
@@ -72,7 +73,7 @@ class DriftResult:
         The CSV has nm for each frame; its column `frame` counts like the list that was written.
         """
         check_name(out)
-        write(out, self.corrected)
+        self.lost[:] = write(out, self.corrected)
         curve, picture, numbers = (out.with_name(f"{out.stem}_drift{suffix}") for suffix in (".csv", ".png", ".json"))
         write_text(curve, curve_text(self.drift, formats.named(out).first_frame))
         save_png(self.figure(), picture)

@@ -1,6 +1,6 @@
 """`colocus filter`: the rows of a localization list that fulfil some criteria."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,17 @@ from optics.progress import Report, silent
 
 @dataclass(frozen=True, eq=False)
 class Filtered:
-    """The rows that were kept, and how many each criterion removed."""
+    """The rows that were kept, how many each criterion removed, and, once written, what the file cannot hold."""
 
     locs: Localizations
     removed: FilterReport
+    lost: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Say how many rows each criterion removed."""
         width = max(map(len, self.removed.removed), default=0)
         lines = [f"{name:{width}}  removed {count}" for name, count in self.removed.removed.items()]
+        lines += [f"note: {note}" for note in self.lost]
         return [*lines, f"{self.removed.after} of {self.removed.before} localizations kept"]
 
     def numbers(self) -> dict[str, Any]:
@@ -27,7 +29,7 @@ class Filtered:
 
     def write(self, out: Path) -> list[Path]:
         """Write the list of the rows that were kept."""
-        write(out, self.locs)
+        self.lost[:] = write(out, self.locs)
         return [out]
 
 

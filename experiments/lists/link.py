@@ -1,7 +1,7 @@
 """`colocus link`: blinks of one molecule in consecutive frames merged into one row."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ class LinkConfig:
 
 @dataclass(frozen=True, eq=False)
 class LinkResult:
-    """The merged list, with the number of rows that each of its rows came from."""
+    """The merged list, with the number of rows that each of its rows came from; once written, what was lost."""
 
     linked: Linked
+    lost: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Say how many rows became how many, and how many a molecule has."""
@@ -33,7 +34,9 @@ class LinkResult:
         if count.size:
             most = count.max()
             lines.append(f"per molecule: {count.mean():.2f} on average, median {np.median(count):.0f}, at most {most}")
-        return lines
+        if self.linked.left_out:
+            lines.append(f"note: no meaning for merged rows: {', '.join(self.linked.left_out)}: left out")
+        return [*lines, *(f"note: {note}" for note in self.lost)]
 
     def numbers(self) -> dict[str, Any]:
         """List how many rows there were and are."""
@@ -41,7 +44,7 @@ class LinkResult:
 
     def write(self, out: Path) -> list[Path]:
         """Write the merged list."""
-        write(out, self.linked.locs)
+        self.lost[:] = write(out, self.linked.locs)
         return [out]
 
 

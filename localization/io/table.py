@@ -17,7 +17,7 @@ from localization.io import formats
 from localization.io.part import PartFile, cannot_write
 from localization.io.table_format import RowWriter, TableInfo
 from localization.io.text import half_pixel_um
-from localization.types import COLUMNS, FINITE, LocalizationError, Localizations
+from localization.types import COLUMNS, FINITE, LocalizationError, Localizations, without_false_sigmas
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +83,13 @@ def read_file(
         if str(error).startswith(str(path)):
             raise
         raise LocalizationError(f"{path}: {error}") from error
-    locs = replace(locs, movie=info.movie)
+    locs, n_false = without_false_sigmas(replace(locs, movie=info.movie))
+    notes = [*notes, *_false_sigmas(n_false)]
     return TableFile(path, found.name, locs, tuple(notes), info.pixel_um, info.frame_px, info.n_frames)
+
+
+def _false_sigmas(n_rows: int) -> list[str]:
+    return [f"uncertainties that are infinite, zero or negative, in {n_rows} rows: unknown"] if n_rows else []
 
 
 class TableWriter:
@@ -132,13 +137,15 @@ class TableWriter:
         self._asked = {name for name in ("pixel_um", "frame_px", "n_frames") if getattr(self._info, name) is not None}
         self._part: PartFile | None = PartFile(self._path)
         self._rows: RowWriter | None = None
-        self._n_rows = 0
+        self._n_rows = self._n_false = 0
 
     def append(self, locs: Localizations) -> None:
         """Add the rows of a table; ids run on from the last piece."""
         if self._part is None:
             raise LocalizationError(f"{self._path}: the writer is closed; open a new one")
         self._check_positions(locs)
+        locs, n_false = without_false_sigmas(locs)
+        self._n_false += n_false
         lost = self._see_what_is_lost(locs)
         if self._rows is None:
             known = {name: fact for name, fact in vars(self._info).items() if fact is not None}
@@ -210,6 +217,7 @@ class TableWriter:
             self._discard()
             return
         notes = [f"the format {self.format} holds no {', '.join(self._lost)}: left out"] if self._lost else []
+        notes += _false_sigmas(self._n_false)
         try:
             notes += self._begun(self._part).finish()
             self._part.finish()

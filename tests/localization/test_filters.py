@@ -89,3 +89,14 @@ def test_criterion_on_an_absent_column_is_named():
     """Asking for sigmas of a table without any is a mistake, not an empty result."""
     with pytest.raises(LocalizationError, match="no sigma_z_um"):
         filter_localizations(make_localizations([0], [1.0], [1.0], [0.0]), Criteria(sigma_z_um_max=0.1))
+
+
+def test_how_many_were_merged_and_uncertainties_that_are_none():
+    """Bounds on `detections`; a sigma of zero, below zero or infinite passes no bound; without counts, who counts."""
+    locs = make_localizations([0, 1, 2, 3], [1] * 4, [1] * 4, [0] * 4, extras={"detections": [1, 3, 9, np.nan]})
+    kept, report = filter_localizations(locs, Criteria(detections_min=2, detections_max=5))
+    assert kept.extras["detections"].tolist() == [3] and report.removed == {"detections_min": 2, "detections_max": 1}
+    false = make_localizations([0, 1, 2, 3], [1] * 4, [1] * 4, [0] * 4, sigma_x_um=[0, -1, np.inf, 0.01])
+    assert filter_localizations(false, Criteria(sigma_x_um_max=0.02))[0].frame.tolist() == [3]
+    with pytest.raises(LocalizationError, match="no detections; colocus link counts them"):
+        filter_localizations(false, Criteria(detections_min=2))

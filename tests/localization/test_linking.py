@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from localization import LocalizationError, link_blinks, make_localizations, select
+from localization import LocalizationError, MovieFacts, link_blinks, make_localizations, select
 
 
 def greedy(locs, radius, z_radius, gap):
@@ -110,3 +110,45 @@ def test_wrong_options_are_named(options, message):
     """A radius or gap that makes no sense is refused by name."""
     with pytest.raises(LocalizationError, match=message):
         link_blinks(make_localizations([0], [0.0], [0.0], [0.0]), **options)
+
+
+@pytest.mark.parametrize("false", [np.inf, 0.0, -0.01, np.nan])
+def test_an_uncertainty_that_is_none_counts_as_unknown(false):
+    """Where one of a molecule's sigmas is infinite, zero or negative: the plain mean, its sigma unknown."""
+    locs = make_localizations([0, 1, 0, 1], [1.0, 1.02, 4.0, 4.02], [2, 2, 2, 2], [0, 0, 0, 0],
+                              sigma_x_um=[false, 0.01, 0.01, 0.01], sigma_y_um=false)  # fmt: skip
+    linked = link_blinks(locs, radius_um=0.1).locs
+    np.testing.assert_allclose(linked.x_um, [1.01, 4.01])
+    np.testing.assert_allclose(linked.sigma_x_um, [np.nan, 0.01 / np.sqrt(2)])
+    np.testing.assert_array_equal(linked.y_um, [2, 2])
+    assert np.isnan(linked.sigma_y_um).all()
+
+
+def test_a_tiny_uncertainty_keeps_its_position():
+    """A sigma whose square is no number any more still weighs: the row with it decides."""
+    locs = make_localizations([0, 1], [1.0, 1.02], [2, 2], [0, 0], sigma_x_um=[1e-200, 0.01])
+    linked = link_blinks(locs, radius_um=0.1).locs
+    assert (linked.x_um[0], linked.sigma_x_um[0]) == pytest.approx((1.0, 1e-200))
+
+
+def test_merged_rows_are_counted_and_counts_add_up():
+    """`detections` counts rows, and sums over rows that count already: linked twice or at once is the same."""
+    locs = make_localizations([0, 1, 4, 5, 9], [1.0, 1.01, 1.0, 1.01, 3.0], [1] * 5, [0] * 5)
+    once = link_blinks(locs, radius_um=0.05)
+    assert once.locs.extras["detections"].tolist() == [2, 2, 1]
+    twice = link_blinks(once.locs, radius_um=0.05, gap_frames=3)
+    assert twice.locs.extras["detections"].tolist() == [4, 1]
+    partly = make_localizations([0, 1], [1, 1], [1, 1], [0, 0], extras={"detections": [np.nan, 5]})
+    assert link_blinks(partly, radius_um=0.05).locs.extras["detections"].tolist() == [6]
+
+
+def test_extra_columns_of_merged_rows():
+    """Widths are means, likelihoods sums, a group stays where all agree; what has no meaning is named."""
+    extras = {"width_x_um": [0.1, 0.2, 0.3], "log_likelihood": [-5, -6, -7], "group": [4, 4, 9], "p_value": [1, 2, 3]}
+    locs = make_localizations([0, 1, 2], [1, 1, 1], [1, 1, 1], [0, 0, 0], extras=extras, movie=MovieFacts(0.1))
+    linked = link_blinks(locs, radius_um=0.05)
+    assert linked.left_out == ("p_value",) and linked.locs.movie.pixel_um == 0.1
+    merged = {name: float(column[0]) for name, column in linked.locs.extras.items()}
+    assert merged == pytest.approx(dict(detections=3, width_x_um=0.2, log_likelihood=-18, group=np.nan), nan_ok=True)
+    same = link_blinks(select(locs, [0, 1]), radius_um=0.05).locs.extras["group"]
+    assert same.tolist() == [4]

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.commands.arguments import add_file, add_list, config_of, loading, run_job, wrote
+from experiments.commands.arguments import add_file, add_list, config_of, loading, read_list, run_job, wrote
 
 ABOUT = "Take the stage's drift in x, y and z out of a localization list."
 GROUP = "lists"
@@ -34,7 +34,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Estimate, write and print; returns the exit status."""
     loading(arguments)
     from experiments.lists.drift import DriftConfig, check_name, drift
-    from localization import read
     from training import ConfigError
 
     check_name(arguments.out)
@@ -45,7 +44,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             raise ConfigError(f"--{name.replace('_', '-')} goes with --apply CURVE")
     config = config_of(arguments, DriftConfig)
     return run_job(
-        lambda report: drift(read(arguments.locs), config, report),
+        lambda report: drift(read_list(arguments.locs), config, report),
         arguments.out,
         end=lambda written: [f"wrote {written[0]}, " + ", ".join(path.name for path in written[1:])],
     )
@@ -53,7 +52,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 def _apply(arguments: argparse.Namespace) -> int:
     from experiments.lists.apply_drift import ApplyConfig, apply_known_drift
-    from localization import read
     from training import ConfigError
 
     if (arguments.segment, arguments.pixel, arguments.pixel_z, arguments.search) != (None, None, None, 1.0):
@@ -61,7 +59,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     pixel_um = None if arguments.camera_pixel is None else arguments.camera_pixel / 1000.0
     config = ApplyConfig(arguments.unit, pixel_um, arguments.frames_from)
     return run_job(
-        lambda report: apply_known_drift(read(arguments.locs), arguments.apply, config, report),
+        lambda report: apply_known_drift(read_list(arguments.locs), arguments.apply, config, report),
         arguments.out,
         end=wrote,
     )

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.commands.arguments import add_assignments, loading, run, run_job
+from experiments.commands.arguments import add_assignments, loading, read_list, run, run_job
 
 ABOUT = "Show or repeat a run's scores, or score a list against the truth. KEY=VALUE scores a run again."
 GROUP = "movies"
@@ -50,7 +50,6 @@ def _evaluate_run(arguments: argparse.Namespace) -> int:
 def _evaluate_list(arguments: argparse.Namespace) -> int:
     loading(arguments)
     from experiments.lists.evaluate import EvaluateConfig, evaluate
-    from localization import read
     from training import ConfigError
 
     if arguments.truth is None:
@@ -62,7 +61,7 @@ def _evaluate_list(arguments: argparse.Namespace) -> int:
     config = EvaluateConfig(gates_nm=gates, dimensions=arguments.dimensions, pixel_nm=arguments.pixel)
 
     def job(report):
-        return evaluate(read(arguments.run), read(arguments.truth), config, report)
+        return evaluate(read_list(arguments.run), read_list(arguments.truth), config, report)
 
     if arguments.out is not None:
         return run_job(job, arguments.out)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_file, add_list, config_of, loading, run_job, wrote
+from experiments.commands.arguments import add_file, add_list, config_of, loading, read_list, run_job, wrote
 
 ABOUT = "Merge the localizations of one molecule in consecutive frames."
 GROUP = "lists"
@@ -23,7 +23,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Link, write and print; returns the exit status."""
     loading(arguments)
     from experiments.lists.link import LinkConfig, link
-    from localization import read
 
     config = config_of(arguments, LinkConfig, z_radius_um=arguments.radius_z)
-    return run_job(lambda report: link(read(arguments.locs), config, report), arguments.out, end=wrote)
+    return run_job(lambda report: link(read_list(arguments.locs), config, report), arguments.out, end=wrote)

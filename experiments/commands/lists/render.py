@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.commands.arguments import add_file, add_list, config_of, loading, numbers, run_job, wrote
+from experiments.commands.arguments import add_file, add_list, config_of, loading, numbers, read_list, run_job, wrote
 
 ABOUT = "Draw a localization list: counts, or Gaussians of each one's uncertainty, coloured by depth."
 GROUP = "lists"
@@ -29,9 +29,8 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Draw, write and print; returns the exit status."""
     loading(arguments)
     from experiments.lists.render import RenderConfig, check_name, render
-    from localization import read
 
     check_name(arguments.out)
     region, z_range = numbers("--region", arguments.region, 4), numbers("--z", arguments.z, 2)
     config = config_of(arguments, RenderConfig, region_um=region, z_range_um=z_range)
-    return run_job(lambda report: render(read(arguments.locs), config, report), arguments.out, end=wrote)
+    return run_job(lambda report: render(read_list(arguments.locs), config, report), arguments.out, end=wrote)

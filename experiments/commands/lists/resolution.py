@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.commands.arguments import add_list, config_of, loading, numbers, run_job
+from experiments.commands.arguments import add_list, config_of, loading, numbers, read_list, run_job
 
 ABOUT = "Measure the resolution of a localization list, and the width of what a line crosses."
 GROUP = "lists"
@@ -33,7 +33,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Measure, write and print; returns the exit status."""
     loading(arguments)
     from experiments.lists.resolution import ResolutionConfig, resolution
-    from localization import read
     from training.run_folder import check_folder
 
     check_folder(arguments.out)
@@ -47,4 +46,4 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         profile_bin_nm=arguments.bin,
         profile_model="double" if arguments.double else "gaussian",
     )
-    return run_job(lambda report: resolution(read(arguments.locs), config, report), arguments.out)
+    return run_job(lambda report: resolution(read_list(arguments.locs), config, report), arguments.out)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.commands.arguments import add_list, config_of, loading, run_job
+from experiments.commands.arguments import add_list, config_of, loading, read_list, run_job
 
 ABOUT = "Follow particles through a localization list, and measure their diffusion."
 GROUP = "lists"
@@ -28,8 +28,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Track, write and print; returns the exit status."""
     loading(arguments)
     from experiments.lists.track import TrackConfig, check_name, track
-    from localization import read
 
     check_name(arguments.out)
     config = config_of(arguments, TrackConfig)
-    return run_job(lambda report: track(read(arguments.locs), config, report), arguments.out)
+    return run_job(lambda report: track(read_list(arguments.locs), config, report), arguments.out)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments import cli
-from localization import make_localizations, read, write
+from localization import make_localizations, read, read_file, write
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +157,33 @@ def test_no_track_is_long_enough(tmp_path, capsys):
         capsys, "track", tmp_path / "locs.csv", "--out", tmp_path / "tracks", "--max-step", "0.1"
     )  # fmt: skip
     assert status == 0 and "0 of 3 localizations or more" in printed
+
+
+@pytest.fixture
+def of_picasso(tmp_path):
+    """A Picasso file of drifting spots that says pixel, frame size and length, with a group and a word of ours."""
+    rng = np.random.default_rng(1)
+    place, frame = rng.uniform(1, 2.5, (40, 2))[rng.integers(0, 40, 4000)], np.sort(rng.integers(0, 400, 4000))
+    x_um, y_um = (place + rng.normal(0, 0.01, (4000, 2)) + [0.1, 0] * frame[:, None] / 400).T
+    extras = {"group": frame % 7, "p_value": frame / 400}
+    locs = make_localizations(frame, x_um, y_um, 0 * x_um, photons=500, sigma_x_um=0.01, sigma_y_um=0.01, extras=extras)
+    write(tmp_path / "in.hdf5", locs, pixel_um=0.1, frame_px=(32, 33), n_frames=401)
+    return tmp_path / "in.hdf5"
+
+
+@pytest.mark.parametrize(
+    "command", [["filter", "photons_min=1"], ["link", "--radius", 0.03], ["drift"], ["convert", "--to", "picasso-1"]]
+)
+def test_picasso_in_picasso_out(command, of_picasso, tmp_path, capsys):
+    """Every command that writes a list takes pixel, frame size, length and further columns from the one it read."""
+    status, printed, noted = run(capsys, command[0], of_picasso, "--out", tmp_path / "out.hdf5", *command[1:])
+    assert status == 0
+    found = read_file(tmp_path / "out.hdf5")
+    assert (found.pixel_um, found.frame_px, found.n_frames) == (pytest.approx(0.1), (32, 33), 401)
+    linked = command[0] == "link"
+    assert set(found.locs.extras) == ({"group", "p_value"} if not linked else {"detections"})
+    assert "group, p_value" in printed + noted
+    assert ("no meaning for merged rows: p_value: left out" in printed) == linked
+    if linked:
+        assert "unknown in some rows, which Picasso would drop: group: left out" in printed
+        assert found.locs.extras["detections"].sum() == 4000

@@ -161,3 +161,18 @@ def test_names_of_extra_columns_are_known():
     for format, native in NATIVE.items():
         assert set(native) <= set(EXTRAS) or format == "decode"
         assert len(set(native.values())) == len(native)
+
+
+@pytest.mark.parametrize("name", ["thunderstorm", "picasso", "colocus"])
+def test_an_uncertainty_that_is_none_is_unknown_in_and_out(name, tmp_path):
+    """Infinite, zero and negative uncertainties are not written as numbers and not read as numbers; both say so."""
+    wrong = make_localizations([0, 1, 2, 3], [1] * 4, [1] * 4, [0] * 4, sigma_x_um=[0, -0.01, np.inf, 0.02])
+    path = tmp_path / f"out{FORMATS[name].suffix}"
+    assert any("in 3 rows: unknown" in note for note in write(path, wrong, pixel_um=0.1))
+    found = read_file(path)
+    np.testing.assert_allclose(found.locs.sigma_x_um, [np.nan, np.nan, np.nan, 0.02], rtol=1e-6)
+    assert found.notes == ()
+    (tmp_path / "in.csv").write_text("frame,x [nm],y [nm],uncertainty_xy [nm]\n1,1,1,0\n1,1,1,Infinity\n1,1,1,9\n")
+    found = read_file(tmp_path / "in.csv")
+    np.testing.assert_allclose(found.locs.sigma_y_um, [np.nan, np.nan, 0.009])
+    assert found.notes == ("uncertainties that are infinite, zero or negative, in 2 rows: unknown",)
