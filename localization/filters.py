@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from localization.io.extras import EXTRAS
 from localization.types import LocalizationError, Localizations, select
 
 Span = tuple[float, float]
@@ -147,7 +146,9 @@ def count_neighbours(locs: Localizations, *, radius_um: float, z_radius_um: floa
 
 
 def _known(locs: Localizations, column: str, name: str) -> NDArray[np.float64]:
-    values = locs.extras.get(column, np.full(locs.frame.size, np.nan)) if column in EXTRAS else getattr(locs, column)
+    values = locs.extras.get("detections", np.full(locs.frame.size, np.nan))
+    if column != "detections":
+        values = getattr(locs, column)
     if values.size and np.isnan(values).all():
         remedy = "colocus link counts them" if column == "detections" else "leave the criterion out"
         raise LocalizationError(f"filter: {name} is set, but the table has no {column}; {remedy}")

@@ -8,12 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from localization.io.extras import MERGED
-from localization.types import LocalizationError, Localizations
+from localization.types import FloatColumn, LocalizationError, Localizations
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 _LARGEST_UM = 5.0  # a blink that reappears further off is another molecule, or the radius is in nm
+
+# What becomes of an extra column (localization.io.extras) where localizations of one molecule are merged: `detections`
+# adds up, a likelihood is the product of those of its rows, a group stays where all rows have the same. What another
+# column means is not known.
+MERGED: Mapping[str, str] = {
+    "width_x_um": "mean",
+    "width_y_um": "mean",
+    "detections": "sum",
+    "background_noise": "mean",
+    "chi2": "mean",
+    "group": "same",
+    "net_gradient": "mean",
+    "log_likelihood": "sum",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +56,8 @@ def link_blinks(
     axis where a sigma of the molecule is unknown, or is none: infinite, zero or negative), sigmas 1 / sqrt(sum of 1 /
     sigma^2), photons summed, background and score means. The extra column `detections` counts the localizations of a
     row, summed over rows that already count; other extra columns become means, sums or what all rows have alike, as
-    `localization.io.extras.MERGED` says, and those that are not named there are left out. Raises LocalizationError for
-    a radius that is not positive or a gap that is no whole number.
+    `MERGED` says, and those that are not named there are left out. Raises LocalizationError for a radius that is not
+    positive or a gap that is no whole number.
 
     >>> from localization import make_localizations
     >>> locs = make_localizations([0, 1, 9], [1.00, 1.01, 1.0], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0], photons=500.0)
@@ -170,9 +183,9 @@ def _merge(locs: Localizations, molecule: Ints) -> Linked:
 
 
 def _merge_extras(
-    extras: Mapping[str, Floats], molecule: Ints, count: Ints
-) -> tuple[dict[str, Floats], tuple[str, ...]]:
-    def total(values: Floats) -> Floats:
+    extras: Mapping[str, FloatColumn], molecule: Ints, count: Ints
+) -> tuple[dict[str, FloatColumn], tuple[str, ...]]:
+    def total(values: FloatColumn) -> FloatColumn:
         return np.bincount(molecule, weights=values, minlength=count.size).astype(np.float64)
 
     rows = extras.get("detections", np.ones(molecule.size))

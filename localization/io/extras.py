@@ -19,19 +19,6 @@ EXTRAS: Mapping[str, str] = {
     "log_likelihood": "logarithm of the likelihood of the fit",
 }
 
-# What becomes of a column where localizations of one molecule are merged: `detections` adds up and a likelihood is the
-# product of those of its rows; a group stays where all rows have the same. Of another column the meaning is not known.
-MERGED: Mapping[str, str] = {
-    "width_x_um": "mean",
-    "width_y_um": "mean",
-    "detections": "sum",
-    "background_noise": "mean",
-    "chi2": "mean",
-    "group": "same",
-    "net_gradient": "mean",
-    "log_likelihood": "sum",
-}
-
 _SAME = {name: name for name in EXTRAS}
 NATIVE: Mapping[str, Mapping[str, str]] = {
     "thunderstorm": _SAME
