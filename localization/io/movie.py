@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from localization.io import movies
 from localization.io.movies.source import MovieOptions, Source
+from localization.io.movies.whole_counts import WholeCounts
 from localization.types import LocalizationError, MovieFacts
 
 Span = tuple[int, int]
@@ -99,7 +100,7 @@ def open_movie(
     are found by themselves, unless the named one is wanted `alone`. Only a few headers are read here. `channel` and
     `position` choose one of several, by number from 0 or by name. With `allow_cut` a movie of which a part is missing
     gives the frames that are there, and says so in `notes`. Raises LocalizationError for a missing, empty, truncated
-    or foreign file, colour, floating-point or complex pixels, no frames, several channels or positions of which none
+    or foreign file, colour, complex pixels or fractions, no frames, several channels or positions of which none
     is chosen, several planes, frames of unequal shape or type, and a movie with a side below `min_size_px`.
 
     >>> import tempfile, tifffile
@@ -114,7 +115,14 @@ def open_movie(
         raise LocalizationError(f"{path}: no such file or folder; check the name")
     kind = movies.recognise(path) or movies.MOVIES["tiff"]  # whose reader says that the file is none
     options = MovieOptions(channel, position, allow_cut, alone)
-    movie = Movie(path, kind.open(path, options), options)
+    source = kind.open(path, options)
+    if np.dtype(source.dtype).kind == "f":
+        try:
+            source = WholeCounts(path, source)
+        except LocalizationError:
+            source.close()
+            raise
+    movie = Movie(path, source, options)
     smallest = min(movie.shape[1:])
     if min_size_px is not None and smallest < min_size_px:
         movie.close()

@@ -8,6 +8,7 @@ from localization.io.movies.source import MovieOptions
 from localization.types import LocalizationError
 
 _CHOSEN = ("channel", "position")
+MOST_CHANNELS = 7  # of an ImageJ composite; scripts that name no axes save frames as channels
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ def choose(path: Path, axes: Sequence[Axis], options: MovieOptions) -> Chosen:
     """Choose channel and position, and the axis along which the movie runs.
 
     Raises LocalizationError where several are there and none is chosen, where a chosen one is not there, and where more
-    than one other axis is longer than 1.
+    than one other axis is longer than 1. Many channels without names in a file of one frame are taken for frames.
 
     >>> choose(Path("a.nd2"), [Axis("time", 9), Axis("channel", 2)], MovieOptions(channel=1))
     Chosen(index={'channel': 1}, along='time', notes=('channel 1 of 2 is read',))
     """
     index: dict[str, int] = {}
     notes: list[str] = []
+    others = [axis for axis in axes if axis.name not in _CHOSEN and axis.size > 1]
     for name in _CHOSEN:
         axis = next((axis for axis in axes if axis.name == name), None)
         wanted = getattr(options, name)
@@ -54,6 +56,9 @@ def choose(path: Path, axes: Sequence[Axis], options: MovieOptions) -> Chosen:
             if wanted is not None:
                 _place(path, axis, wanted)
             index[name] = 0
+        elif wanted is None and name == "channel" and _are_frames(axis) and not others:
+            others = [axis]
+            notes.append(f"the file names its {axis.size} frames channels; channel=0 would be the first alone")
         elif wanted is None:
             raise LocalizationError(
                 f"{path}: {axis.size} {name}s{_listed(axis)}; choose one with {name}=0 (--{name} 0)"
@@ -62,7 +67,6 @@ def choose(path: Path, axes: Sequence[Axis], options: MovieOptions) -> Chosen:
             index[name] = _place(path, axis, wanted)
             label = f" ({axis.labels[index[name]]})" if axis.labels else ""
             notes.append(f"{name} {index[name]} of {axis.size}{label} is read")
-    others = [axis for axis in axes if axis.name not in _CHOSEN and axis.size > 1]
     if len(others) > 1:
         sizes = ", ".join(f"{axis.name} {axis.size}" for axis in others)
         raise LocalizationError(f"{path}: frames along several axes ({sizes}); export one as (frame, y, x)")
@@ -70,6 +74,10 @@ def choose(path: Path, axes: Sequence[Axis], options: MovieOptions) -> Chosen:
     return Chosen(
         {name: k for name, k in index.items() if name in known}, others[0].name if others else None, tuple(notes)
     )
+
+
+def _are_frames(axis: Axis) -> bool:
+    return axis.size > MOST_CHANNELS and not axis.labels
 
 
 def _place(path: Path, axis: Axis, wanted: int | str) -> int:

@@ -1,15 +1,18 @@
-"""A movie that is a folder: of files with one frame each, or of the files of one Micro-Manager movie."""
+"""A movie that is a folder: of files with one frame each, of stacks in a row, or of the files of one movie."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import choose
-from localization.io.movies.source import MovieFormat, MovieOptions, Source
+from localization.io.movies.source import WHAT_IS_THERE, MovieFormat, MovieOptions, Source
 from localization.io.movies.tiff import DAMAGE, TiffStack, damaged
-from localization.io.movies.tiff_movie import SUFFIXES, continuations, open_stack
+from localization.io.movies.tiff_movie import join, open_stack
+from localization.io.movies.tiff_parts import part_of
+from localization.io.movies.tiff_sets import SUFFIXES, head_of, heads
 from localization.types import LocalizationError
 
 
@@ -32,6 +35,7 @@ class FolderMovie:
             )
         if first:
             self.shape, self.dtype = (len(self._files), *stack.shape), stack.dtype
+            self.notes += stack.notes
         if ((len(self._files), *stack.shape), stack.dtype) != (self.shape, self.dtype):
             raise LocalizationError(
                 f"{file}: {stack.shape} {stack.dtype}, but {self._files[0].name} is {self.shape[1:]} {self.dtype}; "
@@ -69,7 +73,7 @@ _MICROMANAGER = re.compile(
 )
 
 
-def _gaps(folder: Path, files: list[Path]) -> list[str]:
+def _gaps(folder: Path, files: list[Path], what: str = "frames") -> list[str]:
     """Refuse a folder of two movies or of one frame twice; say where numbers are missing."""
     names = [file.name for file in files]
     found = [m for m in map(_MICROMANAGER.fullmatch, names) if m]
@@ -101,7 +105,7 @@ def _gaps(folder: Path, files: list[Path]) -> list[str]:
     k = int(wide[0])
     lost = int(round(sum(steps[wide] / steps.min() - 1)))
     return [
-        f"{lost} frames are missing from the numbers of the files, first between {names[k]} and {names[k + 1]}: "
+        f"{lost} {what} are missing from the numbers of the files, first between {names[k]} and {names[k + 1]}: "
         "frame numbers count the files that are there"
     ]
 
@@ -112,20 +116,44 @@ def _natural_key(name: str) -> list[tuple[int, int | str]]:
 
 
 def _open(folder: Path, options: MovieOptions) -> Source:
-    """Open a folder of single-frame files, or one that holds the files of one Micro-Manager movie."""
+    """Open a folder of single-frame files, or one that holds the files of one movie."""
     files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
     if not files:
         raise LocalizationError(f"{folder}: the folder holds no .tif files; give a movie or a folder of frames")
     files.sort(key=lambda file: _natural_key(file.name))
+    options = replace(options, alone=False)  # a folder means what it holds
     if any("_MMStack" in file.name for file in files):
-        heads = [file for file in files if not any(file in continuations(other) for other in files)]
-        if len(heads) == 1:
-            return open_stack(heads[0], options)
-        raise LocalizationError(
-            f"{folder}: holds {len(heads)} Micro-Manager movies ({heads[0].name}, ...); name the one that is meant"
-        )
+        return _one(folder, heads(files), "Micro-Manager movies", options)
+    if any(head_of(file) for file in files):
+        return _one(folder, [file for file in files if head_of(file) is None], "movies", options)
+    if len(files) > 1 and _is_stack(files[0]):
+        notes = _gaps(folder, files, "files")
+        if notes and not options.allow_cut:
+            raise LocalizationError(f"{folder}: {notes[0]}; copy the whole set, or {WHAT_IS_THERE}")
+        movie = join(files, options)
+        movie.notes += notes
+        return movie
+    if len(files) == 1 and _is_stack(files[0]):
+        return open_stack(files[0], options)
     choose(folder, [], options)
     return FolderMovie(folder, files)
+
+
+def _one(folder: Path, found: list[Path], what: str, options: MovieOptions) -> Source:
+    if len(found) == 1:
+        return open_stack(found[0], options)
+    raise LocalizationError(
+        f"{folder}: holds {len(found)} {what} ({', '.join(f.name for f in found[:1])}, ...); name the one that is meant"
+    )
+
+
+def _is_stack(file: Path) -> bool:
+    """Tell whether a file holds more than one frame."""
+    stack = TiffStack(file)
+    try:
+        return part_of(stack, alone=True)[0].n_frames > 1
+    finally:
+        stack.close()
 
 
 MOVIE = MovieFormat("folder", Path.is_dir, _open)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from localization.io.movies.axes import Axis, Chosen, choose
 from localization.io.movies.micromanager import micromanager_facts, parsed
 from localization.io.movies.source import MovieFormat, MovieOptions, Source, pread, refuse_size
-from localization.io.movies.tiff_movie import continuations, open_stack
+from localization.io.movies.tiff_movie import open_stack
+from localization.io.movies.tiff_sets import heads
 from localization.types import LocalizationError, MovieFacts, one_line
 
 INDEX = "NDTiff.index"
@@ -333,10 +334,10 @@ def _open(path: Path, options: MovieOptions) -> Source:
 
 def _head(folder: Path) -> Path:
     parts = [file for file in sorted(folder.iterdir()) if _is_part(file)]
-    heads = [file for file in parts if not any(file in continuations(other) for other in parts)]
-    if len(heads) != 1:
-        raise LocalizationError(f"{folder}: holds {len(heads)} NDTiff movies; name the one that is meant")
-    return heads[0]
+    found = heads(parts)
+    if len(found) != 1:
+        raise LocalizationError(f"{folder}: holds {len(found)} NDTiff movies; name the one that is meant")
+    return found[0]
 
 
 MOVIE = MovieFormat("ndtiff", _recognises, _open)

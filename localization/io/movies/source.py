@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from localization.types import LocalizationError
 
-CUT_REMEDY = "copy it again, or read what is there with allow_cut=True (colocus convert --allow-cut)"
+WHAT_IS_THERE = "read what is there with allow_cut=True (--allow-cut)"
+CUT_REMEDY = f"copy it again, or {WHAT_IS_THERE}"
 _MAX_FRAME_PX = 1 << 28  # a damaged header may ask for any amount of memory
 
 
@@ -70,8 +71,8 @@ class MovieFormat:
 
 
 def refuse_type(path: Path, dtype: np.dtype | None) -> None:
-    """Raise where pixels are not whole numbers."""
-    if dtype is None or np.dtype(dtype).kind not in "ui":
+    """Raise where pixels are not numbers; of floating-point ones `open_movie` asks whether they are whole."""
+    if dtype is None or np.dtype(dtype).kind not in "uif":
         raise LocalizationError(
             f"{path}: pixels of type {dtype}; convert the movie to uint16 camera counts without scaling"
         )

@@ -29,7 +29,8 @@ DAMAGE = (
 )  # fmt: skip
 _PROBES = 64
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _COUNTS = 256, 257, 258, 259, 273, 277, 279
-_PREDICTOR, _TILE, _FILL_ORDER = 317, 322, 266
+_PREDICTOR, _TILE, _FILL_ORDER, _FORMAT = 317, 322, 266, 339
+_PALETTE = 3
 _CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MAX_VALUES = 1 << 20
 
@@ -59,6 +60,7 @@ class TiffStack:
         self._list: list[int] = []
         self._stride, self._n_even, self.n_pages = 0, 0, 0
         self.cut = False
+        self.notes: list[str] = []
         try:
             with quiet_tifffile():
                 self._find_pages()
@@ -112,6 +114,16 @@ class TiffStack:
             raise LocalizationError(f"{self.path}: truncated, pixels are missing; copy or export it again")
         stored = np.frombuffer(raw, self.dtype.newbyteorder(self._order))
         return stored.reshape(-1, self.shape[1])[:, columns]
+
+    def tag(self, k: int, code: int) -> Any:
+        """Read a tag of page k, as tifffile does; None where there is none."""
+        with self._lock, quiet_tifffile():
+            found = self._page(k).tags.get(code)
+            return None if found is None else found.value
+
+    def raw(self, position: int, count: int) -> bytes:
+        """Read bytes of the file."""
+        return pread(self._fd, count, position)
 
     def complete(self, k: int) -> bool:
         """Tell whether the header of page k and all its pixels are in the file."""
@@ -250,6 +262,9 @@ class TiffStack:
         wanted = {_WIDTH: self.shape[1], _HEIGHT: self.shape[0], _BITS: bits}
         if any(self._values(header, tag) != (value,) for tag, value in wanted.items()):
             return None
+        kind = {"u": 1, "i": 2, "f": 3}[self.dtype.kind]
+        if (self._values(header, _FORMAT) or (1,)) != (kind,):
+            return None
         ordinary = {_COMPRESSION: 1, _SAMPLES: 1, _PREDICTOR: 1, _FILL_ORDER: 1}
         if any(self._values(header, tag) not in ((), (value,)) for tag, value in ordinary.items()):
             return None
@@ -288,12 +303,25 @@ class TiffStack:
         return page
 
     def _refuse_pixels(self, page: Any) -> None:
-        if page.samplesperpixel > 1 or page.photometric in (2, 3, 6):  # RGB, palette, YCbCr
+        if page.samplesperpixel == 1 and page.photometric == _PALETTE and page.colormap is not None:
+            self.notes.append(
+                f"a palette of {page.colormap.shape[-1]} colours{_rising(page.colormap)}: its indices are read"
+            )
+        elif page.samplesperpixel > 1 or page.photometric in (2, _PALETTE, 6):  # RGB, YCbCr
             raise LocalizationError(f"{self.path}: colour images (shape {page.shape}); export one channel as uint16")
         refuse_type(self.path, page.dtype)
         if page.ndim != 2:
             raise LocalizationError(f"{self.path}: pages of shape {page.shape}; export flat two-dimensional frames")
         refuse_size(self.path, page.shape)
+
+
+def _rising(colours: NDArray) -> str:
+    """Say whether a colour table (3, n), which is for looking at alone, would mislead who takes it for brightness."""
+    grey = bool((colours == colours[:1]).all())
+    steps = np.diff(colours.astype(np.int64).sum(axis=0))
+    if (steps >= 0).all() and (steps > 0).any():
+        return " of grey" if grey else ""
+    return " that do not rise with their index"
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:

@@ -1,36 +1,24 @@
 """TIFF movies: what a stack's description announces, and files that belong together."""
 
-import json
-import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.movies.ome import OmeImage, main_file, ome_images
-from localization.io.movies.source import CUT_REMEDY, MovieFormat, MovieOptions
+from localization.io.movies.axes import MOST_CHANNELS, Axis, Chosen, choose, places
+from localization.io.movies.ome import OmeImage, image_labels, main_file, ome_images
+from localization.io.movies.source import MovieFormat, MovieOptions
 from localization.io.movies.tiff import DAMAGE, TiffStack, damaged, quiet_tifffile
-from localization.types import LocalizationError, one_line
+from localization.io.movies.tiff_facts import tiff_facts
+from localization.io.movies.tiff_parts import Part, close_all, described_axes, part_of, parts_of
+from localization.io.movies.tiff_sets import SUFFIXES, continuations, head_of, is_certain, numbered_neighbours
+from localization.types import LocalizationError, MovieFacts, one_line
 
-SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-@dataclass
-class _Part:
-    """The frames of one file: pages of their own, or one header for `n_frames` that lie back to back."""
-
-    stack: TiffStack
-    n_frames: int
-    contiguous_at: int | None = None
-
-    def read(self, k: int, rows: slice, columns: slice) -> NDArray:
-        if self.contiguous_at is None:
-            return self.stack.read(k, rows, columns)
-        return self.stack.read_at(self.contiguous_at + k * self.stack.frame_bytes, rows, columns)
 
 
 @dataclass
@@ -38,9 +26,10 @@ class TiffMovie:
     """The frames of one or several TIFF files, in order; `order` gives the place of frame k where it is another."""
 
     path: Path
-    parts: list[_Part]
+    parts: list[Part]
     order: NDArray[np.int64] | None = None
     notes: list[str] = field(default_factory=list)
+    facts: MovieFacts = MovieFacts()
 
     def __post_init__(self) -> None:
         self._ends = list(accumulate(part.n_frames for part in self.parts))
@@ -68,151 +57,108 @@ class TiffMovie:
 
     def close(self) -> None:
         """Close every file."""
-        for part in self.parts:
-            part.stack.close()
+        close_all([part.stack for part in self.parts])
 
 
 def open_stack(path: Path, options: MovieOptions) -> TiffMovie:
     """Open a TIFF file, with the files that go on where it ends."""
-    allow_cut = options.allow_cut
     first = TiffStack(path)
     opened, notes = [first], []
     try:
         with quiet_tifffile():
-            if first.tif.is_ome and (main := main_file(path, first.description)) is not None:
+            if not options.alone and (whole := _from_its_beginning(path, first, options, notes)) is not None:
                 first.close()
-                movie = open_stack(main, options)
-                movie.notes.insert(0, f"{path.name} is a part of the movie that {main.name} begins: reading all of it")
-                return movie
-            image = _ome_image(path, first)
-            files, missing = _set_of(path, image, first.n_pages)
+                return whole
+            image, chosen, planes = _choose(path, first, options)
+            notes += [*chosen.notes, *first.notes]
+            files, missing = ([path], []) if options.alone else _set_of(path, image, first.n_pages)
             opened += [TiffStack(file) for file in files[1:]]
-            for stack in opened[1:]:
-                if (stack.shape, stack.dtype) != (first.shape, first.dtype):
-                    raise LocalizationError(
-                        f"{stack.path}: {stack.shape} {stack.dtype}, but {path.name} is {first.shape} {first.dtype}; "
-                        "keep one movie's files together"
-                    )
-            if len(files) > 1:
-                notes.append(f"{len(files)} files read as one movie: {files[0].name} to {files[-1].name}")
-            parts, cut = _parts(opened, image, allow_cut, notes)
-            order = _order(path, image, files, parts, cut, missing, allow_cut, notes)
+            opened = _alike(opened, notes)
+            if len(opened) > 1:
+                ends = opened[0].path.name, opened[-1].path.name
+                notes.append(f"{len(opened)} files read as one movie: {ends[0]} to {ends[1]}")
+            elif not options.alone and len(files) == 1 and image is None:
+                notes += _neighbours(path, first)
+            return _movie(path, opened, image, planes, missing, options, notes)
     except LocalizationError:
-        _close(opened)
+        close_all(opened)
         raise
     except DAMAGE as error:
-        _close(opened)
+        close_all(opened)
         raise damaged(path, error) from error
-    return TiffMovie(path, parts, order, notes)
 
 
-def _close(stacks: list[TiffStack]) -> None:
-    for stack in stacks:
-        stack.close()
+def join(files: Sequence[Path], options: MovieOptions) -> TiffMovie:
+    """Open stacks that follow each other as one movie. Raises where they do not look like one."""
+    opened: list[TiffStack] = []
+    try:
+        with quiet_tifffile():
+            for file in files:
+                opened.append(TiffStack(file))
+            reason = _why_not_one(opened)
+            if reason:
+                raise LocalizationError(f"{reason}; name the one that is the movie, or keep one movie per folder")
+            chosen = choose(files[0], described_axes(opened[0])[0], options)
+            ends = files[0].name, files[-1].name
+            notes = [*chosen.notes, *opened[0].notes]
+            notes.append(f"{len(opened)} files read as one movie: {ends[0]} to {ends[1]}")
+            return _movie(files[0], opened, None, None, [], options, notes)
+    except LocalizationError:
+        close_all(opened)
+        raise
+    except DAMAGE as error:
+        close_all(opened)
+        raise damaged(files[0], error) from error
 
 
-def _parts(
-    stacks: list[TiffStack], image: OmeImage | None, allow_cut: bool, notes: list[str]
-) -> tuple[list[_Part], bool]:
-    """Find what each file holds, and whether something is missing from one of them."""
-    parts, any_cut = [], False
-    for stack in stacks:
-        part, announced = _part(stack, alone=image is None)
-        for k in stack.probes() if part.contiguous_at is None else ():
-            stack.check_alike(k)
-        whole = part.n_frames
-        while part.n_frames and not _last_is_there(part):
-            part.n_frames -= 1
-        if stack.cut or part.n_frames < max(whole, announced):
-            any_cut = True
-            _cut(stack, part.n_frames, announced, allow_cut, notes)
-        parts.append(part)
-        rest = stacks[len(parts) :]
-        if any_cut and rest and (image is None or not image.places):
-            # nothing says which frames the files behind the gap hold
-            notes.append(
-                f"{len(rest)} files after {stack.path.name} are left out: their frames have lost their numbers"
-            )
-            _close(rest)
-            break
-    if not any(part.n_frames for part in parts):
-        raise LocalizationError(f"{stacks[0].path}: truncated, not one whole frame is there; copy it again")
-    return [part for part in parts if part.n_frames], any_cut
+def _movie(
+    path: Path, opened: list[TiffStack], image: OmeImage | None, planes: list[int] | None, missing: list[str],
+    options: MovieOptions, notes: list[str],
+) -> TiffMovie:  # fmt: skip
+    """Put together what the files hold."""
+    placed = image is not None and bool(image.places)
+    parts, cut = parts_of(opened, described=image is not None, placed=placed, allow_cut=options.allow_cut, notes=notes)
+    files = [stack.path for stack in opened]
+    order = _order(path, image, planes, files, parts, cut, missing, options, notes)
+    return TiffMovie(path, parts, order, notes, tiff_facts(parts, order, image))
 
 
-def _part(stack: TiffStack, *, alone: bool) -> tuple[_Part, int]:
-    """Find the frames of a file, and how many its description announces (0 where it says nothing)."""
-    announced = _announced(stack) if alone else 0
-    if stack.n_pages > 1 or announced <= 1 and not (stack.tif.is_stk or stack.tif.is_lsm):
-        # a program that appends frame by frame describes its first write alone
-        return _Part(stack, stack.n_pages), announced if announced > stack.n_pages else 0
-    if stack.tif.is_stk or stack.tif.is_lsm:
-        announced = int(np.prod(stack.tif.series[0].shape)) // int(np.prod(stack.shape))
-    page = stack.first
-    if not page.is_contiguous or page.compression != 1:
-        return _Part(stack, stack.n_pages), announced
-    held = (stack.size - page.dataoffsets[0]) // stack.frame_bytes
-    return _Part(stack, min(announced, held), page.dataoffsets[0]), announced
+def _from_its_beginning(path: Path, first: TiffStack, options: MovieOptions, notes: list[str]) -> TiffMovie | None:
+    """Open the movie that an earlier file begins, where this one is a later part of it."""
+    main = main_file(path, first.description) if first.tif.is_ome else None
+    if main is not None:
+        movie = open_stack(main, options)
+    else:
+        main = None if first.tif.is_ome else head_of(path)
+        if main is None:
+            return None
+        movie = open_stack(main, options)
+        if path not in [part.stack.path for part in movie.parts]:
+            movie.close()
+            notes.append(f"{main.name} lies beside it and is another movie, by its frames")
+            return None
+    movie.notes.insert(0, f"{path.name} is a part of the movie that {main.name} begins: reading all of it")
+    return movie
 
 
-def _announced(stack: TiffStack) -> int:
-    """Read how many frames ImageJ's or tifffile's description announces. Raises where they are no movie."""
-    text = stack.description
-    if stack.tif.is_imagej and text.startswith("ImageJ="):
-        found = {
-            key: int(value) for key, value in re.findall(r"^(images|channels|slices|frames)=(\d{1,12})\s*$", text, re.M)
-        }
-        axes = [("T", found.get("frames", 1)), ("Z", found.get("slices", 1)), ("C", found.get("channels", 1))]
-        refuse_axes(stack.path, axes, stack.shape)
-        return found.get("images", 1)
-    if text.startswith("{") and stack.tif.is_shaped:
-        try:
-            shape = [int(n) for n in json.loads(text).get("shape", ())]
-        except (ValueError, TypeError, AttributeError):
-            return 0
-        refuse_axes(stack.path, [("Q", n) for n in shape[:-2]], stack.shape)
-        return int(np.prod([n for n in shape[:-2]], dtype=object)) if len(shape) > 2 else 1
-    return 0
-
-
-def refuse_axes(path: Path, axes: list[tuple[str, int]], shape: tuple[int, ...]) -> None:
-    """Raise where more than one axis beside y and x is longer than 1, or where that one is of channels."""
-    long_axes = [(name, size) for name, size in axes if size > 1]
-    if len(long_axes) > 1 or any(name == "C" for name, _ in long_axes):
-        names = "".join(name for name, _ in long_axes) + "YX"
-        raise LocalizationError(
-            f"{path}: axes {names} of sizes {(*(size for _, size in long_axes), *shape)}; "
-            "export one channel and plane as (frame, y, x)"
-        )
-
-
-def _last_is_there(part: _Part) -> bool:
-    return part.contiguous_at is not None or part.stack.complete(part.n_frames - 1)
-
-
-def _cut(stack: TiffStack, n_frames: int, announced: int, allow_cut: bool, notes: list[str]) -> None:
-    if not allow_cut:
-        said = (
-            f"it announces {announced} frames and holds {n_frames}"
-            if announced
-            else f"it ends after frame {n_frames - 1}"
-        )
-        raise LocalizationError(f"{stack.path}: truncated, {said}; {CUT_REMEDY}")
-    notes.append(f"{stack.path.name} is cut off: its first {n_frames} frames are read")
-
-
-def _ome_image(path: Path, first: TiffStack) -> OmeImage | None:
-    """Find the image of an OME description that this file belongs to."""
-    if not first.tif.is_ome:
-        return None
-    images = ome_images(first.description)
-    mine = [image for image in images if path.name in image.files] or images
-    if len(mine) > 1:
-        raise LocalizationError(f"{path}: holds {len(mine)} OME images; export the one that is the movie")
-    if not mine:
-        return None
-    refuse_axes(path, mine[0].axes, first.shape)
-    return mine[0]
+def _choose(path: Path, first: TiffStack, options: MovieOptions) -> tuple[OmeImage | None, Chosen, list[int] | None]:
+    """Choose position and channel; the planes are None where all pages of the file are frames in their order."""
+    images = ome_images(first.description) if first.tif.is_ome else []
+    images = [image for image in images if path.name in image.files] or images
+    notes: tuple[str, ...] = ()
+    image = images[0] if images else None
+    if len(images) > MOST_CHANNELS and options.position is None and all(image.n_planes == 1 for image in images):
+        # a script that wrote frame by frame into a file named .ome.tif
+        image, notes = None, (f"the file names its {len(images)} frames images of their own",)
+    elif len(images) > 1:
+        several = Axis("position", len(images), image_labels(images))
+        at = choose(path, [several], MovieOptions(position=options.position))
+        image, notes = images[at.index["position"]], at.notes
+        options = replace(options, position=None)
+    axes = described_axes(first)[0] if image is None else image.axes
+    chosen = choose(path, axes, options)
+    of_several = image is not None or any(axis.size > 1 and axis.name in chosen.index for axis in axes)
+    return image, replace(chosen, notes=(*notes, *chosen.notes)), places(axes, chosen) if of_several else None
 
 
 def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path], list[str]]:
@@ -229,63 +175,100 @@ def _set_of(path: Path, image: OmeImage | None, n_pages: int) -> tuple[list[Path
     return [file for file in named if file.exists()] or [path], [file.name for file in named if not file.exists()]
 
 
-def continuations(path: Path) -> list[Path]:
-    """List the files in which Micro-Manager goes on when one is full: name_1.ome.tif, name_2.ome.tif, ..."""
-    stem = re.fullmatch(r"(.*?)(\.ome)?\.tiff?", path.name, re.I)
-    if stem is None or not (stem[2] or "_MMStack" in path.name or "NDTiffStack" in path.name):
+def _alike(stacks: list[TiffStack], notes: list[str]) -> list[TiffStack]:
+    """Keep the files of one movie; names that are certain to mean one make a file of another kind an error."""
+    first = stacks[0]
+    if len(stacks) > 1 and not is_certain(first.path) and (reason := _why_not_one(stacks)):
+        notes.append(f"{stacks[1].path.name} is not read with it: {reason}")
+        close_all(stacks[1:])
+        return stacks[:1]
+    for stack in stacks[1:]:
+        if (stack.shape, stack.dtype) != (first.shape, first.dtype):
+            raise LocalizationError(
+                f"{stack.path}: {stack.shape} {stack.dtype}, but {first.path.name} is {first.shape} {first.dtype}; "
+                "keep one movie's files together"
+            )
+    return stacks
+
+
+def _why_not_one(stacks: Sequence[TiffStack]) -> str:
+    """Say why stacks are not one movie in files of which each but the last is full; empty where they may be one."""
+    first = stacks[0]
+    counts = [part_of(stack, alone=True)[0].n_frames for stack in stacks]
+    for stack, count in zip(stacks[1:], counts[1:], strict=True):
+        if (stack.shape, stack.dtype) != (first.shape, first.dtype):
+            return f"{stack.path}: {stack.shape} {stack.dtype}, but {first.path.name} is {first.shape} {first.dtype}"
+        if count != counts[0] and not (stack is stacks[-1] and count < counts[0]) and not stack.cut:
+            return f"{stack.path}: {count} frames, but {first.path.name} has {counts[0]}"
+    return ""
+
+
+def _neighbours(path: Path, first: TiffStack) -> list[str]:
+    """Name files whose names only differ in the last number: the same movie, or others."""
+    others = numbered_neighbours(path)
+    if not others:
         return []
-    pattern = re.compile(re.escape(stem[1]) + r"_(\d+)(\.ome)?\.tiff?", re.I)
-    found = [(int(m[1]), file) for file in path.parent.iterdir() if (m := pattern.fullmatch(file.name))]
-    found.sort()
-    for expected, (number, file) in enumerate(found, 1):
-        if number != expected:
-            raise LocalizationError(f"{file}: the file number {expected} before it is missing; copy the whole set")
-    return [file for _, file in found]
+    try:
+        near = TiffStack(others[0])
+    except (LocalizationError, *DAMAGE):
+        return []
+    near.close()
+    if (near.shape, near.dtype) != (first.shape, first.dtype):
+        return []
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return [
+        f"{others[0].name}{more} beside it {'are' if more else 'is'} not read with it; "
+        "to read all as one movie, give their folder"
+    ]
 
 
 def _order(
-    path: Path, image: OmeImage | None, files: list[Path], parts: list[_Part], cut: bool, missing: list[str],
-    allow_cut: bool, notes: list[str],
+    path: Path, image: OmeImage | None, planes: list[int] | None, files: list[Path], parts: list[Part], cut: bool,
+    missing: list[str], options: MovieOptions, notes: list[str],
 ) -> NDArray[np.int64] | None:  # fmt: skip
-    """Find where each frame lies among all pages by the OME description; None where they simply follow."""
+    """Find where each frame lies among all pages; None where they simply follow."""
     held = sum(part.n_frames for part in parts)
-    if image is None:
+    if planes is None:
         return None
-    places: NDArray[np.int64] | None = None
-    if image.places:
-        begins: dict[str, int] = {}
-        total = 0
-        by_path = {part.stack.path: part for part in parts}
-        limits = {}
-        for file, name in _names(path, image, files):
-            count = by_path[file].n_frames if file in by_path else 0
-            begins[name], limits[name] = total, count
-            total += count
-        places = np.full(image.n_planes, -1, np.int64)
-        for plane, name, ifd in image.places:
-            name = name or path.name
-            if len(begins) == 1:  # one file, perhaps renamed
-                name = next(iter(begins))
-            if plane < image.n_planes and name in begins and ifd < limits[name]:
-                places[plane] = begins[name] + ifd
-        lost = np.flatnonzero(places < 0)
-        n_frames = int(lost[0]) if lost.size else image.n_planes
-        places = places[:n_frames]
-    else:
-        n_frames = min(held, image.n_planes)
-    if n_frames < image.n_planes and not (cut and allow_cut and not missing):
+    wanted = np.array(planes, np.int64)
+    if image is not None and image.places:
+        wanted = _places(path, image, files, parts)[wanted]
+    there = (wanted >= 0) & (wanted < held)
+    if image is None or options.alone:  # then the files are asked, not the description
+        return wanted[there]
+    lost = np.flatnonzero(~there)
+    n_frames = int(lost[0]) if lost.size else len(wanted)
+    if lost.size and not (cut and options.allow_cut and not missing):
         what = f"the file {missing[0]} is missing" if missing else f"frame {n_frames} is not there"
-        if not allow_cut:
+        if not options.allow_cut:
             raise LocalizationError(
-                f"{path}: {what} of the {image.n_planes} frames that the movie announces; copy the whole set, or "
-                "read what is there with allow_cut=True (colocus convert --allow-cut)"
+                f"{path}: {what} of the {len(wanted)} frames that the movie announces; copy the whole set, or "
+                "read what is there with allow_cut=True (--allow-cut)"
             )
-        notes.append(f"{what} of {image.n_planes} frames announced: {n_frames} are read")
+        notes.append(f"{what} of {len(wanted)} frames announced: {n_frames} are read")
     if n_frames == 0:
         raise LocalizationError(f"{path}: the file holds 0 frames; copy or export the movie again")
-    if places is None:
-        return None if n_frames == held else np.arange(n_frames)
-    return None if np.array_equal(places, np.arange(held)) else places
+    wanted = wanted[:n_frames]
+    return None if np.array_equal(wanted, np.arange(held)) else wanted
+
+
+def _places(path: Path, image: OmeImage, files: list[Path], parts: list[Part]) -> NDArray[np.int64]:
+    """Find the place of every plane among all pages by the OME description; -1 where it is not there."""
+    begins: dict[str, int] = {}
+    limits: dict[str, int] = {}
+    total = 0
+    by_path = {part.stack.path: part for part in parts}
+    for file, name in _names(path, image, files):
+        count = by_path[file].n_frames if file in by_path else 0
+        begins[name], limits[name] = total, count
+        total += count
+    found = np.full(image.n_planes, -1, np.int64)
+    only = next(iter(begins)) if len(begins) == 1 and len(image.files) < 2 else None
+    for plane, name, page in image.places:
+        name = only or name or path.name  # one file, perhaps renamed
+        if plane < image.n_planes and name in begins and page < limits[name]:
+            found[plane] = begins[name] + page
+    return found
 
 
 def _names(path: Path, image: OmeImage, files: list[Path]) -> list[tuple[Path, str]]:

@@ -136,11 +136,14 @@ BAD = {
     "cut at 99 %": (_cut(0.99), "truncated"),
     "cut imagej": (_cut_imagej, "truncated, it announces 12 frames"),
     "cut shaped": (_cut_shaped, "truncated"),
-    "channels": (lambda p: _save(p, FRAMES, imagej=True, metadata={"axes": "CYX"}), "axes CYX"),
+    "channels": (
+        lambda p: _save(p, FRAMES[:3], imagej=True, metadata={"axes": "CYX"}),
+        r"3 channels; choose one with channel=0 \(--channel 0\)",
+    ),
     "rgb": (lambda p: _save(p, np.zeros((3, 8, 8, 3), np.uint8), photometric="rgb"), "colour"),
     "float": (
-        lambda p: _save(p, np.zeros((3, 8, 8), np.float32), **GREY),
-        "float32; convert the movie to uint16",
+        lambda p: _save(p, np.full((3, 8, 8), 0.5, np.float32), **GREY),
+        "float32 that are not whole numbers .0.5 in frame 0.*; convert the movie to uint16",
     ),
     "complex": (
         lambda p: _save(p, np.zeros((3, 8, 8), np.complex64), **GREY),
@@ -149,15 +152,22 @@ BAD = {
     "mixed shapes": (_mixed_pages, "unequal shape"),
     "two channels": (
         lambda p: _save(p, np.zeros((3, 2, 8, 8), np.uint16), imagej=True, metadata={"axes": "TCYX"}),
-        "axes TCYX",
+        "2 channels; choose one",
     ),
     "z stacks": (
         lambda p: _save(p, np.zeros((3, 2, 8, 8), np.uint16), imagej=True, metadata={"axes": "TZYX"}),
-        "axes TZYX",
+        "several axes .time 3, z 2.",
     ),
     "empty folder": (lambda p: p.mkdir(), "holds no .tif"),
     "mixed folder": (lambda p: _folder(p, {"1.tif": FRAMES[0], "2.tif": FRAMES[0, :9]}), "2.tif: .*1.tif is"),
-    "folder of stacks": (lambda p: _folder(p, {"1.tif": FRAMES}), "holds 12 frames"),
+    "folder of unequal stacks": (
+        lambda p: _folder(p, {"1.tif": FRAMES[:4], "2.tif": FRAMES[:9], "3.tif": FRAMES[:4]}),
+        "2.tif: 9 frames, but 1.tif has 4; name the one",
+    ),
+    "folder of frames and a stack": (
+        lambda p: _folder(p, {"1.tif": FRAMES[0], "2.tif": FRAMES}),
+        "2.tif: holds 12 frames|unequal",
+    ),
 }
 
 

@@ -264,7 +264,7 @@ def test_raw_with_yaml_and_npy(tmp_path):
     same(tmp_path / "m.npy")
     np.save(tmp_path / "m.npy", FRAMES[0])
     same(tmp_path / "m.npy", FRAMES[:1])
-    for bad in (FRAMES.astype(float), np.asfortranarray(FRAMES), FRAMES[None]):
+    for bad in (FRAMES + 0.5, np.asfortranarray(FRAMES), FRAMES[None]):
         np.save(tmp_path / "m.npy", bad)
         with pytest.raises(LocalizationError, match="float64|by columns|shape"):
             open_movie(tmp_path / "m.npy")
