@@ -64,27 +64,36 @@ def far_rows(locs: Localizations, columns: Sequence[str] = tuple(_COLUMNS)) -> F
     >>> far_rows(make_localizations(0 * x_um, x_um, 0 * x_um, 0 * x_um)).row
     array([99])
     """
-    n = locs.frame.size
-    if n < _ROWS_MIN:
-        return FarRows(np.zeros(0, np.int64), {}, "")
-    trimmed = max(1, n // _SHARE)
     far = None
     within = {}
     for name in columns:
-        *_, reach, least = _COLUMNS[name]
         values = getattr(locs, name)
-        ends = np.partition(values, [trimmed, n - 1 - trimmed])
-        low, high = float(ends[trimmed]), float(ends[n - 1 - trimmed])
-        away = reach * max(high - low, least)
-        if float(ends[: trimmed + 1].min()) >= low - away and float(ends[n - 1 - trimmed :].max()) <= high + away:
-            continue
-        low, high = _rounded(low - away, high + away, whole=name == "frame")
-        beyond = (values < low) | (values > high)
-        if beyond.any():
-            within[name] = low, high
+        span = usual_span(values, name)
+        if span is not None:
+            within[name] = span
+            beyond = (values < span[0]) | (values > span[1])
             far = beyond if far is None else far | beyond
     row = np.zeros(0, np.int64) if far is None else np.flatnonzero(far)
     return FarRows(row, within, _named(locs, row))
+
+
+def usual_span(values: NDArray, name: str) -> tuple[float, float] | None:
+    """Find the bounds [low, high] of a column that leave out the values far from all others; None where none is.
+
+    `values` (n,) are those of the column `name`, or an even sample of them.
+
+    >>> usual_span(np.r_[np.linspace(0, 10, 99), 5000.0], "x_um")
+    (-30.0, 41.0)
+    """
+    if values.size < _ROWS_MIN:
+        return None
+    *_, reach, least = _COLUMNS[name]
+    trimmed = max(1, values.size // _SHARE)
+    ends = np.partition(values, [trimmed, values.size - 1 - trimmed])
+    low, high = float(ends[trimmed]), float(ends[-1 - trimmed])
+    away = reach * max(high - low, least)
+    low, high = _rounded(low - away, high + away, whole=name == "frame")
+    return (low, high) if ends[:trimmed].min() < low or ends[-trimmed:].max() > high else None
 
 
 def without_far_rows(locs: Localizations, columns: Sequence[str] = tuple(_COLUMNS)) -> tuple[Localizations, FarRows]:

@@ -81,7 +81,8 @@ def link_blinks(
     order = np.lexsort((locs.z_um, locs.y_um, locs.x_um, locs.channel, locs.frame))
     position, frame, channel = position[order], locs.frame[order], locs.channel[order]
     follower, leader = np.full(n_rows, -1), np.full(n_rows, -1)
-    for step in range(1, int(gap_frames) + 2):
+    longest = min(int(gap_frames), int(np.ptp(frame))) if n_rows else 0  # no dark frames beyond the movie's
+    for step in range(1, longest + 2):
         tails, heads = np.flatnonzero(follower < 0), np.flatnonzero(leader < 0)
         a, b, distance = frame_pairs(position, frame, tails, heads, step)
         same = channel[a] == channel[b]

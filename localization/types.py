@@ -148,7 +148,7 @@ def _column(name: str, value: ArrayLike, n_rows: int) -> np.ndarray:
         row = int(np.flatnonzero(~np.isfinite(array))[0])
         raise LocalizationError(f"localizations: {name} of row {row} is {array[row]}; drop such rows first")
     if name in _INTEGER:
-        wrong = (array != np.round(array)) | (array < 0)
+        wrong = (array != np.round(array)) | (array < 0) | (array > 2**53)  # beyond, numbers are not whole ones
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise LocalizationError(

@@ -26,6 +26,7 @@ from localization import (
     score_frames,
     subpixel_uniformity,
 )
+from localization.extent import far_rows
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
@@ -70,6 +71,7 @@ class ListScores:
     n_truth: int
     n_frames: int
     uniformity: SubpixelUniformity | None
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Say the scores, gate by gate."""
@@ -79,6 +81,7 @@ class ListScores:
         ]
         if self.n_frames == 1:
             lines.append("One frame: the intervals, drawn over frames, say nothing.")
+        lines += [f"note: {note}" for note in self.notes]
         for gate in self.gates:
             lines += ["", f"{f'gate {gate.name}':24}{'':9}{'95 % interval':>20}   at random"]
             for name, metric in METRICS.items():
@@ -161,7 +164,9 @@ def evaluate(
         )
     uniformity = None if config.pixel_nm is None else subpixel_uniformity(found, config.pixel_nm / NM_PER_UM)
     frames = np.union1d(found.frame, truth.frame).size
-    return ListScores(config, gates, 2 if flat else 3, found.frame.size, truth.frame.size, frames, uniformity)
+    far = far_rows(truth, ("x_um", "y_um", "z_um")).note("points at random were not strewn as far")
+    notes = tuple(f"of the truth, {note}" for note in far)
+    return ListScores(config, gates, 2 if flat else 3, found.frame.size, truth.frame.size, frames, uniformity, notes)
 
 
 def is_flat(found: Localizations, truth: Localizations, config: EvaluateConfig) -> bool:

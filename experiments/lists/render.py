@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from experiments.report.numbers import NM_PER_UM
 from localization import Localizations, image_shape, table_region_um, to_image
+from localization.extent import without_far_rows
 from localization.pictures.render_image import Region, RenderMode
 from optics.progress import Event, Report, silent
 from optics.whole_file import whole_file
@@ -51,6 +52,7 @@ class Picture:
     region_um: Region
     depth_um: tuple[float, float]
     report: Report = silent
+    notes: tuple[str, ...] = ()
 
     @property
     def pixel_um(self) -> float:
@@ -94,7 +96,7 @@ class Picture:
         ]
         if self.config.depth:
             lines.append(f"depth from {self.depth_um[0]:.3f} to {self.depth_um[1]:.3f} um")
-        return lines
+        return [*lines, *(f"note: {note}" for note in self.notes)]
 
     def numbers(self) -> dict[str, Any]:
         """List what the picture shows."""
@@ -104,6 +106,7 @@ class Picture:
             "localizations": self.locs.frame.size,
             "inside": float(self.density.sum(dtype=np.float64)),
             "depth_um": list(self.depth_um) if self.config.depth else None,
+            "notes": list(self.notes),
         }
 
     def write(self, out: Path) -> list[Path]:
@@ -143,6 +146,9 @@ class Picture:
 def render(locs: Localizations, config: RenderConfig = RenderConfig(), report: Report = silent) -> Picture:
     """Lay out a picture of a localization list; write it with `Picture.write`, or take its arrays.
 
+    Without `region_um` it reaches over the list, but for rows far from all others (`localization.extent`), which
+    `notes` name.
+
     Raises `ConfigError` and `LocalizationError` for what cannot be drawn.
 
     >>> from localization import make_localizations
@@ -153,9 +159,14 @@ def render(locs: Localizations, config: RenderConfig = RenderConfig(), report: R
     if not (0 < config.saturate <= 1 and 0 < config.gamma <= 4):
         raise ConfigError(f"saturate is {config.saturate} and gamma {config.gamma}; need 0 to 1, and 0 to 4")
     pixel_um = config.pixel_nm / NM_PER_UM
-    region = _region(locs, config, pixel_um)
+    near, notes = locs, ()
+    if config.region_um is None:
+        near, far = without_far_rows(locs, ("x_um", "y_um"))
+        notes = far.note("the picture does not reach there (--region X0,X1,Y0,Y1 draws it)")
+    region = _region(near, config, pixel_um)
     image_shape(pixel_um, region)  # refuses more pixels than memory holds
-    return Picture(locs, config, region, depth_range_um(locs, config) if config.depth else (0.0, 0.0), report)
+    depth_um = depth_range_um(locs, config) if config.depth else (0.0, 0.0)
+    return Picture(locs, config, region, depth_um, report, notes)
 
 
 def check_name(out: Path) -> None:

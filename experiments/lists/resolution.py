@@ -67,6 +67,7 @@ class Resolution:
             if rings.resolution_um < 6 * rings.pixel_um:
                 lines.append(f"  less than six pixels of {config.pixel_nm:g} nm: repeat with smaller ones (--pixel)")
         lines.append("  molecules that blink count as detail: link them first, or read this as a bound")
+        lines += [f"note: {note}" for note in rings.notes]
         if self.width is not None and self.profile is not None:
             width = self.width
             lines += ["", f"line profile, {self.profile.n_rows} localizations, {config.profile_model} fit"]
@@ -86,6 +87,7 @@ class Resolution:
             "threshold": rings.threshold,
             "reason": rings.reason,
             "localizations": rings.n_rows,
+            "notes": list(rings.notes),
         }
         if profile is not None and width is not None:
             numbers["profile"] = {

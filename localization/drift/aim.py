@@ -36,7 +36,8 @@ def _lateral(xy_um: Floats, segments: Segments, pixel_um: float, search_um: floa
     size = np.ceil((xy_um.max(axis=0) - low + search_um) / pixel_um).astype(np.int64) + REACH + 3
     if int(size[0]) * int(size[1]) > _BINS_MAX:
         raise LocalizationError(
-            f"drift: {size[0]} x {size[1]} bins of {pixel_um * 1e3:.0f} nm are too many; raise pixel_um, or cut it"
+            f"drift: {size[0]} x {size[1]} bins of {pixel_um * 1e3:.0f} nm are too many; raise pixel_um, or cut the "
+            "field (colocus filter, x_um=[from,to] y_um=[from,to])"
         )
 
     def bins(rows: Ints, drift_um: Floats) -> Ints:

@@ -103,7 +103,7 @@ def correct_drift(
             estimates.append(how.axial(xyz_um, segments, pixel_z_um, search_um))
         except LocalizationError as error:  # x and y are worth having without it
             estimates.append(_unknown(segments.count, 1, f"z was not corrected: {error}"))
-    left_out = far.note("drift was estimated without them, and they were moved like the others")
+    left_out = far.note("not used for the estimate, and moved like the others")
     drift = _assemble(used, segments, estimates, method, left_out)
     return apply_drift(locs, drift), drift
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import make_interp_spline
 from scipy.special import ndtr
 
+from localization.extent import far_rows
 from localization.types import LocalizationError, Localizations
 
 RenderMode = Literal["histogram", "gaussian"]
@@ -48,8 +49,14 @@ def to_image(
     """
     if mode not in ("histogram", "gaussian"):
         raise LocalizationError(f"to_image: unknown mode {mode!r}; use 'histogram' or 'gaussian'")
-    region_um = table_region_um(locs, pixel_um) if region_um is None else region_um
-    height, width = image_shape(pixel_um, region_um, max_pixels=max_pixels)
+    if region_um is None:
+        region_um = table_region_um(locs, pixel_um)
+        try:
+            height, width = image_shape(pixel_um, region_um, max_pixels=max_pixels)
+        except LocalizationError as error:
+            raise LocalizationError(f"{error}{far_rows(locs, ('x_um', 'y_um')).hint()}") from error
+    else:
+        height, width = image_shape(pixel_um, region_um, max_pixels=max_pixels)
     kept = _inside_z(locs, z_range_um)
     (x0_um, _), (y0_um, _) = region_um
     x_px, y_px = (locs.x_um[kept] - x0_um) / pixel_um, (locs.y_um[kept] - y0_um) / pixel_um

@@ -8,6 +8,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.signal.windows import tukey
 
+from localization.extent import without_far_rows
 from localization.pictures.render_image import Region, image_shape, table_region_um, to_image
 from localization.types import LocalizationError, Localizations, select
 
@@ -30,7 +31,8 @@ class RingCorrelation:
     `correlation` is the mean over the splits, `smoothed` that curve smoothed; both (rings,) at `frequency_per_um`.
     `resolution_um` is 1 / (the frequency where `smoothed` first falls below `threshold`), and NaN where it never
     does, which `reason` then explains (it is empty otherwise). `split_resolution_um` holds the value of every split
-    by itself, `spread_um` their standard deviation: of the dealing alone, less than that of another recording.
+    by itself, `spread_um` their standard deviation: of the dealing alone, less than that of another recording. `notes`
+    names rows that were left out.
     """
 
     frequency_per_um: NDArray[np.float64]
@@ -43,6 +45,7 @@ class RingCorrelation:
     reason: str
     n_rows: int
     pixel_um: float
+    notes: tuple[str, ...] = ()
 
 
 def fourier_ring_correlation(
@@ -67,7 +70,8 @@ def fourier_ring_correlation(
     "random" deals rows. `repeats` splits give the spread.
 
     A molecule that comes back counts as detail in both halves and makes the resolution look better than the
-    structure's: link blinks first, and read the value as a bound where they cannot be linked. Raises
+    structure's: link blinks first, and read the value as a bound where they cannot be linked. Rows far from all others
+    (`localization.extent`) are left out: in frames, and in x and y where there is no `region_um`. Raises
     LocalizationError for fewer than 100 rows in the region, a single block, lengths that are not positive, and
     pictures above 12,000 pixels a side.
 
@@ -79,6 +83,7 @@ def fourier_ring_correlation(
     >>> bool(abs(frc.resolution_um / 0.09 - 1) < 0.1)  # 2 pi sigma / sqrt(ln 7)
     True
     """
+    locs, far = without_far_rows(locs, ("frame",) if region_um is not None else ("x_um", "y_um", "frame"))
     region_um = table_region_um(locs, pixel_um) if region_um is None else region_um
     height, width = image_shape(pixel_um, region_um, max_pixels=_SIDE_MAX_PX**2)
     side = cast(int, scipy.fft.next_fast_len(max(height, width), real=True))
@@ -130,6 +135,7 @@ def fourier_ring_correlation(
         reason=reason,
         n_rows=locs.frame.size,
         pixel_um=pixel_um,
+        notes=far.note("left out"),
     )
 
 
@@ -180,12 +186,12 @@ def _dealer(locs: Localizations, split: str, block_frames: int | None):
             "split='random'"
         )
     block = (locs.frame - start) // size
-    held = np.unique(block)
+    held, number = np.unique(block, return_inverse=True)
 
     def deal_blocks(draw: np.random.Generator) -> NDArray[np.bool_]:
-        in_first = np.zeros(held[-1] + 1, bool)
-        in_first[draw.permutation(held)[: held.size // 2]] = True
-        return in_first[block]
+        in_first = np.zeros(held.size, bool)
+        in_first[draw.permutation(held.size)[: held.size // 2]] = True
+        return in_first[number]
 
     return deal_blocks
 

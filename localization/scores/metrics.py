@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from localization.extent import without_far_rows
 from localization.scores.gate import Gate, MatchMode
 from localization.scores.matching import Matches, match
 from localization.types import LocalizationError, Localizations, make_localizations
@@ -267,7 +268,8 @@ def chance_score(
 ) -> Score:
     """Score randomly placed points: in each frame as many as were found, over the truth's bounding box.
 
-    `region_um` names another box. Raises LocalizationError where `place_at_random` and `match` do.
+    Rows of the truth far from all others (`localization.extent`) do not widen it. `region_um` names another box.
+    Raises LocalizationError where `place_at_random` and `match` do.
 
     >>> from localization import make_localizations
     >>> truth = make_localizations([0, 0], [1.0, 40.0], [1.0, 40.0], [0.0, 0.0])
@@ -275,7 +277,8 @@ def chance_score(
     0.0
     """
     if region_um is None and truth.frame.size:
-        x, y, z = ((float(a.min()), float(a.max())) for a in (truth.x_um, truth.y_um, truth.z_um))
+        near, _ = without_far_rows(truth, ("x_um", "y_um", "z_um"))
+        x, y, z = ((float(a.min()), float(a.max())) for a in (near.x_um, near.y_um, near.z_um))
         region_um = (x, y, z)
     placed = place_at_random(found, rng=rng, region_um=region_um)
     return score(placed, truth, **Gate(lateral_um, axial_um, ball_um, mode))
