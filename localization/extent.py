@@ -83,7 +83,7 @@ def usual_span(values: NDArray, name: str) -> tuple[float, float] | None:
     `values` (n,) are those of the column `name`, or an even sample of them.
 
     >>> usual_span(np.r_[np.linspace(0, 10, 99), 5000.0], "x_um")
-    (-30.0, 41.0)
+    (-30.0, 40.0)
     """
     if values.size < _ROWS_MIN:
         return None

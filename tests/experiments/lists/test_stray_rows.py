@@ -126,7 +126,7 @@ def test_picasso_frame(good, stray, tmp_path):
     assert [said["Width"], said["Height"], said["Frames"]] == expected
     assert any("far from all others" in note for note in notes) == (where != "z")
     with h5py.File(tmp_path / "locs.hdf5") as file:
-        assert len(file["locs"]) == N + 1
+        assert np.shape(file["locs"]) == (N + 1,)
 
 
 def test_frames_that_a_file_or_a_number_cannot_hold(tmp_path):

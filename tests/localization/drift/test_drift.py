@@ -200,8 +200,8 @@ def test_a_fog_of_failed_fits_takes_no_tiles():
     """One row in twenty is strewn over 5 x 5 mm: too many to be exceptions, they cost no transforms and no accuracy."""
     locs, drift = drifting(rows=10_000, flat=True)
     rng = np.random.default_rng(1)
-    place = rng.uniform(0, 5000, (500, 2)).T
-    fog = make_localizations(rng.integers(3, 1003, 500), *place, np.zeros(500))
+    x_um, y_um = rng.uniform(0, 5000, (2, 500))
+    fog = make_localizations(rng.integers(3, 1003, 500), x_um, y_um, np.zeros(500))
     found = correct_drift(concatenate([locs, fog]), method="rcc", search_um=0.3, segment_frames=250)[1]
     assert (error_um(found, drift, 2) < 0.02).all()
 
