@@ -165,7 +165,8 @@ def _write_zarr(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], pixe
     import zarr
 
     group = zarr.open_group(path, mode="w", zarr_format=3)
-    array = group.create_array("0", shape=shape, dtype=np.dtype(dtype), chunks=(1, *shape[1:]))
+    whole: Any = {"write_empty_chunks": True}  # a black frame is there, not left out
+    array = group.create_array("0", shape=shape, dtype=np.dtype(dtype), chunks=(1, *shape[1:]), config=whole)
     scale = [1.0, *([pixel_um or 1.0] * 2)]
     axes = [{"name": "t", "type": "time"}, *({"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx")]
     steps = [{"type": "scale", "scale": scale}]

@@ -76,7 +76,8 @@ def parts_of(
         if any_cut and rest and not placed:
             # nothing says which frames the files behind the gap hold
             notes.append(
-                f"{len(rest)} files after {stack.path.name} are left out: their frames have lost their numbers"
+                f"what follows {stack.path.name} is left out ({len(rest)} of the files): "
+                "its frames have lost their numbers"
             )
             close_all(rest)
             break

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose
-from localization.io.movies.source import MovieFormat, MovieOptions, refuse_size, refuse_type
+from localization.io.movies.source import WHAT_IS_THERE, MovieFormat, MovieOptions, refuse_size, refuse_type
+from localization.io.movies.zarr_chunks import frames_written
 from localization.types import LocalizationError, one_line
 
 _AXES = {"t": "time", "c": "channel", "p": "position"}
@@ -21,7 +22,7 @@ def _recognises(path: Path) -> bool:
 
 
 class ZarrMovie:
-    """A zarr array whose axes beside y and x have one longer than 1. Chunks that were never written read as fill."""
+    """A zarr array of which one axis beside y and x is longer than 1."""
 
     def __init__(self, path: Path, options: MovieOptions) -> None:
         try:
@@ -45,6 +46,46 @@ class ZarrMovie:
         self._axis = names.index(chosen.along) if chosen.along is not None else None
         n_frames = shape[self._axis] if self._axis is not None else 1
         self.shape, self.dtype = (n_frames, shape[-2], shape[-1]), dtype.newbyteorder("=")
+        self._leave_out_what_was_never_written(options)
+
+    def _leave_out_what_was_never_written(self, options: MovieOptions) -> None:
+        """Find where writing was broken off. Raises there, unless what is there is wished; a gap before is told."""
+        if self._axis is None:
+            return
+        n_frames = self.shape[0]
+        try:
+            folder = self.path.joinpath(*str(self._array.path).split("/"))
+            some, every = frames_written(self._array, folder, self._axis, self._index)
+        except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
+            self.notes.append(f"whether all frames were written cannot be told ({one_line(error)})")
+            return
+        last = int(np.flatnonzero(some)[-1]) if some.any() else -1
+        held = int(np.flatnonzero(every[: last + 1])[-1]) + 1 if last < n_frames - 1 and every.any() else last + 1
+        held -= self._empty_at_end(held)
+        if held < n_frames:
+            what = f"of {n_frames} frames announced the last {n_frames - held} were never written"
+            if held == 0 or not options.allow_cut:
+                remedy = WHAT_IS_THERE if held else "copy it again"
+                raise LocalizationError(f"{self.path}: {what}, and would read as {self._array.fill_value}; {remedy}")
+            self.notes.append(f"{what}: {held} are read")
+            self.shape = (held, *self.shape[1:])
+        gaps = np.flatnonzero(~every[:held])
+        if gaps.size:
+            self.notes.append(
+                f"chunks are missing in {gaps.size} of the frames, first in {gaps[0]}: black, or never written; "
+                f"they read as {self._array.fill_value}"
+            )
+
+    def _empty_at_end(self, held: int) -> int:
+        """Count the frames at the end that are fill value alone, in a chunk of several: it was not filled up."""
+        if held == 0 or self._axis is None or (chunk := int(self._array.chunks[self._axis])) == 1:
+            return 0
+        rows, columns = (slice(0, size) for size in self.shape[1:])
+        first = (held - 1) // chunk * chunk
+        for k in range(held - 1, first - 1, -1):
+            if (self.block(k, k + 1, rows, columns) != self._array.fill_value).any():
+                return held - 1 - k
+        return held - first
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""

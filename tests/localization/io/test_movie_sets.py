@@ -52,7 +52,7 @@ def test_a_file_of_the_set_cut_off(tmp_path):
     with pytest.raises(LocalizationError, match="cell_X2.tif: truncated"):
         open_movie(folder / "cell.tif")
     with open_movie(folder / "cell.tif", allow_cut=True) as movie:
-        assert 5 <= movie.shape[0] < 10 and any("1 files after cell_X2.tif are left out" in n for n in movie.notes)
+        assert 5 <= movie.shape[0] < 10 and any("what follows cell_X2.tif is left out" in n for n in movie.notes)
         np.testing.assert_array_equal(movie.read(0, movie.shape[0]), FRAMES[: movie.shape[0]])
 
 
