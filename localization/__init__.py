@@ -6,6 +6,8 @@ from localization.types import Localizations as Localizations, make_localization
 from localization.types import select as select, concatenate as concatenate, to_frame as to_frame
 from localization.types import LocalizationError as LocalizationError, MovieFacts as MovieFacts
 
+from localization.facts import compare_facts as compare_facts
+
 # files: tables of every known format, movies read a few frames at a time
 from localization.io import read as read, read_file as read_file, write as write, TableFile as TableFile
 from localization.io import TableWriter as TableWriter, Movie as Movie, open_movie as open_movie

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from localization import MovieOptions, open_movie
+from localization import MovieFacts, MovieOptions, compare_facts, open_movie
 from optics.retrieval.beads import BeadStack, crop_bead, find_beads, make_bead_stack
 from optics.types import Camera, Microscope
 from training import ConfigError
@@ -88,7 +88,8 @@ def read_beads(
     stacks, names, notes = [], [], []
     for path in paths:
         with open_movie(path, **opening.given()) as movie:
-            notes += [f"{path.name}: {note}." for note in movie.notes]
+            said = compare_facts(movie.facts, MovieFacts(microscope.pixel_um), of="the microscope", says="it")
+            notes += [f"{path.name}: {note}." for note in (*movie.notes, *said)]
             field, dtype = movie.read(0, movie.shape[0]).astype(float), movie.dtype
         positions = read_focus(focus, len(field), path.name)
         saturation = saturation_adu(field, dtype)

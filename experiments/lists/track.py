@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from experiments.report.numbers import NM_PER_UM
 from experiments.report.plot_style import FIXED_COLOURS, Figure, new_figure, save_png, styled
-from localization import Diffusion, LocalizationError, Localizations, diffusion, find_tracks, select, to_frame
+from localization import (
+    Diffusion,
+    LocalizationError,
+    Localizations,
+    MovieFacts,
+    compare_facts,
+    diffusion,
+    find_tracks,
+    select,
+    to_frame,
+)
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
 from training import ConfigError
@@ -61,6 +71,10 @@ class Tracks:
             if found.step_frames != 1:
                 time_ms = 1e3 * found.step_frames * (self.config.frame_s or 0)
                 lines.append(f"note: from steps of {found.step_frames:.3g} frames, {time_ms:.4g} ms each")
+        frame_s = self.config.frame_s
+        if frame_s is not None:
+            meant = MovieFacts(exposure_s=self.config.exposure_share * frame_s, interval_s=frame_s)
+            lines += [f"note: {line}" for line in compare_facts(self.locs.movie, meant, of="you", says="the list")]
         return lines
 
     def numbers(self) -> dict[str, Any]:

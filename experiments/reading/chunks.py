@@ -5,6 +5,7 @@ killed goes on with what is missing, the shares of a job array meet in one folde
 order.
 """
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from localization import Localizations, TableWriter
+from localization import Localizations, MovieFacts, TableWriter
 from localization.io import formats
 from localization.types import COLUMNS
 from optics.whole_file import remove_leftovers, whole_file
@@ -150,7 +151,8 @@ class Parts:
         columns |= {_EXTRA + label: column for label, column in locs.extras.items()}
         self.folder.stat()  # gone where another share of the job has merged meanwhile: not to be made again
         with whole_file(self.path(index)) as part:
-            np.savez(part, tally=json.dumps(dict(sorted(tally.items()))), **columns)
+            facts = json.dumps(dataclasses.asdict(locs.movie))
+            np.savez(part, tally=json.dumps(dict(sorted(tally.items()))), facts=facts, **columns)
 
     def read(self, index: int) -> tuple[Localizations, Counter[str]]:
         """Read a chunk as it was stored. Raises `ConfigError` where the file is damaged."""
@@ -160,11 +162,13 @@ class Parts:
                 columns = {name: file[name] for name in COLUMNS}
                 extras = {name.removeprefix(_EXTRA): file[name] for name in file.files if name.startswith(_EXTRA)}
                 tally = Counter(json.loads(str(file["tally"])))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                facts = json.loads(str(file["facts"])) if "facts" in file.files else {}  # not in parts of before
+                movie = MovieFacts(**(facts | {"frame_px": tuple(facts.get("frame_px") or ()) or None}))
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ConfigError(f"{path}: damaged ({error}); delete this file and run the job again") from error
         for column in (*columns.values(), *extras.values()):
             column.setflags(write=False)
-        return Localizations(**columns, extras=extras), tally
+        return Localizations(**columns, extras=extras, movie=movie), tally
 
     def each(self) -> Iterator[tuple[Localizations, Counter[str]]]:
         """Read all chunks in order."""

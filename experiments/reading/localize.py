@@ -19,7 +19,7 @@ from experiments.reading.localize_config import LocalizeConfig, Span
 from experiments.reading.localize_config import parse_span as parse_span
 from experiments.reading.methods import make_reader
 from experiments.reading.readers import Reader
-from localization import LocalizationError, Localizations, Movie, concatenate, open_movie
+from localization import LocalizationError, Localizations, Movie, MovieFacts, compare_facts, concatenate, open_movie
 from optics.progress import Event, Report, silent
 from training import ConfigError
 
@@ -115,8 +115,10 @@ def localize_with(
         missing = parts.missing()
         mine = missing if share is None else [k for k in share.pick(len(parts.job.spans)) if k in set(missing)]
         total = sum(stop - first for first, stop in (parts.job.spans[k] for k in mine))
-        about = {"model": reader.description, "movie": str(movie), "frames": total, "notes": list(opened.notes)}
+        notes = [*opened.notes, *compare_facts(opened.facts, MovieFacts(reader.pixel_um), of="the PSF")]
+        about = {"model": reader.description, "movie": str(movie), "frames": total, "notes": notes}
         report(Event("start", numbers=about))
+        facts = replace(opened.facts, pixel_um=reader.pixel_um)  # by which the positions are in um
         done, found, tally = 0, 0, Counter[str]()
         try:
             for index in mine:
@@ -126,7 +128,7 @@ def localize_with(
                     done, found = done + n, found + locs.frame.size
                     seconds = time.perf_counter() - started
                     report(Event("frame", done, total, {"found": found, "seconds": seconds}))
-                parts.write(index, concatenate(tables), counted)
+                parts.write(index, replace(concatenate(tables), movie=facts), counted)
                 tally += counted
         except BaseException:
             if share is None:
@@ -182,7 +184,8 @@ def read_frames(
             tables.append(locs)
             done += n
             report(Event("frame", done, total, {"found": sum(t.frame.size for t in tables)}))
-    return concatenate(tables)
+    facts = MovieFacts(reader.pixel_um, counts.shape[1:], len(counts))
+    return replace(concatenate(tables), movie=facts)
 
 
 def _ranges(reader: Reader, shape: tuple[int, ...], config: LocalizeConfig) -> list[tuple[int, int]]:

@@ -292,3 +292,40 @@ def write_czi(path: Path, frames: Iterable[np.ndarray], *, compression: int = 0,
         file.seek(0)
         head = struct.pack("<iiii32xiqqiq", 1, 0, 0, 0, 0, directory_at, metadata_at, 0, 0)
         file.write(segment(b"ZISRAWFILE", head.ljust(512, b"\0")))
+
+
+# STK: a TIFF of one page whose tag UIC2 says how many planes lie back to back ("MetaMorph Stack (STK) Image File
+# Format", Molecular Devices)
+
+
+def write_stk(
+    path: Path, movie: np.ndarray, *, pixel_um: float = 0.108, exposure_ms: float = 30.0, interval_ms: int = 40
+) -> None:
+    """Write a MetaMorph STK file of a movie (frame, y, x) of uint16."""
+    n, height, width = movie.shape
+    pixels_at = 8
+    data = movie.astype("<u2").tobytes()
+    blobs, at = b"", pixels_at + len(data)
+
+    def put(blob: bytes) -> int:
+        nonlocal blobs
+        place = at + len(blobs)
+        blobs += blob + bytes(len(blob) % 2)
+        return place
+
+    calibration_at = put(struct.pack("<2I", round(pixel_um * 1e6), 10**6))
+    units_at = put(struct.pack("<I", 3) + b"um\0")
+    described = put(f"Exposure: {exposure_ms:g} ms\r\n\0".encode())
+    n_described = len(f"Exposure: {exposure_ms:g} ms\r\n\0")
+    uic1_at = put(struct.pack("<8I", 1, 1, 4, calibration_at, 5, calibration_at, 6, units_at))
+    uic2_at = put(b"".join(struct.pack("<6I", 0, 1, 2461000, 1000 + k * interval_ms, 2461000, 0) for k in range(n)))
+    tags = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1),
+        (270, 2, n_described, described), (273, 4, 1, pixels_at), (277, 3, 1, 1), (278, 4, 1, height),
+        (279, 4, 1, height * width * 2), (33628, 4, 4, uic1_at), (33629, 5, n, uic2_at),
+    ]  # fmt: skip
+    ifd_at = at + len(blobs)
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    path.write_bytes(
+        struct.pack("<2sHI", b"II", 42, ifd_at) + data + blobs + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )

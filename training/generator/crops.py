@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from localization import MovieOptions, open_movie
+from localization import MovieFacts, MovieOptions, compare_facts, open_movie
 from localization.camera.frame_noise import estimate_frame_noise, is_stretched
 from localization.camera.photometry import estimate_gain_offset
 from localization.types import LocalizationError
@@ -43,6 +43,7 @@ class Crops:
 class _Frames(Protocol):
     shape: tuple[int, int, int]
     notes: tuple[str, ...]
+    facts: MovieFacts
 
     def read(self, start: int, stop: int, *, rows: Any = None, columns: Any = None) -> NDArray: ...
 
@@ -51,6 +52,7 @@ class _Array:
     """An array (frames, height, width) with the interface of a movie."""
 
     notes: tuple[str, ...] = ()
+    facts = MovieFacts()
 
     def __init__(self, frames: NDArray):
         if frames.ndim != 3 or 0 in frames.shape:
@@ -86,7 +88,8 @@ def read_crops(config: GeneratorConfig, movie: Path | str | NDArray) -> Crops:
     (11, 24, 24)
     """
     with _opened(movie, config.opening) as frames:
-        said, (fit_at, held_out_at) = frames.notes, _choose(config, frames.shape)
+        differ = compare_facts(frames.facts, MovieFacts(config.microscope.pixel_um), of="the PSF")
+        said, (fit_at, held_out_at) = (*frames.notes, *differ), _choose(config, frames.shape)
         side = config.crop_px
         counts = _cut(frames, np.concatenate([fit_at, held_out_at]), side)
         alive, notes = _check_counts(counts, side)

@@ -16,7 +16,8 @@ import tifffile
 from experiments import cli
 from experiments.reading.chunks import Job, Parts, Share, parts_folder, spans
 from experiments.reading.localize import LocalizeConfig, localize_with, parse_share
-from localization import LocalizationError, make_localizations, read, read_file
+from localization import LocalizationError, MovieFacts, make_localizations, read, read_file
+from made.instrument_files import write_dax, write_ims
 from training import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -219,3 +220,18 @@ def test_a_name_of_no_format_is_refused_before_the_movie_is_read(movie, tmp_path
         localize_with(reader, movie, tmp_path / "locs.xyz", CONFIG)
     assert not reader.seen
     assert not parts_folder(tmp_path / "locs.xyz").exists()
+
+
+def test_localize_questions_the_pixel_and_its_list_carries_the_facts(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 5000, (7, 8, 9)).astype(np.uint16)
+    write_ims(tmp_path / "movie.ims", frames[:, None], pixel_um=0.108, interval_s=0.05)
+    said = []
+    localize_with(
+        Brightest(), tmp_path / "movie.ims", tmp_path / "locs.colocus.h5", LocalizeConfig(chunk_frames=5),
+        report=lambda event: said.append(event.numbers.get("notes")) if event.stage == "start" else None,
+    )  # fmt: skip
+    assert said == [["the movie says 108 nm a pixel, the PSF 100 nm: check which is right"]]
+    assert read(tmp_path / "locs.colocus.h5").movie == MovieFacts(0.1, (8, 9), 7, None, pytest.approx(0.05))
+    write_dax(tmp_path / "movie.dax", frames, exposure_s=0.02)
+    localize_with(Brightest(), tmp_path / "movie.dax", tmp_path / "locs2.colocus.h5", LocalizeConfig(chunk_frames=5))
+    assert read(tmp_path / "locs2.colocus.h5").movie.exposure_s == 0.02

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose
 from localization.io.movies.instruments.extra import begins_with
-from localization.io.movies.instruments.held import held_frames
+from localization.io.movies.instruments.held import check_number, held_frames
+from localization.io.movies.instruments.rows import read_rows
 from localization.io.movies.source import MovieFormat, MovieOptions, pread, refuse_size
 from localization.types import LocalizationError, MovieFacts, one_line
 
@@ -83,7 +84,7 @@ class CziMovie:
             block for block in blocks
             if all(block.start.get(letters.get(name, name), 0) - first[name] == k for name, k in chosen.index.items())
         ]  # fmt: skip
-        n_frames = next((axis.size for axis in axes if axis.name == chosen.along), 1)
+        n_frames = check_number(path, next((axis.size for axis in axes if axis.name == chosen.along), 1))
         at: list[_Block | None] = [None] * n_frames
         for block in mine:
             k = block.start.get(along, 0) - first[chosen.along] if along and chosen.along else 0
@@ -157,7 +158,7 @@ class CziMovie:
         frames = np.empty((stop - start, rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         for k in range(start, stop):
             try:
-                frames[k - start] = self._frame(k, rows)[:, columns]
+                self._fill(frames[k - start], k, rows, columns)
             except LocalizationError:
                 raise
             except Exception as error:  # the codecs raise errors of their own for damaged pixels
@@ -166,7 +167,7 @@ class CziMovie:
                 ) from error
         return frames
 
-    def _frame(self, k: int, rows: slice) -> NDArray:
+    def _fill(self, out: NDArray, k: int, rows: slice, columns: slice) -> None:
         height, width = self.shape[1:]
         block = self._frames[k]
         assert block is not None
@@ -181,12 +182,12 @@ class CziMovie:
             row_bytes = width * self._stored.itemsize
             if n_bytes < height * row_bytes:
                 raise ValueError(f"{n_bytes} bytes instead of {height * row_bytes}")
-            raw = pread(self._fd, (rows.stop - rows.start) * row_bytes, at + rows.start * row_bytes)
-            return np.frombuffer(raw, self._stored).reshape(rows.stop - rows.start, width)
+            read_rows(self._fd, at + rows.start * row_bytes, out, columns, row_bytes=row_bytes)
+            return
         raw = pread(self._fd, n_bytes, at)
         if len(raw) < n_bytes:
             raise ValueError("the file ends before it")
-        return _unpack(raw, block.compression, self._stored, (height, width))[rows]
+        out[:] = _unpack(raw, block.compression, self._stored, (height, width))[rows, columns]
 
     def close(self) -> None:
         """Close the file."""
@@ -233,8 +234,6 @@ def _axes(blocks: list[_Block], xml: str) -> list[Axis]:
         starts = [block.start.get(letter, 0) for block in blocks]
         announced = re.search(rf"<Size{re.escape(letter)}>(\d{{1,9}})</Size{re.escape(letter)}>", xml)
         size = max(max(starts) - min(starts) + 1, int(announced[1]) if announced and min(starts) == 0 else 1)
-        if size > 1 << 31:
-            size = len(set(starts))
         axes.append(Axis(_PLACE.get(letter, letter), size, _names(xml, size) if letter == "C" else ()))
     return axes
 

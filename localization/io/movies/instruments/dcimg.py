@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from localization.io.movies.axes import choose
 from localization.io.movies.instruments.extra import begins_with
-from localization.io.movies.instruments.held import held_frames
+from localization.io.movies.instruments.held import check_number, held_frames
+from localization.io.movies.instruments.rows import read_rows
 from localization.io.movies.source import MovieFormat, MovieOptions, pread, refuse_size
 from localization.types import LocalizationError, MovieFacts
 
@@ -66,10 +67,9 @@ class DcimgMovie:
             n_frames, depth, _, width, height, self._row_bytes, frame_bytes = struct.unpack_from("<7I", session, 60)
             (data_at,) = struct.unpack_from("<Q", session, 96)
             (self._footer_bytes,) = struct.unpack_from("<I", session, 124)
-        if depth not in (1, 2) or n_frames < 1:
-            raise LocalizationError(
-                f"{path}: {n_frames} frames of {depth} bytes a pixel; the header is damaged, copy it again"
-            )
+        check_number(path, n_frames)
+        if depth not in (1, 2):
+            raise LocalizationError(f"{path}: pixels of {depth} bytes; the header is damaged, copy it again")
         refuse_size(path, (height, width))
         if frame_bytes != self._row_bytes * height or self._row_bytes < width * depth:
             raise LocalizationError(
@@ -77,14 +77,13 @@ class DcimgMovie:
                 "the header is damaged, copy it again"
             )
         self.dtype = np.dtype(np.uint8 if depth == 1 else np.uint16)
-        self._stored = self.dtype.newbyteorder("<")
         self._data_at, self._frame_bytes = session_at + data_at, frame_bytes
         self._kept_row, self._kept_at, self._kept_step = self._find_kept(version, session, n_frames, height, tail_at)
         step = frame_bytes + self._footer_bytes
         n_held = min(n_frames, max(size - self._data_at, 0) // step)
         if self._kept_row >= 0 and version in _OLD:
             n_held = min(n_held, max(size - self._kept_at, 0) // _KEPT_BYTES)
-        held_frames(path, np.arange(min(n_frames, 1 << 31)) < n_held, options, self.notes)
+        held_frames(path, np.arange(n_frames) < n_held, options, self.notes)
         self.shape = (n_held, height, width)
         self.facts = MovieFacts(interval_s=self._interval(version, n_frames, n_held, tail_at))
 
@@ -136,23 +135,20 @@ class DcimgMovie:
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""
-        n_rows, width = rows.stop - rows.start, self.shape[2]
-        frames = np.empty((stop - start, n_rows, columns.stop - columns.start), self.dtype)
-        step = self._frame_bytes + self._footer_bytes
-        n_kept = min(_KEPT_BYTES // self.dtype.itemsize, width)
+        frames = np.empty((stop - start, rows.stop - rows.start, columns.stop - columns.start), self.dtype)
+        step, first = self._frame_bytes + self._footer_bytes, rows.start * self._row_bytes
+        n_kept = min(_KEPT_BYTES // self.dtype.itemsize, columns.stop)
+        kept = np.empty((1, max(n_kept - columns.start, 0)), self.dtype)
         for k in range(start, stop):
-            raw = pread(self._fd, n_rows * self._row_bytes, self._data_at + k * step + rows.start * self._row_bytes)
-            here = rows.start <= self._kept_row < rows.stop
-            kept = pread(self._fd, _KEPT_BYTES, self._kept_at + k * self._kept_step) if here else b"\0" * _KEPT_BYTES
-            if len(raw) < n_rows * self._row_bytes or len(kept) < _KEPT_BYTES:
-                raise LocalizationError(
-                    f"{self.path}: frame {k} cannot be read (the file became shorter); copy it again"
-                )
-            padded = np.ndarray((n_rows, width), self._stored, raw, strides=(self._row_bytes, self._stored.itemsize))
-            if here:
-                padded = padded.copy()
-                padded[self._kept_row - rows.start, :n_kept] = np.frombuffer(kept, self._stored)[:n_kept]
-            frames[k - start] = padded[:, columns]
+            try:
+                at = self._data_at + k * step + first
+                read_rows(self._fd, at, frames[k - start], columns, row_bytes=self._row_bytes)
+                if rows.start <= self._kept_row < rows.stop and kept.size:
+                    at = self._kept_at + k * self._kept_step
+                    read_rows(self._fd, at, kept, slice(columns.start, n_kept), row_bytes=_KEPT_BYTES)
+                    frames[k - start, self._kept_row - rows.start, : kept.size] = kept[0]
+            except (EOFError, OSError) as error:
+                raise LocalizationError(f"{self.path}: frame {k} cannot be read ({error}); copy it again") from error
         return frames
 
     def close(self) -> None:

@@ -9,6 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 from localization.io.movies.source import CUT_REMEDY, MovieOptions
 from localization.types import LocalizationError
 
+_MOST_FRAMES = 1 << 22  # a damaged header may announce any number: seventy minutes at a thousand a second
+
+
+def check_number(path: Path, n_frames: int) -> int:
+    """Return the number of frames that a file announces. Raises LocalizationError where it makes no sense.
+
+    >>> check_number(Path("a.nd2"), 5)
+    5
+    """
+    if not 0 < n_frames <= _MOST_FRAMES:
+        raise LocalizationError(f"{path}: announces {n_frames} frames; the file is damaged, copy it again")
+    return n_frames
+
 
 def held_frames(path: Path, held: ArrayLike, options: MovieOptions, notes: list[str]) -> NDArray[np.int64]:
     """List the frames that are there, of those announced; `held` (n,) says of each whether it is.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose
-from localization.io.movies.instruments.held import held_frames
+from localization.io.movies.instruments.held import check_number, held_frames
 from localization.io.movies.source import MovieFormat, MovieOptions, refuse_size, refuse_type
 from localization.types import LocalizationError, MovieFacts, one_line
 
@@ -58,6 +58,7 @@ class ImsMovie:
         about = file["DataSetInfo"] if "DataSetInfo" in file else {}
         said = _text(about.get("TimeInfo"), "DatasetTimePoints") or _text(about.get("TimeInfo"), "FileTimePoints")
         n_times = max(times[-1] + 1, int(said) if said and re.fullmatch(r"\d{1,9}", said) else 0)
+        check_number(path, n_times)
         first = level[f"TimePoint {times[0]}/Channel {channels[0]}"]
         data = first["Data"]
         refuse_type(path, data.dtype)

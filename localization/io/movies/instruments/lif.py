@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose
 from localization.io.movies.instruments.extra import library
-from localization.io.movies.instruments.held import held_frames
-from localization.io.movies.source import MovieFormat, MovieOptions, pread, refuse_size, refuse_type
+from localization.io.movies.instruments.held import check_number, held_frames
+from localization.io.movies.instruments.rows import read_rows
+from localization.io.movies.source import MovieFormat, MovieOptions, refuse_size, refuse_type
 from localization.types import LocalizationError, MovieFacts, one_line
 
 _AXES = {"T": "time", "Z": "z", "C": "channel"}
@@ -77,27 +78,25 @@ class LifMovie:
             strides[axis.name] = step
             step *= axis.size
         begin = block.offset + sum(strides[name] * k for name, k in chosen.index.items() if name in strides)
-        n_frames = next((axis.size for axis in axes if axis.name == chosen.along), 1)
+        n_frames = check_number(path, next((axis.size for axis in axes if axis.name == chosen.along), 1))
         stride = strides.get(chosen.along or "", 0)
         at = [begin + k * stride for k in range(n_frames)]
         there = [place + self._frame_bytes <= size for place in at]
         self._at = [at[k] for k in held_frames(path, there, options, self.notes)]
-        self._stored, self.dtype = dtype, dtype.newbyteorder("=")
+        self.dtype = dtype.newbyteorder("=")
         self.shape = (len(self._at), *frame_px)
         self.facts = _facts(image)
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""
-        n_rows, width = rows.stop - rows.start, self.shape[2]
-        row_bytes = width * self._stored.itemsize
-        frames = np.empty((stop - start, n_rows, columns.stop - columns.start), self.dtype)
+        row_bytes = self.shape[2] * self.dtype.itemsize
+        frames = np.empty((stop - start, rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         for k in range(start, stop):
-            raw = pread(self._fd, n_rows * row_bytes, self._at[k] + rows.start * row_bytes)
-            if len(raw) < n_rows * row_bytes:
-                raise LocalizationError(
-                    f"{self.path}: frame {k} cannot be read (the file became shorter); copy it again"
-                )
-            frames[k - start] = np.frombuffer(raw, self._stored).reshape(n_rows, width)[:, columns]
+            try:
+                at = self._at[k] + rows.start * row_bytes
+                read_rows(self._fd, at, frames[k - start], columns, row_bytes=row_bytes)
+            except (EOFError, OSError) as error:
+                raise LocalizationError(f"{self.path}: frame {k} cannot be read ({error}); copy it again") from error
         return frames
 
     def close(self) -> None:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose, places
 from localization.io.movies.instruments.extra import begins_with, library
-from localization.io.movies.instruments.held import held_frames
+from localization.io.movies.instruments.held import check_number, held_frames
+from localization.io.movies.instruments.rows import read_rows
 from localization.io.movies.source import MovieFormat, MovieOptions, pread, refuse_size, refuse_type
 from localization.types import LocalizationError, MovieFacts, one_line
 
@@ -28,7 +29,6 @@ _MAGIC, _OLD_MAGIC = struct.pack("<I", 0x0ABECEDA), b"\0\0\0\x0c"
 _MAP_END = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 _FRAME_AT = 4096  # bytes from the beginning of a frame's chunk to its pixels
 _AXES = {"TimeLoop": "time", "NETimeLoop": "time", "XYPosLoop": "position", "ZStackLoop": "z"}
-_MAX_FRAMES = 1 << 26
 
 
 class Nd2Movie:
@@ -94,8 +94,7 @@ class Nd2Movie:
         n_announced = math.prod(axis.size for axis in loops)
         if n_announced < about.sequenceCount and n_announced <= 1:
             loops, n_announced = [Axis("time", int(about.sequenceCount))], int(about.sequenceCount)
-        if not 0 < n_announced <= _MAX_FRAMES:
-            raise LocalizationError(f"{path}: announces {n_announced} frames; the file is damaged, copy it again")
+        check_number(path, n_announced)
         picture = self._picture()
         channels = _channel_names(picture)
         n_channels = int(about.componentCount)
@@ -143,15 +142,22 @@ class Nd2Movie:
             if head[:4] != _MAGIC or head[16:] != name:
                 raise LocalizationError(f"{self.path}: frame {k} is not where the map says; copy the file again")
             try:
-                frame = self._file.read_frame(number)
-                frames[k - start] = (frame[self._channel] if self._n_channels > 1 else frame.reshape(self.shape[1:]))[
-                    rows, columns
-                ]
+                self._fill(frames[k - start], number, rows, columns)
             except Exception as error:  # as above
                 raise LocalizationError(
                     f"{self.path}: frame {k} cannot be read ({one_line(error)}); copy it again"
                 ) from error
         return frames
+
+    def _fill(self, out: NDArray, number: int, rows: slice, columns: slice) -> None:
+        about = self._file.attributes
+        if about.compressionType == "lossless":
+            frame = self._file.read_frame(number)
+            out[:] = (frame[self._channel] if self._n_channels > 1 else frame.reshape(self.shape[1:]))[rows, columns]
+            return
+        row_bytes = int(about.widthBytes)
+        at = self._at[number] + _FRAME_AT + rows.start * row_bytes
+        read_rows(self._fd, at, out, columns, row_bytes=row_bytes, per_pixel=self._n_channels, which=self._channel)
 
     def close(self) -> None:
         """Close the file."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from localization.io.movies.axes import choose
 from localization.io.movies.instruments.extra import begins_with
+from localization.io.movies.instruments.held import check_number
 from localization.io.movies.raw import RawMovie
 from localization.io.movies.source import MovieFormat, MovieOptions
 from localization.types import LocalizationError, MovieFacts
@@ -25,7 +26,6 @@ from localization.types import LocalizationError, MovieFacts
 _MAGIC = b"Andor Technology Multi-Channel File"
 _HEAD_BYTES = 1 << 20  # notes of the user stand in it
 _STAMP_BYTES = 24  # at most, of one image's line
-_MAX_FRAMES = 1 << 22
 _SAYS = re.compile(
     rb"Pixel number(?P<layout>\d+) +(?:-?\d+ +){4}(?P<n>\d+) +(?P<parts>\d+) +(?P<all>\d+) +(?P<one>\d+)\s*?\n"
     rb"\d+ +(?P<x0>\d+) +(?P<y1>\d+) +(?P<x1>\d+) +(?P<y0>\d+) +(?P<ybin>\d+) +(?P<xbin>\d+)[^\n]*\n"
@@ -46,9 +46,9 @@ class SifMovie(RawMovie):
             if said is None:
                 raise LocalizationError(f"{path}: its header announces no image; copy it again, or export it as TIFF")
             number = {name: int(text) for name, text in said.groupdict().items()}
-            n_frames, xbin, ybin = number["n"], max(number["xbin"], 1), max(number["ybin"], 1)
+            n_frames, xbin, ybin = check_number(path, number["n"]), max(number["xbin"], 1), max(number["ybin"], 1)
             width, height = (number["x1"] - number["x0"] + 1) // xbin, (number["y1"] - number["y0"] + 1) // ybin
-            if number["parts"] != 1 or number["one"] != width * height or not 0 < n_frames <= _MAX_FRAMES:
+            if number["parts"] != 1 or number["one"] != width * height or min(width, height) < 1:
                 raise LocalizationError(
                     f"{path}: {n_frames} images of {height} x {width} px in {number['parts']} parts; export one image "
                     "as TIFF"
