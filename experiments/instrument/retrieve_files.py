@@ -88,7 +88,7 @@ def read_beads(
     stacks, names, notes = [], [], []
     for path in paths:
         with open_movie(path, **opening.given()) as movie:
-            said = compare_facts(movie.facts, MovieFacts(microscope.pixel_um), of="the microscope", says="it")
+            said = compare_facts(movie.facts, MovieFacts(float(microscope.pixel_um)), of="the microscope", says="it")
             notes += [f"{path.name}: {note}." for note in (*movie.notes, *said)]
             field, dtype = movie.read(0, movie.shape[0]).astype(float), movie.dtype
         positions = read_focus(focus, len(field), path.name)

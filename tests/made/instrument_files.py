@@ -317,7 +317,7 @@ def write_stk(
     units_at = put(struct.pack("<I", 3) + b"um\0")
     described = put(f"Exposure: {exposure_ms:g} ms\r\n\0".encode())
     n_described = len(f"Exposure: {exposure_ms:g} ms\r\n\0")
-    uic1_at = put(struct.pack("<8I", 1, 1, 4, calibration_at, 5, calibration_at, 6, units_at))
+    uic1_at = put(struct.pack("<8I", 3, 1, 4, calibration_at, 5, calibration_at, 6, units_at))
     uic2_at = put(b"".join(struct.pack("<6I", 0, 1, 2461000, 1000 + k * interval_ms, 2461000, 0) for k in range(n)))
     tags = [
         (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1),

@@ -15,6 +15,7 @@ from experiments.compare.config import arm_run, load_experiment
 from experiments.instrument import retrieve
 from experiments.instrument.retrieve_config import load_config
 from experiments.instrument.retrieve_files import read_beads, read_focus, saturation_adu
+from made.instrument_files import write_ims
 from optics import OpticsError, make_microscope, psf_image
 from optics.masks import files as mask_io
 from optics.psf_io import load_psf, read_psf
@@ -294,6 +295,13 @@ def test_an_eight_bit_stack_is_read_with_a_remark(tmp_path):
     cut = int((images == 255).sum())
     assert cut >= 5 and notes[1] == "bead.tif: pixels at 255 counts are saturated and left out."
     assert int((~np.asarray(stacks[0].usable)).sum()) == cut
+
+
+def test_a_stack_that_states_another_pixel_is_questioned(tmp_path):
+    path = tmp_path / "bead.ims"
+    write_ims(path, np.round(beads((7.2, 6.9))).astype(np.uint16)[:, None], pixel_um=0.108)
+    _, _, notes = read_beads([path], "-0.8:0.8:9", SCOPE, None, crop_px=None, beads_max=4)
+    assert notes == ["bead.ims: it says 108 nm a pixel, the microscope 100 nm: check which is right."]
 
 
 def test_saturation_is_a_plateau_at_a_converters_limit():

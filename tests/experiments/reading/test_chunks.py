@@ -17,7 +17,6 @@ from experiments import cli
 from experiments.reading.chunks import Job, Parts, Share, parts_folder, spans
 from experiments.reading.localize import LocalizeConfig, localize_with, parse_share
 from localization import LocalizationError, MovieFacts, make_localizations, read, read_file
-from made.instrument_files import write_dax, write_ims
 from training import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -223,6 +222,8 @@ def test_a_name_of_no_format_is_refused_before_the_movie_is_read(movie, tmp_path
 
 
 def test_localize_questions_the_pixel_and_its_list_carries_the_facts(tmp_path):
+    from made.instrument_files import write_dax, write_ims  # not for the process that imports this file
+
     frames = np.random.default_rng(0).integers(0, 5000, (7, 8, 9)).astype(np.uint16)
     write_ims(tmp_path / "movie.ims", frames[:, None], pixel_um=0.108, interval_s=0.05)
     said = []

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from localization import LocalizationError, open_movie
-from made.instrument_files import write_czi, write_dax, write_dcimg, write_ims, write_lif, write_nd2, write_sif
+from made.instrument_files import (
+    write_czi,
+    write_dax,
+    write_dcimg,
+    write_ims,
+    write_lif,
+    write_nd2,
+    write_sif,
+    write_stk,
+)
 
 FRAMES = np.random.default_rng(0).integers(90, 4000, (6, 9, 13)).astype(np.uint16)
 # frames of (time, channel, y, x) as pylibCZIrw 6.1 wrote them (tests/made/czi_by_pylibczirw.py)
@@ -171,7 +180,7 @@ def test_sif(tmp_path):
     path.write_bytes(whole[:200])
     refused(path, "announces no image")
     write_sif(path, FRAMES / 2)
-    refused(path, "no whole numbers")
+    refused(path, "not whole numbers")
 
 
 @pytest.mark.parametrize("version", [0x7, 0x1000000, 0x2000000])
@@ -211,6 +220,11 @@ def test_dcimg_that_was_cut_or_dropped_frames(tmp_path):
     same(path, FRAMES[:5], (None, None, 0.01), allow_cut=True)
     path.write_bytes(path.read_bytes()[:300])
     refused(path, "truncated in its header")
+
+
+def test_stk(tmp_path):
+    write_stk(tmp_path / "a.stk", FRAMES)
+    same(tmp_path / "a.stk", facts=(0.108, 0.03, 0.04))
 
 
 def test_ims(tmp_path):

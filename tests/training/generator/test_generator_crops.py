@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from localization import LocalizationError
+from made.instrument_files import write_ims
 from training import CameraConfig, ConfigError
 from training.generator.config import GeneratorConfig
 from training.generator.crops import read_crops
@@ -19,6 +20,12 @@ def movie(n_frames: int = 12, shape=(40, 52)) -> np.ndarray:
     """Counts of a level that differs over the frame, 2 a photon above 100."""
     level = 20 + 60 * np.linspace(0, 1, shape[1]) * np.ones(shape)
     return (100 + 2 * np.random.default_rng(0).poisson(level, (n_frames, *shape))).astype(np.uint16)
+
+
+def test_a_movie_that_states_another_pixel_is_questioned(tmp_path):
+    write_ims(tmp_path / "movie.ims", movie()[:, None], pixel_um=0.108)
+    crops = read_crops(CONFIG, tmp_path / "movie.ims")
+    assert crops.notes[0] == "the movie says 108 nm a pixel, the PSF 110 nm: check which is right"
 
 
 def test_crops_are_the_movie_in_photons(tmp_path):

@@ -18,7 +18,7 @@ def read_rows(
     """
     n_bytes = len(out) * row_bytes
     if out.flags.c_contiguous and out.nbytes == n_bytes and per_pixel == 1:
-        room, done = memoryview(out).cast("B"), 0
+        room, done = out.reshape(-1).view(np.uint8).data, 0
         while done < n_bytes:
             read = os.preadv(fd, [room[done:]], at + done)
             if read == 0:

@@ -14,13 +14,13 @@ import re
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from localization.io.movies.axes import choose
 from localization.io.movies.instruments.extra import begins_with
 from localization.io.movies.instruments.held import check_number
 from localization.io.movies.raw import RawMovie
 from localization.io.movies.source import MovieFormat, MovieOptions
+from localization.io.movies.whole_counts import WholeCounts
 from localization.types import LocalizationError, MovieFacts
 
 _MAGIC = b"Andor Technology Multi-Channel File"
@@ -34,50 +34,41 @@ _TIMED = 65567  # the version that keeps a second line for each image
 
 
 class SifMovie(RawMovie):
-    """The frames of a SIF file: float32 that must be whole, given as int32."""
+    """The frames of a SIF file, float32."""
 
-    def __init__(self, path: Path, options: MovieOptions) -> None:
-        choose(path, [], options)
-        if not begins_with(path, _MAGIC):
-            raise LocalizationError(f"{path}: not a SIF file; check the name")
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-            said = _SAYS.search(head)
-            if said is None:
-                raise LocalizationError(f"{path}: its header announces no image; copy it again, or export it as TIFF")
-            number = {name: int(text) for name, text in said.groupdict().items()}
-            n_frames, xbin, ybin = check_number(path, number["n"]), max(number["xbin"], 1), max(number["ybin"], 1)
-            width, height = (number["x1"] - number["x0"] + 1) // xbin, (number["y1"] - number["y0"] + 1) // ybin
-            if number["parts"] != 1 or number["one"] != width * height or min(width, height) < 1:
-                raise LocalizationError(
-                    f"{path}: {n_frames} images of {height} x {width} px in {number['parts']} parts; export one image "
-                    "as TIFF"
-                )
-            file.seek(said.end())
-            stamps = file.read((2 * n_frames + 1) * _STAMP_BYTES)
-        version = re.match(rb"(\d+)", head.split(b"\n", 3)[2]) if head.count(b"\n") > 2 else None
-        offset = said.end() + _stamps_end(path, stamps, n_frames, int(version[1]) if version else 0)
-        # as four bytes a pixel, whose meaning is found in `block`
-        super().__init__(path, (n_frames, height, width), np.dtype("<i4"), offset, allow_cut=options.allow_cut)
-        self.facts = _facts(head)
-        try:
-            self.block(0, 1, slice(0, height), slice(0, width))
-        except LocalizationError:
-            self.close()
-            raise
+    def __init__(self, path: Path, shape: tuple[int, int, int], offset: int, *, allow_cut: bool) -> None:
+        super().__init__(path, shape, np.dtype("<i4"), offset, allow_cut=allow_cut)  # four bytes a pixel, which are
+        self._stored, self.dtype, self.facts = np.dtype("<f4"), np.dtype(np.float32), MovieFacts()
 
-    def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
-        """Read frames start to stop - 1, a part of each; raises where a pixel is no whole number."""
-        values = super().block(start, stop, rows, columns).view(np.float32)
-        with np.errstate(invalid="ignore"):
-            counts = values.astype(np.int32)
-            wrong = np.flatnonzero((counts != values).any(axis=(1, 2)))
-        if wrong.size:
+
+def _open(path: Path, options: MovieOptions) -> WholeCounts:
+    choose(path, [], options)
+    if not begins_with(path, _MAGIC):
+        raise LocalizationError(f"{path}: not a SIF file; check the name")
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+        said = _SAYS.search(head)
+        if said is None:
+            raise LocalizationError(f"{path}: its header announces no image; copy it again, or export it as TIFF")
+        number = {name: int(text) for name, text in said.groupdict().items()}
+        n_frames, xbin, ybin = check_number(path, number["n"]), max(number["xbin"], 1), max(number["ybin"], 1)
+        width, height = (number["x1"] - number["x0"] + 1) // xbin, (number["y1"] - number["y0"] + 1) // ybin
+        if number["parts"] != 1 or number["one"] != width * height or min(width, height) < 1:
             raise LocalizationError(
-                f"{self.path}: pixels of frame {start + int(wrong[0])} are no whole numbers; save the movie in Solis "
-                "as counts, not as electrons or photons"
+                f"{path}: {n_frames} images of {height} x {width} px in {number['parts']} parts; export one image "
+                "as TIFF"
             )
-        return counts
+        file.seek(said.end())
+        stamps = file.read((2 * n_frames + 1) * _STAMP_BYTES)
+    version = re.match(rb"(\d+)", head.split(b"\n", 3)[2])
+    offset = said.end() + _stamps_end(path, stamps, n_frames, int(version[1]) if version else 0)
+    movie = SifMovie(path, (n_frames, height, width), offset, allow_cut=options.allow_cut)
+    movie.facts = _facts(head)
+    try:
+        return WholeCounts(path, movie)
+    except LocalizationError:
+        movie.close()
+        raise
 
 
 def _stamps_end(path: Path, text: bytes, n_frames: int, version: int) -> int:
@@ -94,7 +85,7 @@ def _stamps_end(path: Path, text: bytes, n_frames: int, version: int) -> int:
 
 def _facts(head: bytes) -> MovieFacts:
     """Read exposure and cycle, in seconds: after six words of line 3 and ten letters of something else."""
-    line = head.split(b"\n", 3)[2] if head.count(b"\n") > 2 else b""
+    line = head.split(b"\n", 3)[2]
     found = re.match(rb"(?:[^ \n]+ +?){6}.{10}\s*[^ \n]+ +([0-9.eE+-]+) +([0-9.eE+-]+) ", line, re.S)
     values = []
     for text in found.groups() if found else (b"", b""):
@@ -110,4 +101,4 @@ def _recognises(path: Path) -> bool:
     return path.suffix.lower() == ".sif" or begins_with(path, _MAGIC)
 
 
-MOVIE = MovieFormat("sif", _recognises, SifMovie)
+MOVIE = MovieFormat("sif", _recognises, _open)
