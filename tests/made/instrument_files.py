@@ -184,6 +184,7 @@ def write_dcimg(
         struct.pack_into("<IQ", session, 68, data_at, data_bytes)
         footer = bytearray(272)
         struct.pack_into("<IIQ", footer, 0, version, 0, 120)
+        struct.pack_into("<I", footer, 40, 272 + 12 * n + 8 * n * kept)
         struct.pack_into("<Q", footer, 120 + 88, 272 + 12 * n)
         struct.pack_into("<IQ", footer, 120 + 100, row * row_bytes, 8 if kept else 0)
         tail = bytes(footer) + b"".join(struct.pack("<I", s[0]) for s in stamps)
