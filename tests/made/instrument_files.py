@@ -5,6 +5,7 @@ format's own library can read, a test reads with it as well: nd2, liffile, sif_p
 """
 
 import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,9 +38,11 @@ def _clx(name: str, value: object) -> bytes:
 def write_nd2(
     path: Path, frames: Iterable[np.ndarray], *, announced: int | None = None, leave_out: Sequence[int] = (),
     channels: int = 1, pixel_um: float = 0.108, exposure_ms: float = 30.0, period_ms: float = 33.0, z: int = 1,
+    packed: bool = False,
 ) -> None:  # fmt: skip
     """Write an ND2 file; `leave_out` are frames that never came, `announced` is how many the experiment said."""
     places: dict[bytes, tuple[int, int]] = {}
+    pack = zlib.compress if packed else bytes
     with open(path, "wb") as file:
 
         def chunk(name: bytes, data: bytes, room: int) -> None:
@@ -58,14 +61,14 @@ def write_nd2(
             pixels = np.ascontiguousarray(np.stack(group, axis=-1))
             group, shape, dtype = [], frame.shape, frame.dtype
             if n not in leave_out:
-                chunk(b"ImageDataSeq|%d!" % n, struct.pack("<d", n * period_ms) + pixels.tobytes(), 4072)
+                chunk(b"ImageDataSeq|%d!" % n, struct.pack("<d", n * period_ms) + pack(pixels.tobytes()), 4072)
             n += 1
         announced = n if announced is None else announced
         height, width = shape
         attributes = {
             "uiWidth": width, "uiWidthBytes": width * channels * dtype.itemsize, "uiHeight": height, "uiComp": channels,
             "uiBpcInMemory": 8 * dtype.itemsize, "uiBpcSignificant": 8 * dtype.itemsize, "uiSequenceCount": n,
-            "eCompression": 2,
+            "eCompression": 0 if packed else 2,
         }  # fmt: skip
         chunk(b"ImageAttributesLV!", _clx("SLxImageAttributes", attributes), 4080)
         planes = {f"a{k}": {"sDescription": f"C{k}", "uiCompCount": 1, "uiSampleIndex": k} for k in range(channels)}

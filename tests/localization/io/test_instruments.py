@@ -59,6 +59,8 @@ def test_nd2(tmp_path):
     pytest.importorskip("nd2", reason="the extra colocus[instruments] is not installed")
     write_nd2(tmp_path / "a.nd2", FRAMES)
     assert same(tmp_path / "a.nd2", facts=(0.108, 0.03, 0.033)) == ()
+    write_nd2(tmp_path / "packed.nd2", FRAMES, packed=True)
+    same(tmp_path / "packed.nd2", facts=(0.108, 0.03, 0.033))
     write_nd2(tmp_path / "bare.nd2", FRAMES, pixel_um=0.0, exposure_ms=0.0, period_ms=0.0)
     same(tmp_path / "bare.nd2")
 

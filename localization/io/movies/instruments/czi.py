@@ -151,7 +151,8 @@ class CziMovie:
         if not head.startswith(b"ZISRAWMETADATA"):
             return ""
         (n_bytes,) = struct.unpack_from("<i", head, _HEADER)
-        return pread(self._fd, min(max(n_bytes, 0), _MAX_XML_BYTES), at + _HEADER + 256).decode("utf-8", "replace")
+        text = pread(self._fd, min(max(n_bytes, 0), _MAX_XML_BYTES), at + _HEADER + 256).decode("utf-8", "replace")
+        return text[max(text.find("<Information"), 0) :]  # what was recorded; before it stands what was planned
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""
@@ -245,7 +246,8 @@ def _names(xml: str, size: int) -> tuple[str, ...]:
 
 def _facts(xml: str) -> MovieFacts:
     pixel = re.search(r'<Distance\b[^>]*\bId="X"[^>]*>\s*<Value>([^<]+)</Value>', xml)
-    exposure = re.search(r"<ExposureTime>([^<]+)</ExposureTime>", xml)
+    exposures = list(re.finditer(r"<ExposureTime>([^<]+)</ExposureTime>", xml))
+    exposure = exposures[0] if len({found[1] for found in exposures}) == 1 else None  # else one for each channel
     interval = re.search(r"<T>.*?<Interval>.*?<Increment>([^<]+)</Increment>", xml, re.S)
     return MovieFacts(
         pixel_um=_positive(pixel, 1e6), exposure_s=_positive(exposure, 1e-9), interval_s=_positive(interval, 1.0)
