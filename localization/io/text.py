@@ -4,8 +4,9 @@ import csv
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Units = Mapping[str | None, float | None]
 BARE: Units = {None: 1.0}
 BARE_NM: Units = {None: 1e-3}
 LENGTH: Units = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0}
+_SURPLUS = "\0"  # no label: files with zero bytes are refused, or end there
 _OURS = (*COLUMNS, "sigma_xy_um")
 
 
@@ -104,7 +106,7 @@ def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizat
         if target in header:
             raise LocalizationError(f"{path}: columns '{header[target]}' and '{label}' mean the same; drop one")
         header[target] = label
-        values = _numbers(path, label, text.rows.iloc[:, k], finite=target in FINITE) * factor
+        values = numbers(path, label, text.rows.iloc[:, k], finite=target in FINITE) * factor
         if target in _OURS:
             columns[target] = values
         elif not np.isnan(values).all():
@@ -184,11 +186,14 @@ def read(
             if labels is None:
                 labels = header_labels(path, file.readline(), separator)
                 skipped += 1
-            # Blank lines are kept so that row numbers are line numbers, and dropped below.
-            rows = pd.read_csv(
-                file, header=None, names=labels, skip_blank_lines=False, skipinitialspace=True, low_memory=False,
-                sep=separator if separator != " " else r"\s+",
-            )  # fmt: skip
+            # Blank lines are kept so that row numbers are line numbers, and dropped below. A field more than the header
+            # has is read as a column of its own: pandas would take the first one for row labels, and shift the rest.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of several fields more: refused below
+                rows = pd.read_csv(
+                    file, header=None, names=[*labels, _SURPLUS], index_col=False, skip_blank_lines=False,
+                    skipinitialspace=True, low_memory=False, sep=separator if separator != " " else r"\s+",
+                )  # fmt: skip
     except pd.errors.EmptyDataError:
         return Table(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}))
     except UnicodeDecodeError as error:
@@ -199,7 +204,7 @@ def read(
         raise LocalizationError(
             f"{path}: not a regular CSV table ({one_line(error)}); repair or export it again"
         ) from error
-    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes surplus leading fields for row labels
+    if rows.pop(_SURPLUS).notna().any():  # a separator at the end of a line is none too many
         raise LocalizationError(f"{path}: rows have more fields than the header; repair or export it again")
     rows.index = pd.RangeIndex(skipped + 1, len(rows) + skipped + 1)
     return Table(labels, rows.dropna(how="all"))
@@ -222,23 +227,30 @@ def header_labels(path: Path, line: str, separator: str = ",") -> list[str]:
     return labels
 
 
-def _numbers(path: Path, label: str, column: pd.Series, *, finite: bool) -> np.ndarray:
-    numbers = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
-    text = np.isnan(numbers) & column.notna().to_numpy()
-    bad = np.flatnonzero(text | ~np.isfinite(numbers)) if finite else np.flatnonzero(text)
+def numbers(path: Path, label: str, column: pd.Series, *, finite: bool = False) -> np.ndarray:
+    """Convert a column of text; nothing is NaN, or, with `finite`, refused. Raises LocalizationError for words."""
+    values = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+    text = np.isnan(values) & column.notna().to_numpy()
+    bad = np.flatnonzero(text | ~np.isfinite(values)) if finite else np.flatnonzero(text)
     if bad.size:
         shown = str(column.iloc[bad[0]])[:40]
         raise LocalizationError(
             f"{path}: line {column.index[bad[0]]}: column '{label}' is {' '.join(shown.split())}, "
             "not a number; remove or correct that line"
         )
-    return numbers
+    return values
 
 
 def _numbers_if_any(column: pd.Series) -> np.ndarray | None:
     """Convert a column that nobody asked for; None where it holds words."""
     numbers = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
     return None if (np.isnan(numbers) & column.notna().to_numpy()).any() else numbers
+
+
+def unknown_where_not_positive(locs: Localizations) -> Localizations:
+    """Take an uncertainty that is not above 0 for unknown: programs write 0 where they have none."""
+    names = ("sigma_x_um", "sigma_y_um", "sigma_z_um")
+    return replace(locs, **{name: np.where(getattr(locs, name) > 0, getattr(locs, name), np.nan) for name in names})
 
 
 def decimals(column: np.ndarray, places: int) -> np.ndarray:

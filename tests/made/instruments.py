@@ -18,7 +18,8 @@ NSTORM_5 = (
     "ID\tX\tY\tZ\tLateral Localization Accuracy\tChannel\tFrame\tColor\tI\tWidth\tBG\tLength\tHeight\tArea\tPhi\t"
     "Axis Ratio\tValid\tLink\tXc\tYc\tZc\tXw\tYw\tZw\tXwc\tYwc\tZwc\r\r\n"
     "1\t1000\t2000\t100\t12.5\t647\t1\t0\t800\t310\t50\t1\t90\t700\t0\t1.1\t1\t-1\t1010\t2020\t90\t0\t0\t0\t0\t0\t0\r\r\n"
-    "2\t3000\t4000\t-50\t13\tZ Rejected\t5\t0\t801\t311\t51\t2\t91\t701\t0\t1\t1\t-1\t3010\t4020\t-60\t0\t0\t0\t0\t0\t0\r\r\n"
+    "2\t3000\t4000\t-50\t13\tZ Rejected\t5\t0\t801\t311\t51\t2\t91\t701\t0\t1\t1\t-1\t3010\t4020\t-60\t"
+    "0\t0\t0\t0\t0\t0\r\r\n"
 )
 VUTARA = (
     "image-ID,time-point,cycle,z-step,frame,accum,probe,photon-count,photon-count11,psfx,psfy,psf-photon-count,x,y,z,"
@@ -32,7 +33,9 @@ ONI = (
     "0,0,11700.00,5850.00,120,9.36,8.19,100.00,50.00,1.03,0.08,0.07,950.5,12.5,1.2,1.3,0.01,0.97\n"
     "1,4,23400.00,1170.00,-30,10.53,0,200.00,10.00,-0.26,0.09,0,850,13,1.1,1.4,0.02,0.5\n"
 )
-LEICA = "stackID(UINT32),frameID(UINT32),eventID(UINT32),x0(float),y0(float),z0(float),photon_count(float),n_raw(UINT32)"
+LEICA = (
+    "stackID(UINT32),frameID(UINT32),eventID(UINT32),x0(float),y0(float),z0(float),photon_count(float),n_raw(UINT32)"
+)
 LEICA_ROWS = (
     (0, 1, 1, 10.5, 20.25, -120.5, 900.5, 3),
     (0, 4, 1, 11.0, 30.0, 1e36, 800.0, 4),
@@ -46,7 +49,8 @@ ABBELIGHT = (
     "2,5,3000,4000,-50,141,800,61,13,5,11,310,151,131,3,0.26\n"
 )
 ELYRA = (
-    "Index\tFirst Frame\tNumber Frames\tFrames Missing\tPosition X [nm]\tPosition Y [nm]\tPrecision [nm]\tNumber Photons\t"
+    "Index\tFirst Frame\tNumber Frames\tFrames Missing\tPosition X [nm]\tPosition Y [nm]\tPrecision [nm]\t"
+    "Number Photons\t"
     "Background variance\tChi square\tPSF half width [nm]\tChannel\tZ Slice\n"
     "1\t1\t1\t0\t1000\t2000\t8.5\t470\t5.3\t0.28\t110\t1\t1\n2\t7\t4\t1\t3000\t4000\t4.5\t1900\t5.4\t0.3\t112\t2\t1\n"
     "\0\0VoxelSizeX : 0.1 \xb5m\n"
@@ -106,7 +110,13 @@ def sml(**info) -> dict:
         "LLrel": [-1.0, -1.1, -1.2],
         "xpix": [1.0, 6.5, 12.5],
     }
-    about = {"cam_pixelsize_um": [PIXEL_UM, PIXEL_UM], "Width": 64.0, "Height": 48.0, "numberOfFrames": 20.0, "exposure": 50.0}
+    about = {
+        "cam_pixelsize_um": [PIXEL_UM, PIXEL_UM],
+        "Width": 64.0,
+        "Height": 48.0,
+        "numberOfFrames": 20.0,
+        "exposure": 50.0,
+    }
     loc = {name: np.array(values)[:, None] for name, values in loc.items()}
     return {"saveloc": {"loc": loc, "file": {"info": about | info, "name": "a"}}, "fileformat": {"name": "sml"}}
 

@@ -9,6 +9,7 @@ import tifffile
 
 from localization import LocalizationError, make_localizations, open_movie, read_file, write
 from localization.io import SUFFIXES, WRITABLE
+from made.instruments import make_tables
 
 _GREY = {"photometric": "minisblack"}
 _TOKENS = (b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"NaN", b"-1", b"1e999",
@@ -26,6 +27,7 @@ def make_files(folder: Path) -> dict[str, Path]:
     for name in WRITABLE:
         files[name] = folder / f"{name}{SUFFIXES[name]}"
         write(files[name], locs, format=name, pixel_um=0.1)
+    files |= make_tables(folder)
     frames = rng.integers(0, 4000, (6, 9, 11)).astype(np.uint16)
     kinds = {
         "tiff": {"metadata": None, **_GREY},
@@ -97,5 +99,5 @@ def try_one(path: Path, seed: int) -> str:
             shutil.copy(path.with_suffix(".raw"), folder)
         target = folder / path.name
         target.write_bytes(damage(path.read_bytes(), rng))
-        movie = path.suffix in (".tif", ".npy")
+        movie = path.suffix == ".tif" or path.name == "movie.npy"
         return read_any(target, "raw" if path.suffix == ".yaml" else "movie" if movie else "table")

@@ -9,16 +9,24 @@ import difflib
 from pathlib import Path
 
 from localization.io.formats import (
+    abbelight,
     challenge,
     colocus,
+    comet,
     decode,
     deepstorm3d,
     elyra,
+    gsdim,
     nanoimager,
+    nstorm,
     picasso,
+    pyme,
     rapidstorm,
+    smap,
     smlm,
+    storm_analysis,
     thunderstorm,
+    vutara,
 )
 from localization.io.hdf5 import names_in
 from localization.io.table_format import Format, Head
@@ -39,6 +47,15 @@ FORMATS: dict[str, Format] = {
         elyra.FORMAT,
         nanoimager.FORMAT,
         smlm.FORMAT,
+        nstorm.FORMAT,
+        vutara.FORMAT,
+        abbelight.FORMAT,
+        storm_analysis.FORMAT,
+        pyme.FORMAT,
+        # asked first: files that are no text, which others would refuse as such
+        gsdim.FORMAT,
+        comet.FORMAT,
+        smap.FORMAT,
     )
 }
 

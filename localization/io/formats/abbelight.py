@@ -1,12 +1,12 @@
-"""Abbelight's CSV (Neo, SAFe): ThunderSTORM's columns and more, for spectral demixing and supercritical light; read only.
+"""Abbelight's CSV (Neo, SAFe): ThunderSTORM's columns and more, for demixing and SAF; read only.
 
 Positions, frames and light as in ThunderSTORM's table: nm from the outer corner of the first pixel, frames from 1,
-photons. `sigma_x`, `sigma_y` and `sigma` are the fitted spot's widths, `detections` the localizations of a linked row;
-intDemixing, ratio_demixing, ratio_SAF, z_SAF, z_Astigm and amplitude stay under their own names.
+photons. `sigma_x`, `sigma_y` and `sigma` are the fitted spot's widths, `detections` the localizations of a linked
+row; intDemixing, ratio_demixing, ratio_SAF, z_SAF, z_Astigm and amplitude stay under their own names.
 
-Source: headers in `F-TranslateAB-TS.js` of cleterrier/ChriSTORM, 2023-09-20 (Neo), which takes frames and positions over
-as they are, and in smlmvis 0.1.0, `abbelightreader.py` (SAFe). No file of Abbelight's was at hand: origin and first frame
-are ThunderSTORM's, whose layout it is, and are said in a note.
+Source: headers in `F-TranslateAB-TS.js` of cleterrier/ChriSTORM, 2023-09-20 (Neo), which takes frames and positions
+over as they are, and in smlmvis 0.1.0, `abbelightreader.py` (SAFe). No file of Abbelight's was at hand: origin and
+first frame are ThunderSTORM's, whose layout it is, and are said in a note.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Zeiss Elyra's table: text with tabs, lengths with units, frames from 1, notes behind a zero byte; read only.
 
-A grouped row is one molecule in `Number Frames` frames, the first of which is `First Frame`: `detections`. Channels count
-from 1. Which width `PSF half width` is, and of what unit `Background variance`, is not published: both keep their names.
-Checked by a real list in Locan's tests, and by Locan 0.22's reader.
+A grouped row is one molecule in `Number Frames` frames, the first of which is `First Frame`: `detections`. Channels
+count from 1. Which width `PSF half width` is, and of what unit `Background variance`, is not published: both keep
+their names. Checked by a real list in Locan's tests, and by Locan 0.22's reader.
 """
 
 from dataclasses import replace

@@ -1,13 +1,13 @@
 """Leica SR GSD's event list, text (.ascii) or binary (.bin with .bin.desc beside it): px, photons; read only.
 
-The first line, or the .desc, names each column with its type in round brackets: stackID, frameID, eventID, x0, y0, z0,
-photon_count and more. x0 and y0 are camera pixels, so that the pixel has to be given. A list without z has z0 0 or
-beyond 1e15, which is no position. Frames count within a stack: those of several stacks follow one another.
+The first line, or the .desc, names each column with its type in round brackets: stackID, frameID, eventID, x0, y0,
+z0, photon_count and more. x0 and y0 are camera pixels, so that the pixel has to be given. A list without z has z0 0
+or beyond 1e15, which is no position. Frames count within a stack: those of several stacks follow one another.
 
-Source: column lists in PALMsiever's `Leica_GSD` format and MIiSR's `fileConv.m`; types, .desc, pixels and the broken z
-in smlmvis 0.1.0 (`gsdreader.py`). Checked by smlmvis 0.1.0 on text and binary lists. No file of Leica's was at hand.
-Not published, and taken as it comes, with a note: where the first pixel begins, from where frames count, and the unit
-of z0 (its values, some hundreds, are read as nm).
+Source: column lists in PALMsiever's `Leica_GSD` format and MIiSR's `fileConv.m`; types, .desc, pixels and the broken
+z in smlmvis 0.1.0 (`gsdreader.py`). Checked by smlmvis 0.1.0 on text and binary lists. No file of Leica's was at
+hand. Not published, and taken as it comes, with a note: where the first pixel begins, from where frames count, and
+the unit of z0 (its values, some hundreds, are read as nm).
 """
 
 import itertools
@@ -70,7 +70,9 @@ def _read(path: Path, info: TableInfo) -> Content:
     x, y, z = (next((lower[name] for name in names if name in lower), None) for names in _AXES)
     if "frameid" not in lower or x is None or y is None:
         raise LocalizationError(f"{path}: no column frameID, x0 or y0; export the event list again")
-    notes = ["Leica's list does not say where its first pixel begins nor from where its frames count: taken as they are"]
+    notes = [
+        "Leica's list does not say where its first pixel begins nor from where its frames count: taken as they are"
+    ]
     frame, told = _frames(lower)
     photons = next((values for name, values in lower.items() if name.startswith("photon")), np.full(frame.size, np.nan))
     has_z = np.abs(z) < _MOST_Z_NM if z is not None else np.zeros(frame.size, bool)
@@ -107,7 +109,9 @@ def _text(path: Path) -> dict[str, NDArray]:
     columns = {}
     for k, label in enumerate(table.labels):
         match = _WORD.fullmatch(label)
-        columns[match[1] if match else label.lstrip("# ")] = text.numbers(path, label, table.rows.iloc[:, k])
+        name = match[1] if match else label.lstrip("# ")
+        counts = name.lower() in ("stackid", "frameid")
+        columns[name] = text.numbers(path, label, table.rows.iloc[:, k], finite=counts)
     return columns
 
 

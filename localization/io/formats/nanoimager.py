@@ -1,8 +1,8 @@
 """ONI Nanoimager's CSV: lengths with units in round brackets, frames from 0; read only.
 
-The short export has Channel, Frame, X (nm), Y (nm), Z (nm), Photons, Background; the full one has the precision of each
-axis, and everything once more in pixels. Lengths are read from the nm, and the pixel follows from X (nm) over X (pix);
-with it `PSF Sigma X (pix)` is the spot's width. Other columns in pixels stay under their own names.
+The short export has Channel, Frame, X (nm), Y (nm), Z (nm), Photons, Background; the full one has the precision of
+each axis, and everything once more in pixels. Lengths are read from the nm, and the pixel follows from X (nm) over X
+(pix); with it `PSF Sigma X (pix)` is the spot's width. Other columns in pixels stay under their own names.
 
 Checked by a real short list in Locan's tests and Locan 0.22's reader; the full header by `Import_ONI.java` and
 `Export_ONI.java` of ekatrukha/DoM_Utrecht, 2021-04-15, which count frames from 0. Where the first pixel begins is not

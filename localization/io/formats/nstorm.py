@@ -1,14 +1,15 @@
 """Nikon N-STORM's text: tabs, nm, frames from 1, positions raw and corrected side by side; read only.
 
-X, Y, Z are as found, Xc, Yc, Zc corrected for drift, Xw, Yw, Zw for colour (warped), Xwc, Ywc, Zwc for both. Positions are
-the ones corrected most: Xwc, else Xc, else X, and likewise Y and Z; the others stay under their own names. The older
-header has Channel Name, Photons and Ax, the newer one Channel, Axis Ratio and no photons (its Area is counts of the
-camera). A row with Length above 1 is one molecule in so many frames, the first of which is Frame: `detections`. Names of
-channels are numbered in the order in which they come.
+X, Y, Z are as found, Xc, Yc, Zc corrected for drift, Xw, Yw, Zw for colour (warped), Xwc, Ywc, Zwc for both.
+Positions are the ones corrected most: Xwc, else Xc, else X, and likewise Y and Z; the others stay under their own
+names. The older header has Channel Name, Photons and Ax, the newer one Channel, Axis Ratio and no photons (its Area
+is counts of the camera). A row with Length above 1 is one molecule in so many frames, the first of which is Frame:
+`detections`. Names of channels are numbered in the order in which they come.
 
 Source: headers and use of columns in `F-TranslateNS-TS.js`, `F-TranslateNS2-TS.js`, `F-NS2txtSplit.js` of
 cleterrier/ChriSTORM, 2023-09-20, and in four more readers of these files; no file of Nikon's was at hand, so it is
-checked by rows in both headers alone. Where the first pixel begins and which way z rises is not published: as in the file.
+checked by rows in both headers alone. Where the first pixel begins and which way z rises is not published: as in the
+file.
 """
 
 from pathlib import Path
@@ -80,7 +81,9 @@ def _say(table: text.Table, names: list[str], chosen: dict[str, str | None]) -> 
     ]
     length = _numbers(table, names, "length")
     if length is not None and (length > 1).any():
-        notes.append(f"{int((length > 1).sum())} rows are linked over several frames ('detections'); frame is the first")
+        notes.append(
+            f"{int((length > 1).sum())} rows are linked over several frames ('detections'); frame is the first"
+        )
     if "photons" not in names:
         notes.append("photons are not known: Area is in counts of the camera")
     return notes
@@ -93,7 +96,7 @@ def _number_channels(path: Path, table: text.Table, names: list[str]) -> tuple[p
         return table.rows, []
     k = names.index(name)
     words = table.rows.iloc[:, k].astype(str).str.strip()
-    if pd.to_numeric(words, errors="coerce").notna().all():
+    if not np.isnan(np.asarray(pd.to_numeric(words, errors="coerce"), dtype=np.float64)).any():
         return table.rows, []
     kinds = list(dict.fromkeys(words))
     if len(kinds) > 1000:

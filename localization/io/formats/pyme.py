@@ -1,16 +1,16 @@
 """PYME's .h5r and .hdf: tables in HDF5, nm from the first pixel's centre, frames from 0; read only.
 
 An .h5r holds fits as they were made, in the table `FitResults` with the nested columns fitResults, fitError and
-tIndex; an .hdf holds a table that was saved later, `Localizations` or `Data`, with the columns x, y, z, t, error_x, ...
-Positions are nm on the frame that was recorded, 0 at the first pixel's centre, so that half of the pixel that the
+tIndex; an .hdf holds a table that was saved later, `Localizations` or `Data`, with the columns x, y, z, t, error_x,
+... Positions are nm on the frame that was recorded, 0 at the first pixel's centre, so that half of the pixel that the
 file's metadata names (`MetaData/voxelsize`, um) is added. tIndex and t count from 0. z is kept, with its sign. The
 amplitude A is counts of the camera, not photons, and stays under its own name; photons are read where the table has
 nPhotons. A fit without an error estimate has a negative one (-5000): unknown. An .hdf that PYME made of another
 program's table keeps that program's origin, which it does not tell.
 
-Source: `localization/FitFactories/FFBase.py`, `fitCommon.py`, `IO/tabular.py`, `IO/h5rFile.py`, `IO/MetaDataHandler.py`
-and `IO/FileUtils/h5rFormatDef.py` of python-microscopy, 2026-08-21. Checked by files from its own `H5RFile` and
-`tabular.RecArraySource.to_hdf` (the program itself does not build here).
+Source: `localization/FitFactories/FFBase.py`, `fitCommon.py`, `IO/tabular.py`, `IO/h5rFile.py`,
+`IO/MetaDataHandler.py` and `IO/FileUtils/h5rFormatDef.py` of python-microscopy, 2026-08-21. Checked by files from its
+own `H5RFile` and `tabular.RecArraySource.to_hdf` (the program itself does not build here).
 """
 
 from collections.abc import Mapping
@@ -83,7 +83,10 @@ def _read(path: Path, info: TableInfo) -> Content:
             f"{path}: PYME counts from the first pixel's centre and the file does not say its pixel; "
             "give pixel_um (colocus convert --pixel NM) to add half of it"
         )
-    half_x, half_y = text.half_pixel_um(p), text.half_pixel_um(said.get("voxelsize.y", p) if info.pixel_um is None else p)
+    half_x, half_y = (
+        text.half_pixel_um(p),
+        text.half_pixel_um(said.get("voxelsize.y", p) if info.pixel_um is None else p),
+    )
     flat, left_out = _flatten(table)
     columns: dict[str, NDArray] = {"z_um": np.zeros(table.size)}
     extras: dict[str, NDArray] = {}
@@ -105,10 +108,9 @@ def _read(path: Path, info: TableInfo) -> Content:
     if "photons" not in columns:
         notes.append("photons are not known: PYME's amplitude A is in counts of the camera")
     size = [int(said.get(f"Camera.ROI{side}", 0)) for side in ("Height", "Width")]
-    facts = TableInfo(
-        p, (size[0], size[1]) if min(size) > 0 else None, interval_s=said.get("Camera.CycleTime")
-    )
-    return make_localizations(**columns, extras=extras | flat), notes, facts
+    facts = TableInfo(p, (size[0], size[1]) if min(size) > 0 else None, interval_s=said.get("Camera.CycleTime"))
+    given: dict[str, Any] = dict(columns)
+    return make_localizations(**given, extras=extras | flat), notes, facts
 
 
 def _flatten(table: NDArray, prefix: str = "") -> tuple[dict[str, NDArray], list[str]]:

@@ -87,7 +87,8 @@ def _read(path: Path, info: TableInfo) -> Content:
     notes = _notes(movies, corners_px)
     first = columns["frame"]
     last = int(first.max()) + 1 if n and np.isfinite(first).all() else 0
-    return make_localizations(**columns, extras=extras), notes, _facts(movies, pixels_um, last)
+    given: dict[str, Any] = dict(columns)
+    return make_localizations(**given, extras=extras), notes, _facts(movies, pixels_um, last)
 
 
 def _further(loc: Loc, columns: dict[str, NDArray], extras: dict[str, NDArray]) -> None:
@@ -158,7 +159,7 @@ def _matlab5_file(path: Path) -> tuple[Loc, list[Info]]:
             path, appendmat=False, variable_names=["saveloc", "lds"], squeeze_me=True, struct_as_record=False
         )
         saveloc = held["saveloc"] if "saveloc" in held else getattr(held.get("lds"), "saveloc", None)
-        if not hasattr(saveloc, "loc"):
+        if saveloc is None or not hasattr(saveloc, "loc"):
             raise _foreign(path)
         files = np.atleast_1d(getattr(saveloc, "file", np.zeros(0)))
         infos = [vars(getattr(file, "info", None) or _Nothing()) for file in files] or [{}]
@@ -179,7 +180,8 @@ def _hdf5_file(path: Path) -> tuple[Loc, list[Info]]:
         if not isinstance(saveloc, h5py.Group) or not isinstance(saveloc.get("loc"), h5py.Group):
             raise _foreign(path)
         loc = _datasets(path, saveloc["loc"])
-        infos: Any = saveloc["file"].get("info") if isinstance(saveloc.get("file"), h5py.Group) else None
+        about: Any = saveloc.get("file")
+        infos: Any = about.get("info") if isinstance(about, h5py.Group) else None
         if isinstance(infos, h5py.Dataset):  # several files: one reference each
             groups = [file[reference] for reference in infos[()].ravel()]
         else:
@@ -206,7 +208,7 @@ def _numbers(path: Path, fields: Mapping[str, Any], *, strict: bool = False) -> 
         if values.dtype.names == ("real", "imag"):
             values = values["real"] + 1j * values["imag"]
         if values.dtype.kind == "c":  # an uncertainty that SMAP computed from less than no photons
-            values = np.where(values.imag == 0, values.real, np.nan)
+            values = np.where(np.imag(values) == 0, np.real(values), np.nan)
         if values.dtype.kind in "biuf":
             kept[name] = values.astype(np.float64)
         elif strict:
@@ -232,9 +234,13 @@ def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
         lateral = held["locprecnm"]
         dropped = n - int((lateral <= _SMAP_DROPS_NM).sum())
         if dropped:
-            notes.append(f"SMAP will drop {dropped} of {n} rows when it loads them: uncertainty unknown or above 250 nm")
+            notes.append(
+                f"SMAP will drop {dropped} of {n} rows when it loads them: uncertainty unknown or above 250 nm"
+            )
     elif n:
-        notes.append("nothing is known of the lateral uncertainty: locprecnm is 1, which SMAP's own fits without one have")
+        notes.append(
+            "nothing is known of the lateral uncertainty: locprecnm is 1, which SMAP's own fits without one have"
+        )
     reached = [max(1, math.ceil(spool.most[name] / p)) if n else 1 for name in ("y_um", "x_um")]
     height, width = info.frame_px or reached
     about = {

@@ -1,13 +1,14 @@
 """storm-analysis' HDF5: one group per frame, positions in px from the first pixel's centre, z in um, drift kept apart.
 
-A group `fr_N` holds the localizations of frame N, counted from 0, one dataset for each property, and in its attributes
-dx, dy (px) and dz (um), which are to be added. x runs along columns, y along rows; `sum` and `background` are
-photo-electrons. `category` is our channel. Linked rows lie beside them in the group `tracks`; they are read only where
-there is nothing else. `xsigma` and `ysigma` (px) are the widths of the fitted spot.
+A group `fr_N` holds the localizations of frame N, counted from 0, one dataset for each property, and in its
+attributes dx, dy (px) and dz (um), which are to be added. x runs along columns, y along rows; `sum` and `background`
+are photo-electrons. `category` is our channel. Linked rows lie beside them in the group `tracks`; they are read only
+where there is nothing else. `xsigma` and `ysigma` (px) are the widths of the fitted spot.
 
-Source: `sa_library/sa_h5py.py`, `sa_utilities/tracker.py` and `doc/source/output_files.rst` of ZhuangLab/storm-analysis,
-2026-04-06, file version 0.1. Checked by its own writer and reader (`SAH5Py`) in both directions, and by its test files
-`test_spliner_ref.hdf5` and `test_sim.hdf5`. Where z rises is as the calibration of the file's maker had it.
+Source: `sa_library/sa_h5py.py`, `sa_utilities/tracker.py` and `doc/source/output_files.rst` of
+ZhuangLab/storm-analysis, 2026-04-06, file version 0.1. Checked by its own writer and reader (`SAH5Py`) in both
+directions, and by its test files `test_spliner_ref.hdf5` and `test_sim.hdf5`. Where z rises is as the calibration of
+the file's maker had it.
 """
 
 import math
@@ -25,7 +26,7 @@ from localization.io import hdf5, text
 from localization.io.extras import keeps_any
 from localization.io.part import PartFile
 from localization.io.table_format import HDF5_MAGIC, Content, Format, Head, TableInfo
-from localization.types import LocalizationError, make_localizations
+from localization.types import COLUMNS, LocalizationError, make_localizations
 
 _FRAME = re.compile(r"fr_(\d+)")
 _VERSION = 0.1
@@ -51,7 +52,9 @@ def _recognise(head: Head) -> bool:
 
 def _read(path: Path, info: TableInfo) -> Content:
     with hdf5.Reading(path) as file:
-        said = {name: float(file.attrs[name]) for name in ("pixel_size", "movie_x", "movie_y", "movie_l") if name in file.attrs}
+        attributes: Any = file.attrs
+        wanted = ("pixel_size", "movie_x", "movie_y", "movie_l")
+        said = {name: float(attributes[name]) for name in wanted if name in attributes}
         p = info.pixel_um if info.pixel_um is not None else said.get("pixel_size", 0.0) / text.NM_PER_UM
         if not p:
             raise LocalizationError(f"{path}: does not say its pixel; give pixel_um (colocus convert --pixel NM)")
@@ -74,16 +77,19 @@ def _read(path: Path, info: TableInfo) -> Content:
             (columns if ours in ("photons", "background") else extras)[ours] = values
     columns |= {name: fields.pop(name) for name in _OURS if name in fields}
     frame_px = (size[0], size[1]) if min(size[:2]) > 0 else None
-    locs = make_localizations(**columns, extras=extras | fields)
+    given: dict[str, Any] = dict(columns)
+    locs = make_localizations(**given, extras=extras | fields)
     return locs, notes, TableInfo(p, frame_px, size[2] or None)
 
 
 def _localizations(path: Path, file: h5py.File) -> tuple[dict[str, NDArray], list[str]]:
     """Read every frame, with its drift; where there are none, the tracks. Returns columns in the file's units."""
-    frames = sorted((int(found[1]), name) for name in file if (found := _FRAME.fullmatch(name)))
+    frames = sorted((int(found[1]), str(name)) for name in file if (found := _FRAME.fullmatch(str(name))))
     notes = []
     if not file.attrs.get("analysis_finished", 1):
-        notes.append(f"the analysis of the movie did not finish: rows reach as far as frame {frames[-1][0] if frames else 0}")
+        notes.append(
+            f"the analysis of the movie did not finish: rows reach as far as frame {frames[-1][0] if frames else 0}"
+        )
     tables = [table for frame, name in frames if (table := _group(path, file[name], name, frame))]
     tracks = _tracks(path, file)
     if tracks and tables:
@@ -169,7 +175,9 @@ def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
 
 
 def _by_frame(spool: hdf5.Spool) -> Iterator[tuple[int, NDArray]]:
-    rows = np.concatenate([block for _, block in spool.blocks()]) if spool.n_rows else np.zeros(0, hdf5.ROW)
+    if not spool.n_rows:
+        return
+    rows = np.concatenate([block for _, block in spool.blocks()])
     rows = rows[np.argsort(rows["frame"], kind="stable")]
     frames, first = np.unique(rows["frame"], return_index=True)
     for frame, table in zip(frames, np.split(rows, first[1:]), strict=True):
@@ -181,7 +189,7 @@ def _columns(spool: hdf5.Spool, rows: NDArray, p: float) -> Iterator[tuple[str, 
     if spool.not_zero["channel"]:
         yield "category", rows["channel"].astype(np.int32)
     for ours in ("photons", "background", *_OURS, *spool.labels):
-        field = ours if ours in hdf5.ROW.names else hdf5.field(ours)
+        field = ours if ours in COLUMNS else hdf5.field(ours)
         if not spool.known[field] or (ours == "score" and not spool.not_one):
             continue
         name, in_px = _NAMES.get(ours, (ours, False))

@@ -1,13 +1,14 @@
 """Vutara's CSV (Bruker SRX): nm, frames from 0, the probe as channel; read only.
 
 `frame` counts within one cycle, z step and time point, `image-ID` over the whole acquisition: where there are several
-of those, frames are image-ID. `photon-count` is the light of a molecule; `precisionx`, `precisiony`, `precisionz` (nm)
-are read as its uncertainty, 0 as unknown. Rows that the program holds for bad (`valid` 0) are kept, with that column.
+of those, frames are image-ID. `photon-count` is the light of a molecule; `precisionx`, `precisiony`, `precisionz`
+(nm) are read as its uncertainty, 0 as unknown. Rows that the program holds for bad (`valid` 0) are kept, with that
+column.
 
-Source: header and meaning of the columns as SMAP's `csv_Vutara.txt` and `csv_VutaraV2.txt` (2024-11-29) read them, and
-as four programs write them for SRX: `picasso2srx.py`, `W4PiSMS2vutarav2.m`, `prepareparticlescsv.m`, `IMAGE2LOC.m`, all of
-which count frames and probes from 0. No file of Vutara's was at hand, so it is checked by rows made after these. Where
-the first pixel begins and which way z rises is not published: as in the file.
+Source: header and meaning of the columns as SMAP's `csv_Vutara.txt` and `csv_VutaraV2.txt` (2024-11-29) read them,
+and as four programs write them for SRX: `picasso2srx.py`, `W4PiSMS2vutarav2.m`, `prepareparticlescsv.m`,
+`IMAGE2LOC.m`, all of which count frames and probes from 0. No file of Vutara's was at hand, so it is checked by rows
+made after these. Where the first pixel begins and which way z rises is not published: as in the file.
 """
 
 from pathlib import Path

@@ -20,6 +20,7 @@ HOLDS_NOT = {  # what a format cannot hold, by its own definition (docs/formats.
     "deepstorm3d": ("photons", "background", "sigma_x_um", "sigma_y_um", "sigma_z_um", "channel"),
     "decode": ("channel",),
     "decode-csv": ("channel",),
+    "comet": ("photons", "background", "sigma_x_um", "sigma_y_um", "sigma_z_um", "score", "channel"),
 }
 
 
@@ -72,7 +73,9 @@ def test_the_table_says_what_a_format_holds(name):
     """The registry's own words against the list above, and against docs/formats.md, where each has a row."""
     lost = set(to_frame(table(1)).columns) - set(FORMATS[name].holds)
     assert lost == set(HOLDS_NOT.get(name, ()))
-    assert FORMATS[name].needs_pixel == (name in ("picasso", "picasso-1", "decode", "decode-csv"))
+    assert FORMATS[name].needs_pixel == (
+        name in ("picasso", "picasso-1", "decode", "decode-csv", "smap", "storm-analysis")
+    )
     docs = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
     row = f"| `{name}` |" if FORMATS[name].writer else f"| `{name}` (read) |"
     assert docs.read_text().count(row) == 1
@@ -113,11 +116,13 @@ def test_one_more_format_is_one_entry(tmp_path, monkeypatch):
     found = read_file(tmp_path / "a.toy")
     assert (found.format, found.locs.frame[0], found.locs.x_um[0]) == ("toy", 3, 1.5)
     assert "toy (.toy)" in formats.summary() and "toy" in formats.writable()
-    with pytest.raises(LocalizationError, match=r"\.colocus\.h5 or \.toy, or name one of"):
+    with pytest.raises(LocalizationError, match=r"\.colocus\.h5, .* or \.toy, or name one of"):
         write(tmp_path / "a.unknown", locs)
     with pytest.raises(LocalizationError, match="'tox' is not one of .*; did you mean 'toy'?"):
         write(tmp_path / "a.toy", locs, format="tox")
-    with pytest.raises(LocalizationError, match="choose thunderstorm, picasso, picasso-1 or colocus$"):
+    with pytest.raises(
+        LocalizationError, match="choose thunderstorm, picasso, picasso-1, colocus, storm-analysis or smap$"
+    ):
         write(tmp_path / "a.toy", dataclasses.replace(locs, channel=locs.channel + 1))
 
 

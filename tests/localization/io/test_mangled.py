@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from made.mangled import make_files, try_one
 
 KINDS = ("thunderstorm", "picasso", "challenge", "decode", "decode-csv", "deepstorm3d", "colocus",
+         "smap", "smap-7.3", "storm-analysis", "comet", "h5r", "nstorm", "nstorm-5", "vutara", "oni", "gsdim",
+         "abbelight", "elyra",
          "tiff", "bigtiff", "deflate", "lzw", "ome", "imagej", "npy", "raw")  # fmt: skip
 
 

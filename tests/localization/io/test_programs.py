@@ -35,7 +35,7 @@ def test_smap_counts_the_first_centre_as_one(version, tmp_path):
 
 @pytest.mark.parametrize("version", MAKERS)
 def test_smap_counts_on_the_whole_chip(version, tmp_path):
-    """A ROI that begins at column 3, row 1: taken off, in the pixels of each axis, with a note; so is a mirror noted."""
+    """A ROI that begins at column 3, row 1: taken off in the pixels of each axis; a note of it and of a mirror."""
     saved = sml(roi=[3.0, 1.0, 32.0, 16.0], cam_pixelsize_um=[0.1, 0.05], EMon=1.0, EMmirror=1.0)
     found = read_file(MAKERS[version](tmp_path / "a_sml.mat", saved))
     np.testing.assert_allclose(found.locs.x_um, np.array([0.1, 0.65, 1.25]) - 0.35)
@@ -62,7 +62,9 @@ def test_smap_of_several_movies(tmp_path):
 def test_smap_is_written_as_smap_loads_it(tmp_path):
     """Every field that SMAP wants, in its types; a row that it would drop is counted; the pixel has to be known."""
     path = tmp_path / "a_sml.mat"
-    notes = write(path, table(sigma_x_um=0.03, sigma_y_um=0.04, channel=2), pixel_um=0.1, frame_px=(48, 64), n_frames=20)
+    notes = write(
+        path, table(sigma_x_um=0.03, sigma_y_um=0.04, channel=2), pixel_um=0.1, frame_px=(48, 64), n_frames=20
+    )
     assert notes == ()
     saved = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
     loc, info = saved["saveloc"].loc, saved["saveloc"].file.info
@@ -102,7 +104,7 @@ def test_smap_that_is_none(tmp_path):
         read(path)
 
 
-def make_storm_analysis(path, finished=1, frames=((0, 0.0), (7, 0.5)), tracks=False, pixel_nm=100.0):
+def make_storm_analysis(path, finished=1, frames=((0, 0.0), (7, 0.5)), tracks=False, pixel_nm: float | None = 100.0):
     """A file as `SAH5Py` writes it: one group per frame, drift in its attributes."""
     with h5py.File(path, "w") as file:
         file.attrs.update({"sa_type": "3D-DAOSTORM", "version": 0.1, "n_channels": 1, "analysis_finished": finished})
@@ -163,7 +165,9 @@ def test_storm_analysis_tracks_and_what_is_not_whole(tmp_path):
 
 def test_storm_analysis_is_written_frame_by_frame(tmp_path):
     """A group per frame with its count and no drift; rows of a frame that came apart stand together."""
-    locs = make_localizations([7, 0, 7], [0.55, 1, 2], [0.25, 1, 2], [0.25, 0, 0], photons=[900, 800, np.nan], channel=1)
+    locs = make_localizations(
+        [7, 0, 7], [0.55, 1, 2], [0.25, 1, 2], [0.25, 0, 0], photons=[900, 800, np.nan], channel=1
+    )
     write(tmp_path / "a.hdf5", locs, format="storm-analysis", pixel_um=0.1, frame_px=(48, 64), n_frames=20)
     with h5py.File(tmp_path / "a.hdf5") as file:
         assert {name for name in file if name.startswith("fr_")} == {"fr_0", "fr_7"}
@@ -189,7 +193,9 @@ def test_pyme_adds_half_a_pixel(tmp_path):
     np.testing.assert_allclose(locs.extras["width_x_um"], [0.12, 0.121, 0.122], rtol=1e-6)
     np.testing.assert_array_equal(locs.extras["fitResults_A"], [300, 300, 300])
     assert np.isnan(locs.photons).all() and "counts of the camera" in found.notes[-1]
-    rows = np.array([(1.0, 3.0, 0, 900.0, 9.0, 1.0)], [(name, "f8") for name in ("x", "y", "t", "nPhotons", "error_x", "probe")])
+    rows = np.array(
+        [(1.0, 3.0, 0, 900.0, 9.0, 1.0)], [(name, "f8") for name in ("x", "y", "t", "nPhotons", "error_x", "probe")]
+    )
     with h5py.File(tmp_path / "b.hdf", "w") as file:
         file["Localizations"] = rows
     with pytest.raises(LocalizationError, match="first pixel's centre .* give pixel_um"):

@@ -165,6 +165,8 @@ def test_bad_targets_and_channels_are_refused(tmp_path):
         ('"frame","x [nm]","y [nm]"\n0,2,3\n', "line 2: column 'frame' is 0"),
         ('"frame","x [nm]","y [nm]"\n1.5,2,3\n', "line 2: column 'frame' is 1.5"),
         ('"frame","x [nm]","y [nm]"\n1,2,3,4\n', "more fields than the header"),
+        ('"frame","x [nm]","y [nm]"\n1,2,3,4\n2,3,4,5\n3,4,5,6\n', "more fields than the header"),
+        ('"frame","x [nm]","y [nm]"\n1,2,3,4,5\n2,3,4,5,6\n', "more fields than the header|not a regular"),
         ('"frame","x [nm]","y [nm]"\n1,2,3\n1,2,3,4\n', "line 3|more fields|not a regular"),
         ('"frame","x [nm]","x [nm]"\n1,2,3\n', "appears twice"),
         ('"frame","x [nm]","x [um]","y [nm]"\n1,2,3,4\n', "mean the same"),
@@ -197,3 +199,13 @@ def test_reads_micrometres_byte_order_marks_and_older_names(tmp_path):
     locs = read(tmp_path / "locs.csv")
     values = [float(c[0]) for c in (locs.frame, locs.x_um, locs.y_um, locs.z_um, locs.sigma_x_um, locs.sigma_y_um)]
     assert values == pytest.approx([2, 1.5, 2.5, 0.1, 0.02, 0.02])
+
+
+def test_a_separator_at_the_end_of_each_line_moves_no_column(tmp_path):
+    """Rows that end in a comma, with ids 1, 2, 3, which pandas takes for the numbers of its rows: read as they stand."""
+    rows = "".join(f"{k},{k},{100 * k},{200 + k},{900 + k},\n" for k in (1, 2, 3))
+    (tmp_path / "locs.csv").write_text("id,frame,x [nm],y [nm],intensity [photon]\n" + rows)
+    locs = read(tmp_path / "locs.csv")
+    np.testing.assert_array_equal(locs.frame, [0, 1, 2])
+    np.testing.assert_allclose([locs.x_um, locs.y_um], [[0.1, 0.2, 0.3], [0.201, 0.202, 0.203]])
+    np.testing.assert_allclose(locs.photons, [901, 902, 903])
