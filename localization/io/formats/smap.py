@@ -7,7 +7,7 @@ bead stack was recorded with a rising objective, and is 0 in focus. phot and bg 
 (nm) are the uncertainty, xnmerr and ynmerr its two axes. Rows of several movies are told apart by `filenumber`. Not
 kept, because they say the same in pixels: xpix, ypix, PSFxpix, PSFypix, xpixerr, ypixerr.
 
-Files up to 2 GB are MATLAB 5 (scipy), others MATLAB 7.3 (HDF5); written is MATLAB 5. Source: `fitloc2locdata.m`,
+Files up to 2 GB are MATLAB 5, others MATLAB 7.3 (HDF5); written is MATLAB 5. Source: `fitloc2locdata.m`,
 `MLE_GPU_Yiming.m`, `load_smlV3.m`, `loadfile.m`, `initfile.m`, `savematparts.m` of jries/SMAP, 2024-11-29. Checked by
 a file of SMAP in Locan's tests (7.3), and in both directions by smappy-smlm 0.4.1 and Locan 0.22. When SMAP loads a
 list, it drops the rows whose locprecnm is not a number or above 250, and fails on a list without that field: where
@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 
 from localization.io import hdf5, text
 from localization.io.extras import keeps_any
+from localization.io.matlab import MatlabFile, Matrix
 from localization.io.part import PartFile, cannot_write
 from localization.io.table_format import Content, Format, TableInfo
-from localization.types import LocalizationError, make_localizations, one_line
+from localization.types import LocalizationError, make_localizations
 
 _MAGIC = b"MATLAB "
 _TITLE = b"MATLAB 5.0 MAT-file of localizations, written by Colocus"  # scipy's own title holds the time
@@ -154,24 +155,24 @@ def _facts(movies: list[Info], pixels_um: NDArray, last: int) -> TableInfo:
 
 
 def _matlab5_file(path: Path) -> tuple[Loc, list[Info]]:
-    try:
-        held = scipy.io.loadmat(
-            path, appendmat=False, variable_names=["saveloc", "lds"], squeeze_me=True, struct_as_record=False
-        )
-        saveloc = held["saveloc"] if "saveloc" in held else getattr(held.get("lds"), "saveloc", None)
-        if saveloc is None or not hasattr(saveloc, "loc"):
+    with MatlabFile(path) as file:
+        held = file.variable("saveloc")
+        if held is None and (parts := file.variable("lds")) is not None:  # a list in parts holds it in there
+            held = _only(parts).get("saveloc")
+        saveloc = _only(held)
+        loc = {name: column.numbers() for name, column in _only(saveloc.get("loc")).items()}
+        if not loc:
             raise _foreign(path)
-        files = np.atleast_1d(getattr(saveloc, "file", np.zeros(0)))
-        infos = [vars(getattr(file, "info", None) or _Nothing()) for file in files] or [{}]
-        return _numbers(path, vars(saveloc.loc), strict=True), [_numbers(path, info) for info in infos]
-    except LocalizationError:
-        raise
-    except Exception as error:  # scipy's errors for a damaged file are of every kind
-        raise LocalizationError(f"{path}: cannot be read ({one_line(error)}); save the list again") from error
+        infos = []
+        for movie in saveloc["file"].structs() if "file" in saveloc else ():
+            about = _only(movie.get("info"))
+            infos.append({name: value.numbers() for name, value in about.items()})
+        return _numbers(path, loc, strict=True), [_numbers(path, info) for info in infos] or [{}]
 
 
-class _Nothing:
-    """A movie of which a file says nothing."""
+def _only(matrix: Matrix | None) -> dict[str, Matrix]:
+    structs = matrix.structs() if matrix is not None else []
+    return structs[0] if structs else {}
 
 
 def _hdf5_file(path: Path) -> tuple[Loc, list[Info]]:
@@ -202,8 +203,6 @@ def _numbers(path: Path, fields: Mapping[str, Any], *, strict: bool = False) -> 
     """Keep what is numbers, each as one row of float64; with `strict` anything else is an error."""
     kept = {}
     for name, value in fields.items():
-        if name == "_fieldnames":
-            continue
         values = np.atleast_1d(np.asarray(value)).ravel()
         if values.dtype.names == ("real", "imag"):
             values = values["real"] + 1j * values["imag"]
