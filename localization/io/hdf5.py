@@ -28,7 +28,8 @@ def names_in(head: Head) -> list[str]:
     if head.magic != HDF5_MAGIC:
         return []
     with Reading(head.path) as file:
-        return list(file)
+        names: list[Any] = list(file)  # bytes, where a damaged name is no text
+        return [name.decode("latin-1") if isinstance(name, bytes) else name for name in names]
 
 
 class Reading:

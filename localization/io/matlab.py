@@ -1,9 +1,10 @@
 """MATLAB 5 files, read as far as they are asked for: structs of columns of numbers.
 
-A variable is opened by name and walked field by field; what lies beside the wanted fields is passed over, not read, and
-a damaged file is a LocalizationError. (`scipy.io.loadmat` 1.17 ends the whole program, by a fault of memory, on files in
-which a few bytes have changed.) Layout as in MathWorks' "MAT-File Format", R2024a: elements of a type, a number of bytes
-and data, padded to 8 bytes; short ones in one word; whole variables mostly compressed by zlib.
+A variable is opened by name and walked field by field; what lies beside the wanted fields is passed over, and a damaged
+file is a LocalizationError: `scipy.io.loadmat` 1.17 ends the whole program by a segmentation fault on some files in
+which a few bytes have changed. Layout as in MathWorks' "MAT-File Format": elements of a type, a number of bytes and
+data, padded to 8 bytes; short ones in eight bytes altogether; whole variables mostly compressed by zlib. Checked by
+files that scipy writes.
 """
 
 import math

@@ -9,7 +9,7 @@ import tifffile
 
 from localization import LocalizationError, make_localizations, open_movie, read_file, write
 from localization.io import SUFFIXES, WRITABLE
-from made.instruments import make_tables
+from made.instrument_tables import make_tables
 
 _GREY = {"photometric": "minisblack"}
 _TOKENS = (b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"NaN", b"-1", b"1e999",

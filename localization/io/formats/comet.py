@@ -10,6 +10,7 @@ Source: `comet/core/drift_optimizer.py` and `io_utils.py` of comet-smlm 1.2.0. C
 written.
 """
 
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def _read(path: Path, info: TableInfo) -> Content:
 
 def _array(path: Path) -> NDArray:
     try:
-        held = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an old header
+            held = np.load(path, mmap_mode="r", allow_pickle=False)
         shape, kind = held.shape, held.dtype.kind
         rows = np.array(held, dtype=np.float64) if len(shape) == 2 and shape[1] == 4 and kind in "iuf" else None
     except Exception as error:  # numpy's errors for a damaged file are of many kinds

@@ -31,4 +31,17 @@ def _open(path: Path, options: MovieOptions) -> RawMovie:
     return RawMovie(path, (int(shape[0]), int(shape[1]), int(shape[2])), dtype, offset, allow_cut=options.allow_cut)
 
 
-MOVIE = MovieFormat("npy", lambda path: path.suffix.lower() == ".npy", _open)
+def _is_movie(path: Path) -> bool:
+    """Tell by the name; rows of four floats are COMET's table, not an image."""
+    if path.suffix.lower() != ".npy":
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            held = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception:  # whatever is wrong with it, `_open` says so
+        return True
+    return not (held.ndim == 2 and held.shape[1] == 4 and held.dtype.kind == "f")
+
+
+MOVIE = MovieFormat("npy", _is_movie, _open)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from localization import LocalizationError, read, read_file
-from made.instruments import LEICA, LEICA_ROWS, NSTORM, NSTORM_5, VUTARA, make_tables
+from made.instrument_tables import LEICA, LEICA_ROWS, NSTORM, NSTORM_5, VUTARA, make_tables
 
 
 @pytest.fixture(scope="module")

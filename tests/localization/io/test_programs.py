@@ -6,7 +6,7 @@ import pytest
 import scipy.io
 
 from localization import LocalizationError, make_localizations, read, read_file, write
-from made.instruments import make_h5r, make_sml, make_sml_5, sml
+from made.instrument_tables import make_h5r, make_sml, make_sml_5, sml
 
 MAKERS = {"5": make_sml_5, "7.3": make_sml}
 

@@ -202,7 +202,7 @@ def test_reads_micrometres_byte_order_marks_and_older_names(tmp_path):
 
 
 def test_a_separator_at_the_end_of_each_line_moves_no_column(tmp_path):
-    """Rows that end in a comma, with ids 1, 2, 3, which pandas takes for the numbers of its rows: read as they stand."""
+    """Rows that end in a comma, with ids 1, 2, 3, which pandas would take for row numbers: read as they stand."""
     rows = "".join(f"{k},{k},{100 * k},{200 + k},{900 + k},\n" for k in (1, 2, 3))
     (tmp_path / "locs.csv").write_text("id,frame,x [nm],y [nm],intensity [photon]\n" + rows)
     locs = read(tmp_path / "locs.csv")
