@@ -17,7 +17,9 @@ from localization import (
     LevelStatistics,
     LocalizationError,
     Movie,
+    MovieFacts,
     MovieOptions,
+    compare_facts,
     estimate_gain_offset,
     measure_level,
     open_movie,
@@ -207,7 +209,17 @@ def calibrate_camera(config: CalibrateConfig, report: Report = silent) -> Measur
         report(Event(f"{Path(config.movie).name}: frame", len(counts), len(counts)))
         read_noise = (config.read_noise_e or 0.0) / config.slope_per_gain
         measured = _from_movie(config, movie, counts, estimate_gain_offset(counts, read_noise_e=read_noise), dark)
+        differ = [
+            line for name, opened_dark in opened.items()
+            for line in compare_facts(opened_dark.facts, _lit(movie), of=Path(config.movie).name, says=Path(name).name)
+        ]  # fmt: skip
+        measured = dataclasses.replace(measured, warnings=(*differ, *measured.warnings))
         return _noted(measured, opened | {config.movie: movie})
+
+
+def _lit(movie: Movie) -> MovieFacts:
+    """Return what a dark must share with a movie: how long a frame collects, for dark current grows with it."""
+    return MovieFacts(exposure_s=movie.facts.exposure_s)
 
 
 def _noted(measured: MeasuredCamera, opened: dict[str, Movie]) -> MeasuredCamera:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from localization.io import movies
 from localization.io.movies.source import MovieOptions, Source
 from localization.io.movies.whole_counts import WholeCounts
-from localization.types import LocalizationError, MovieFacts
+from localization.types import LocalizationError, MovieFacts, one_line
 
 Span = tuple[int, int]
 _BLOCK_PX = 1 << 22  # a request is served in pieces, so that pixels as stored and as float32 stay small
@@ -115,7 +115,10 @@ def open_movie(
         raise LocalizationError(f"{path}: no such file or folder; check the name")
     kind = movies.recognise(path) or movies.MOVIES["tiff"]  # whose reader says that the file is none
     options = MovieOptions(channel, position, allow_cut, alone)
-    source = kind.open(path, options)
+    try:
+        source = kind.open(path, options)
+    except OSError as error:
+        raise LocalizationError(f"{path}: cannot be read ({one_line(error)}); check its permissions") from error
     if np.dtype(source.dtype).kind == "f":
         try:
             source = WholeCounts(path, source)

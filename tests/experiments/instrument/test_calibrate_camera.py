@@ -12,6 +12,7 @@ from experiments.reading.cameras import one_camera, photometry
 from experiments.reading.localize import LocalizeConfig
 from experiments.settings import load_camera, load_settings
 from made.camera_frames import blinking_movie, record
+from made.instrument_files import write_dax
 from training import CameraConfig, ConfigError, RunConfig, from_dict
 
 
@@ -71,6 +72,16 @@ def test_a_movie_alone_says_what_it_cannot_tell(folder, tmp_path):
     assert "does not tell read noise" in text and load_settings(CameraConfig, str(tmp_path / "camera.toml"))
     # pasted below [run.camera], it is a run's camera
     assert from_dict(RunConfig, {"camera": {"gain_adu_per_e": alone.camera.gain_adu_per_e}}).camera.kind == "scmos"
+
+
+def test_a_dark_of_another_exposure_is_told(tmp_path):
+    write_dax(tmp_path / "dark.dax", record(0.0).astype(np.uint16), exposure_s=0.1)
+    scene = blinking_movie(2.2, 100.0, read_noise_e=1.6, n_frames=80, side=128, emitters=250)
+    write_dax(tmp_path / "movie.dax", scene.astype(np.uint16), exposure_s=0.03)
+    config = CalibrateConfig(movie=str(tmp_path / "movie.dax"), dark=str(tmp_path / "dark.dax"))
+    assert calibrate_camera(config).warnings == (
+        "dark.dax says 100 ms of exposure, movie.dax 30 ms: check which is right",
+    )
 
 
 def test_an_emccd_is_measured_with_its_doubled_noise(tmp_path):

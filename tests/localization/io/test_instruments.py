@@ -241,6 +241,19 @@ def test_ims(tmp_path):
     assert "left out: frames 2, 4" in notes[1]
 
 
+def test_ims_packed_by_a_filter_that_is_not_there(tmp_path):
+    import h5py
+
+    path = tmp_path / "a.ims"
+    write_ims(path, FRAMES[:, None])
+    with h5py.File(path, "a") as file:
+        group = file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0"]
+        del group["Data"]
+        made = {"compression": 32004, "allow_unknown_filter": True, "chunks": (1, 16, 16)}  # LZ4
+        group.create_dataset("Data", (1, 16, 16), np.uint16, **made)
+    refused(path, "HDF5 filter 32004", "gzip")
+
+
 def test_a_planes_movie_of_ims(tmp_path):
     import h5py
 
@@ -263,6 +276,16 @@ def test_without_the_extra_the_kind_is_named_and_the_command(tmp_path, monkeypat
     path.write_bytes(struct.pack("<I", 0x0ABECEDA) if ending == "nd2" else b"p\0\0\0")
     monkeypatch.setattr(importlib, "import_module", missing)
     refused(path, "pip install 'colocus[instruments]'", package, ending.upper())
+
+
+def test_a_file_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+    write_czi(tmp_path / "a.czi", FRAMES)
+
+    def no(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("localization.io.movies.instruments.czi.os.open", no)
+    refused(tmp_path / "a.czi", "Permission denied")
 
 
 @pytest.mark.parametrize("ending", ["nd2", "czi", "lif", "sif", "dcimg", "ims", "dax"])

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose
-from localization.io.movies.instruments.extra import begins_with
+from localization.io.movies.instruments.extra import is_kind
 from localization.io.movies.instruments.held import check_number, held_frames
 from localization.io.movies.instruments.rows import read_rows
 from localization.io.movies.source import MovieFormat, MovieOptions, pread, refuse_size
@@ -56,7 +56,7 @@ class CziMovie:
         except struct.error as error:
             self.close()
             raise LocalizationError(f"{path}: truncated in its directory; copy it again") from error
-        except LocalizationError:
+        except (LocalizationError, OSError):
             self.close()
             raise
 
@@ -263,8 +263,4 @@ def _positive(found: re.Match[str] | None, unit: float) -> float | None:
     return value if 0 < value < 1e6 else None
 
 
-def _recognises(path: Path) -> bool:
-    return path.suffix.lower() == ".czi" or begins_with(path, _MAGIC)
-
-
-MOVIE = MovieFormat("czi", _recognises, CziMovie)
+MOVIE = MovieFormat("czi", lambda path: is_kind(path, ".czi", _MAGIC), CziMovie)

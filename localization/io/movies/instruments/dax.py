@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from localization.io.movies.axes import choose
+from localization.io.movies.instruments.extra import is_kind
 from localization.io.movies.raw import RawMovie
 from localization.io.movies.source import MovieFormat, MovieOptions
 from localization.types import LocalizationError, MovieFacts
@@ -66,4 +67,4 @@ def _number(text: str, name: str) -> float | None:
     return value if 0 < value < 1e6 else None
 
 
-MOVIE = MovieFormat("dax", lambda path: path.suffix.lower() == ".dax", _open)
+MOVIE = MovieFormat("dax", lambda path: is_kind(path, ".dax"), _open)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import choose
-from localization.io.movies.instruments.extra import begins_with
+from localization.io.movies.instruments.extra import is_kind
 from localization.io.movies.instruments.held import check_number, held_frames
 from localization.io.movies.instruments.rows import read_rows
 from localization.io.movies.source import MovieFormat, MovieOptions, pread, refuse_size
@@ -43,7 +43,7 @@ class DcimgMovie:
         except struct.error as error:
             self.close()
             raise LocalizationError(f"{path}: truncated in its header; copy it again") from error
-        except LocalizationError:
+        except (LocalizationError, OSError):
             self.close()
             raise
 
@@ -159,8 +159,4 @@ class DcimgMovie:
         self._fd = -1
 
 
-def _recognises(path: Path) -> bool:
-    return path.suffix.lower() == ".dcimg" or begins_with(path, _MAGIC)
-
-
-MOVIE = MovieFormat("dcimg", _recognises, DcimgMovie)
+MOVIE = MovieFormat("dcimg", lambda path: is_kind(path, ".dcimg", _MAGIC), DcimgMovie)

@@ -28,6 +28,15 @@ def library(path: Path, name: str, kind: str) -> Any:
         ) from error
 
 
+def is_kind(path: Path, suffix: str, *magics: bytes) -> bool:
+    """Tell whether a path is a file of a kind: by its name's end, or by its first bytes.
+
+    >>> is_kind(Path("a.ND2"), ".nd2"), is_kind(Path("."), ".nd2")
+    (True, False)
+    """
+    return not path.is_dir() and (path.suffix.lower() == suffix or bool(magics) and begins_with(path, *magics))
+
+
 def begins_with(path: Path, *magics: bytes) -> bool:
     """Tell whether a file's first bytes are one of those given.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose
+from localization.io.movies.instruments.extra import is_kind
 from localization.io.movies.instruments.held import check_number, held_frames
 from localization.io.movies.source import MovieFormat, MovieOptions, refuse_size, refuse_type
 from localization.types import LocalizationError, MovieFacts, one_line
@@ -62,6 +63,7 @@ class ImsMovie:
         first = level[f"TimePoint {times[0]}/Channel {channels[0]}"]
         data = first["Data"]
         refuse_type(path, data.dtype)
+        _check_filters(path, data)
         depth, height, width = (
             int(_text(first, f"ImageSize{axis}") or size) for axis, size in zip("ZYX", data.shape, strict=True)
         )
@@ -121,6 +123,20 @@ class ImsMovie:
         self._file.close()
 
 
+def _check_filters(path: Path, data: Any) -> None:
+    """Raise where the pixels are packed in a way that h5py cannot unpack, such as the LZ4 of newer Imaris."""
+    import h5py
+
+    created = data.id.get_create_plist()
+    for k in range(created.get_nfilters()):
+        number, _, _, name = created.get_filter(k)
+        if not h5py.h5z.filter_avail(number):
+            raise LocalizationError(
+                f"{path}: packed by the HDF5 filter {number} ({name.decode('latin-1')}), which h5py lacks; save it "
+                "with gzip, or export it as TIFF"
+            )
+
+
 def _text(group: Any, name: str) -> str | None:
     """Read an attribute, which Imaris keeps as an array of single letters."""
     value = None if group is None else group.attrs.get(name)
@@ -154,4 +170,4 @@ def _interval(about: Any, n_times: int) -> float | None:
     return interval_s if 0 < interval_s < 1e6 else None
 
 
-MOVIE = MovieFormat("ims", lambda path: path.suffix.lower() == ".ims", ImsMovie)
+MOVIE = MovieFormat("ims", lambda path: is_kind(path, ".ims"), ImsMovie)

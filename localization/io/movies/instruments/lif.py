@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose
-from localization.io.movies.instruments.extra import library
+from localization.io.movies.instruments.extra import is_kind, library
 from localization.io.movies.instruments.held import check_number, held_frames
 from localization.io.movies.instruments.rows import read_rows
 from localization.io.movies.source import MovieFormat, MovieOptions, refuse_size, refuse_type
@@ -126,4 +126,4 @@ def _facts(image: Any) -> MovieFacts:
     )
 
 
-MOVIE = MovieFormat("lif", lambda path: path.suffix.lower() in (".lif", ".lof"), LifMovie)
+MOVIE = MovieFormat("lif", lambda path: is_kind(path, ".lif") or is_kind(path, ".lof"), LifMovie)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, choose, places
-from localization.io.movies.instruments.extra import begins_with, library
+from localization.io.movies.instruments.extra import begins_with, is_kind, library
 from localization.io.movies.instruments.held import check_number, held_frames
 from localization.io.movies.instruments.rows import read_rows
 from localization.io.movies.source import MovieFormat, MovieOptions, pread, refuse_size, refuse_type
@@ -192,8 +192,4 @@ def _exposure_s(picture: dict[str, Any], channel: int) -> float | None:
     return exposure_ms * 1e-3 if isinstance(exposure_ms, float) and 0 < exposure_ms < 1e8 else None
 
 
-def _recognises(path: Path) -> bool:
-    return path.suffix.lower() == ".nd2" or begins_with(path, _MAGIC)
-
-
-MOVIE = MovieFormat("nd2", _recognises, Nd2Movie)
+MOVIE = MovieFormat("nd2", lambda path: is_kind(path, ".nd2", _MAGIC), Nd2Movie)

@@ -6,8 +6,8 @@ every one of them announces it: "Pixel number", a block of five numbers and the 
 pixels; then a line for each part, a time stamp for each image, and up to one more line (or, in version 65567, one more
 for each image). Read here and not by sif_parser: it comes as source alone, which an installation of wheels cannot
 take, and it never ends where a file breaks off in its header.
-Counts must be whole numbers: what Solis turned into electrons or photons is no camera count. Rows come in the order of
-the file, as both give them. Checked by files that sif_parser 0.3.6 opens to the same frames.
+Counts must be whole numbers, as in any movie of floating point: what Solis made electrons or photons is refused. Rows
+come in the order of the file, as both give them. Checked by files that sif_parser 0.3.6 opens to the same frames.
 """
 
 import re
@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from localization.io.movies.axes import choose
-from localization.io.movies.instruments.extra import begins_with
+from localization.io.movies.instruments.extra import begins_with, is_kind
 from localization.io.movies.instruments.held import check_number
 from localization.io.movies.raw import RawMovie
 from localization.io.movies.source import MovieFormat, MovieOptions
-from localization.io.movies.whole_counts import WholeCounts
 from localization.types import LocalizationError, MovieFacts
 
 _MAGIC = b"Andor Technology Multi-Channel File"
@@ -41,7 +40,7 @@ class SifMovie(RawMovie):
         self._stored, self.dtype, self.facts = np.dtype("<f4"), np.dtype(np.float32), MovieFacts()
 
 
-def _open(path: Path, options: MovieOptions) -> WholeCounts:
+def _open(path: Path, options: MovieOptions) -> SifMovie:
     choose(path, [], options)
     if not begins_with(path, _MAGIC):
         raise LocalizationError(f"{path}: not a SIF file; check the name")
@@ -64,11 +63,7 @@ def _open(path: Path, options: MovieOptions) -> WholeCounts:
     offset = said.end() + _stamps_end(path, stamps, n_frames, int(version[1]) if version else 0)
     movie = SifMovie(path, (n_frames, height, width), offset, allow_cut=options.allow_cut)
     movie.facts = _facts(head)
-    try:
-        return WholeCounts(path, movie)
-    except LocalizationError:
-        movie.close()
-        raise
+    return movie
 
 
 def _stamps_end(path: Path, text: bytes, n_frames: int, version: int) -> int:
@@ -97,8 +92,4 @@ def _facts(head: bytes) -> MovieFacts:
     return MovieFacts(exposure_s=exposure_s, interval_s=cycle_s)
 
 
-def _recognises(path: Path) -> bool:
-    return path.suffix.lower() == ".sif" or begins_with(path, _MAGIC)
-
-
-MOVIE = MovieFormat("sif", _recognises, _open)
+MOVIE = MovieFormat("sif", lambda path: is_kind(path, ".sif", _MAGIC), _open)
