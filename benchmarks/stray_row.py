@@ -41,16 +41,18 @@ COMMANDS = {
 }
 
 
-def lists(folder: Path, rows: int) -> dict[str, Path]:
+def make(folder: Path, rows: int) -> None:
     """Write the good list, and one with each stray row."""
     good, _ = simulate(rows, FRAMES, 25.0, 60, 0.1, 0.3, seed=0)
     tables: dict[str, Localizations] = {"good": good}
     for name, values in STRAY.items():
         tables[name] = concatenate([good, make_localizations(*([value] for value in values))])
-    paths = {name: folder / f"{name.replace(', ', '')}.colocus.h5" for name in tables}
-    for name, path in paths.items():
-        write(path, tables[name])
-    return paths
+    for name, table in tables.items():
+        write(path_of(folder, name), table)
+
+
+def path_of(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(', ', '')}.colocus.h5"
 
 
 def run(command: str, path: Path, out: Path) -> dict:
@@ -104,11 +106,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=ROWS, help=f"of the list ({ROWS})")
     parser.add_argument("--only", nargs="+", choices=list(COMMANDS), help="of the commands (all)")
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.make:
+        make(options.make, options.rows)
+        return
     numbers: dict = {"rows": options.rows, "frames": FRAMES, "limit_s": LIMIT_S, "commands": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = lists(folder, options.rows)
+        # in a process of its own: Linux counts to a process the memory of the one that started it
+        subprocess.run([sys.executable, __file__, "--make", name, "--rows", str(options.rows)], check=True)
+        paths = {where: path_of(folder, where) for where in ("good", *STRAY)}
         for command in options.only or COMMANDS:
             case = {where: run(COMMANDS[command], path, folder / "out") for where, path in paths.items()}
             numbers["commands"][command] = case
