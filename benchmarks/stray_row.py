@@ -17,10 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from drift import simulate
-
 from localization import Localizations, concatenate, make_localizations, write
 from measure.record import Rows, write_result
+from worlds.threads import simulate
 
 PLACE = 215  # of its rows in benchmarks/README.md
 
