@@ -9,6 +9,7 @@ import numpy as np
 
 from localization import LocalizationError, Movie, MovieOptions, open_movie, read_file, write
 from localization.io import FORMATS, formats, is_movie
+from localization.io.table_format import Origin
 from optics.progress import Event, Report, silent
 from optics.whole_file import whole_file
 from training import ConfigError
@@ -24,7 +25,8 @@ class ConvertConfig:
     `to` names the format of a table (`localization.io.FORMATS`); None takes it from the name of the output.
     `source` names the format of the input, where its content does not tell. `pixel_um` is the camera pixel in the
     sample, for formats in pixels; it goes before what the input says. `frame_px` (height, width) is written where
-    a format has it. `z_zero_um` is the lower end of the depth range of a DeepSTORM3D table. `frames`, `rows` and
+    a format has it. `z_zero_um` is the lower end of the depth range of a DeepSTORM3D table; `frames_from` and `origin`
+    say how a table of text counts whose program counts otherwise (see `localization.read`). `frames`, `rows` and
     `columns` (first, stop) are the part of a movie; `opening` says how it is opened.
     """
 
@@ -33,6 +35,8 @@ class ConvertConfig:
     pixel_um: float | None = None
     frame_px: tuple[int, int] | None = None
     z_zero_um: float = 0.0
+    frames_from: int | None = None
+    origin: Origin | None = None
     frames: Span | None = None
     rows: Span | None = None
     columns: Span | None = None
@@ -84,7 +88,14 @@ def convert(
 
 
 def _convert_table(source: Path, out: Path | str | None, config: ConvertConfig) -> Converted:
-    table = read_file(source, format=config.source, pixel_um=config.pixel_um, z_zero_um=config.z_zero_um)
+    table = read_file(
+        source,
+        format=config.source,
+        pixel_um=config.pixel_um,
+        z_zero_um=config.z_zero_um,
+        frames_from=config.frames_from,
+        origin=config.origin,
+    )
     if out is None:
         if config.to is None:
             raise ConfigError(f"name the file to write (--out), or its format (--to {' | '.join(formats.writable())})")

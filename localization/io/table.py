@@ -15,7 +15,7 @@ import numpy as np
 
 from localization.io import formats
 from localization.io.part import PartFile, cannot_write
-from localization.io.table_format import RowWriter, TableInfo
+from localization.io.table_format import Origin, RowWriter, TableInfo
 from localization.io.text import half_pixel_um
 from localization.types import COLUMNS, FINITE, LocalizationError, Localizations, without_false_sigmas
 
@@ -40,14 +40,18 @@ def read(
     format: str | None = None,
     pixel_um: float | None = None,
     z_zero_um: float = 0.0,
+    frames_from: int | None = None,
+    origin: Origin | None = None,
 ) -> Localizations:
     """Read a localization table of any known format. `read_file` also gives what the file says beside it.
 
-    The format is found from the content, unless `format` names it (`localization.io.FORMATS`). `pixel_um` is
-    needed where positions are in pixels, or counted from the first pixel's centre, and the file does not name the
-    pixel; it goes before what the file says. `z_zero_um` is added to z in DeepSTORM3D's tables, which count from the
-    lower end of their range. Raises LocalizationError, naming file, column and line, for a missing, empty, damaged
-    or foreign file, a missing column, an unknown unit, and a value that is not a number where one is needed.
+    The format is found from the content, unless `format` names it (`localization.io.FORMATS`). `pixel_um` is needed
+    where positions are in pixels, or counted from the first pixel's centre, and the file does not name the pixel; it
+    goes before what the file says. `z_zero_um` is added to z in DeepSTORM3D's tables, which count from the lower end
+    of their range. `frames_from` (0, 1) and `origin` ("corner", "centre" of the first pixel) say how a table of text
+    counts whose program counts otherwise. Raises LocalizationError, naming file, column and line, for a missing,
+    empty, damaged or foreign file, a missing column, an unknown unit, and a value that is not a number where one is
+    needed.
 
     >>> import tempfile, os
     >>> from localization import make_localizations
@@ -56,7 +60,9 @@ def read(
     ...     read(os.path.join(folder, "locs.csv")).frame
     array([7])
     """
-    return read_file(path, format=format, pixel_um=pixel_um, z_zero_um=z_zero_um).locs
+    return read_file(
+        path, format=format, pixel_um=pixel_um, z_zero_um=z_zero_um, frames_from=frames_from, origin=origin
+    ).locs
 
 
 def read_file(
@@ -65,6 +71,8 @@ def read_file(
     format: str | None = None,
     pixel_um: float | None = None,
     z_zero_um: float = 0.0,
+    frames_from: int | None = None,
+    origin: Origin | None = None,
 ) -> TableFile:
     """Read a table together with its format, notes, pixel and frame size. Arguments and errors as in `read`."""
     path = Path(path)
@@ -76,9 +84,14 @@ def read_file(
         half_pixel_um(pixel_um)
     if not math.isfinite(z_zero_um):
         raise LocalizationError(f"z_zero_um = {z_zero_um} must be a number of um")
+    if frames_from not in (None, 0, 1) or origin not in (None, "corner", "centre"):
+        raise LocalizationError(f"frames_from = {frames_from} must be 0 or 1, origin = {origin} 'corner' or 'centre'")
     found = formats.recognise(path) if format is None else formats.find(format)
+    if (frames_from, origin) != (None, None) and not found.as_told:
+        raise LocalizationError(f"{path}: the format {found.name} says how it counts; leave out frames_from and origin")
+    told = TableInfo(pixel_um, z_zero_um=z_zero_um, frames_from=frames_from, origin=origin)
     try:
-        locs, notes, info = found.read(path, TableInfo(pixel_um, z_zero_um=z_zero_um))
+        locs, notes, info = found.read(path, told)
     except LocalizationError as error:
         if str(error).startswith(str(path)):
             raise

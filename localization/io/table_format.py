@@ -4,13 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
+from localization.io.dialect import encoding_of
 from localization.io.extras import keeps_none
 from localization.io.part import PartFile
 from localization.types import COLUMNS, LocalizationError, Localizations, MovieFacts
 
+_OLE2 = b"\xd0\xcf\x11\xe0"
 HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+
+Origin = Literal["corner", "centre"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,8 @@ class TableInfo:
     """What is known of a table beside its rows: facts of its movie (`MovieFacts`), and where it counts from.
 
     `z_zero_um` is the depth that a format counts from which counts from the lower end of its range (DeepSTORM3D).
+    `frames_from` (0, 1) and `origin` are what the user says of a table of text: the number of its first frame, and
+    whether positions count from the first pixel's outer corner or from its centre.
     """
 
     pixel_um: float | None = None
@@ -26,6 +32,8 @@ class TableInfo:
     z_zero_um: float = 0.0
     exposure_s: float | None = None
     interval_s: float | None = None
+    frames_from: int | None = None
+    origin: Origin | None = None
 
     @property
     def movie(self) -> MovieFacts:
@@ -59,7 +67,12 @@ class Head:
             return ""
         try:
             with open(self.path, "rb") as file:
-                line = file.readline(1 << 16).decode("utf-8-sig")
+                start = file.read(1 << 16)
+            encoding = encoding_of(start)
+            if encoding == "utf-16":
+                line = start[: len(start) // 2 * 2].decode(encoding, errors="replace").partition("\n")[0]
+            else:
+                line = start.partition(b"\n")[0].decode(encoding)
         except UnicodeDecodeError as error:
             raise not_text(self.path) from error
         if "\0" in line:
@@ -69,6 +82,9 @@ class Head:
 
 def not_text(path: Path) -> LocalizationError:
     """Make the error for a binary file where a table of text was expected."""
+    with open(path, "rb") as file:
+        if file.read(4) == _OLE2:
+            return LocalizationError(f"{path}: a workbook of Excel; save the sheet as CSV, or as text with tabs")
     return LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)")
 
 
@@ -110,4 +126,5 @@ class Format:
     holds: tuple[str, ...] = COLUMNS
     needs_pixel: bool = False
     keeps: Callable[[str], bool] = keeps_none
+    as_told: bool = False
     first_frame: int = 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from localization.io.dialect import decimal_of, encoding_of, separator_of, with_points
 from localization.io.part import PartFile
 from localization.io.table_format import Content, Head, TableInfo, not_text
 from localization.types import COLUMNS, FINITE, LocalizationError, Localizations, make_localizations, one_line
@@ -25,6 +26,8 @@ BARE: Units = {None: 1.0}
 BARE_NM: Units = {None: 1e-3}
 LENGTH: Units = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0}
 _SURPLUS = "\0"  # no label: files with zero bytes are refused, or end there
+COUNTS: Units = dict.fromkeys(("ADU", "adu", "count", "counts", "Counts", "A/D counts", "DN"))  # of the camera
+_PIXELS = ("px", "pix", "pixel", "pixels")
 _OURS = (*COLUMNS, "sigma_xy_um")
 
 
@@ -37,7 +40,8 @@ class Columns:
     stands for both lateral sigmas, `width_xy_um` for both widths. A target that is no column of `Localizations` is an
     extra column (`localization.io.extras`); columns that are not named here are extra ones under the file's label,
     except `counters`, which merely number the rows. Frames count from `first_frame`. `shift_um` (x, y) is added to
-    positions: half a pixel where the first pixel's centre is at 0. `z_shift_um` is added to z.
+    positions: half a pixel where the first pixel's centre is at 0. `z_shift_um` is added to z. Without a `separator` it
+    is found in the file.
     """
 
     title: str
@@ -46,7 +50,7 @@ class Columns:
     labels: Mapping[str, str]
     shift_um: tuple[float, float] = (0.0, 0.0)
     z_shift_um: float = 0.0
-    separator: str = ","
+    separator: str = ""
     encoding: str = "utf-8-sig"
     counters: tuple[str, ...] = ()
 
@@ -61,9 +65,9 @@ class Table:
 
 def labels_in(head: Head) -> dict[str, str | None]:
     """Read the column names of a table of text, in lower case, with their units; none where there is no header."""
-    separator = "\t" if "\t" in head.first_line and "," not in head.first_line else ","
+    line = head.first_line
     try:
-        return dict(split_label(label) for label in header_labels(head.path, head.first_line, separator))
+        return dict(split_label(label) for label in header_labels(head.path, line, separator_of(line)))
     except LocalizationError:
         return {}  # the reader says what is wrong with the header
 
@@ -78,45 +82,45 @@ def split_label(label: str) -> tuple[str, str | None]:
     return (parts[1].lower(), parts[2]) if parts else (label.lower(), None)
 
 
-def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizations, list[str]]:
-    """Convert a table of text into localizations, and notes on what was left out. Raises LocalizationError."""
+def to_localizations(
+    path: Path, text: Table, rules: Columns, info: TableInfo | None = None
+) -> tuple[Localizations, list[str]]:
+    """Convert a table of text into localizations, and notes on what was left out. Raises LocalizationError.
+
+    `info` may know the camera pixel, for columns in pixels, and what the user says of frames and origin.
+    """
+    info = info or TableInfo()
+    rules = _as_told(path, rules, info)
+    chosen = _choose(path, text.labels, rules, info.pixel_um)
     columns: dict[str, Any] = {}
     further: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
     notes: list[str] = []
     words: list[str] = []
-    unknown: dict[str, str] = {}
     for k, label in enumerate(text.labels):
         name, unit = split_label(label)
         if not name or name in rules.counters:
             continue
-        target, units = rules.columns.get(name, ("", BARE))
-        if target in _OURS and unit not in units:
-            unknown[target] = label
-        factor = units.get(unit)
-        if not target or factor is None or (target in header and target not in _OURS):
-            values = _numbers_if_any(text.rows.iloc[:, k])
+        column = text.rows.iloc[:, k]
+        if k not in chosen:
+            values = _numbers_if_any(column)
             if values is None:
                 words.append(label)
             elif not np.isnan(values).all():
                 further[label] = values
-                if target and unit in units:
+                if unit in rules.columns.get(name, ("", {}))[1]:
                     notes.append(f"column '{label}' is in {unit}, not in ours: kept under its own name")
             continue
-        if target in header:
-            raise LocalizationError(f"{path}: columns '{header[target]}' and '{label}' mean the same; drop one")
+        target, factor = chosen[k]
+        if target == "z_um" and len(column) and column.isna().all():
+            notes.append(f"column '{label}' holds no depth: z is 0")
+            continue
         header[target] = label
-        values = numbers(path, label, text.rows.iloc[:, k], finite=target in FINITE) * factor
+        values = numbers(path, label, column, finite=target in FINITE) * factor
         if target in _OURS:
             columns[target] = values
         elif not np.isnan(values).all():
             further[target] = values
-    for target, label in unknown.items():
-        if target not in columns:
-            name = split_label(label)[0]
-            units = rules.columns[name][1]
-            known = " or ".join(f"'{name} [{u}]'" if u else f"'{name}'" for u, f in list(units.items())[:2] if f)
-            raise LocalizationError(f"{path}: unknown unit in column '{label}'; convert it and call it {known}")
     for name in ("frame", "x_um", "y_um"):
         if name not in columns:
             raise LocalizationError(
@@ -128,9 +132,10 @@ def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizat
         wrong = np.flatnonzero((values < first) | (values != np.round(values)) | (np.abs(values) > 2**53))
         if wrong.size:
             line = text.rows.index[wrong[0]]
+            other = f"; if these start at {values[wrong[0]]:g}, say so (colocus convert --frames-from 0)"
             raise LocalizationError(
                 f"{path}: line {line}: column '{header[name]}' is {values[wrong[0]]:g}; "
-                f"{name}s are whole and start at {first} in {rules.title}"
+                f"{name}s are whole and start at {first} in {rules.title}{other if values[wrong[0]] == 0 else ''}"
             )
     columns["frame"] = columns["frame"] - rules.first_frame
     columns["x_um"] = columns["x_um"] + rules.shift_um[0]
@@ -141,6 +146,59 @@ def to_localizations(path: Path, text: Table, rules: Columns) -> tuple[Localizat
     if words:
         notes.append(f"no column of numbers: {', '.join(words)}: left out")
     return make_localizations(**columns, extras=further), notes
+
+
+def _as_told(path: Path, rules: Columns, info: TableInfo) -> Columns:
+    if info.frames_from is not None:
+        rules = replace(rules, first_frame=info.frames_from)
+    if info.origin == "corner":
+        return replace(rules, shift_um=(0.0, 0.0))
+    if info.origin == "centre" and info.pixel_um is None:
+        raise LocalizationError(
+            f"{path}: positions count from the first pixel's centre; give pixel_um (colocus convert --pixel NM) to add "
+            "half of it"
+        )
+    return rules if info.origin is None else replace(rules, shift_um=(half_pixel_um(info.pixel_um),) * 2)
+
+
+def _choose(path: Path, labels: list[str], rules: Columns, pixel_um: float | None) -> dict[int, tuple[str, float]]:
+    """Choose the columns that `rules` ask for: place in the table -> our column, factor.
+
+    Where lengths stand in pixels and in another unit, those are taken.
+    """
+    chosen: dict[int, tuple[str, float]] = {}
+    header: dict[str, str] = {}
+    doubtful: dict[str, tuple[int, str, float | None]] = {}
+    for k, label in enumerate(labels):
+        name, unit = split_label(label)
+        target, units = rules.columns.get(name, ("", {}))
+        if not target or name in rules.counters:
+            continue
+        factor = units.get(unit)
+        if factor is None and unit not in units:
+            in_pixels = unit is not None and unit.lower() in _PIXELS and "nm" in units
+            doubtful.setdefault(target, (k, label, pixel_um if in_pixels else None))
+        elif factor is not None and target not in header:
+            chosen[k], header[target] = (target, factor), label
+        elif factor is not None and target in _OURS:
+            raise LocalizationError(f"{path}: columns '{header[target]}' and '{label}' mean the same; drop one")
+    for target, (k, label, factor) in doubtful.items():
+        if target in header:
+            continue
+        if factor is not None:
+            chosen[k] = (target, factor)
+        elif target in _OURS:
+            raise LocalizationError(f"{path}: {_unit_unknown(label, rules)}")
+    return chosen
+
+
+def _unit_unknown(label: str, rules: Columns) -> str:
+    name, unit = split_label(label)
+    units = rules.columns[name][1]
+    if unit is not None and unit.lower() in _PIXELS and "nm" in units:
+        return f"column '{label}' is in camera pixels; give pixel_um (colocus convert --pixel NM)"
+    known = " or ".join(f"'{name} [{u}]'" if u else f"'{name}'" for u, f in list(units.items())[:2] if f)
+    return f"unknown unit in column '{label}'; convert it and call it {known}"
 
 
 def _give_both_axes(columns: dict[str, np.ndarray], lateral: str, axes: tuple[str, str]) -> None:
@@ -155,7 +213,7 @@ def reader(rules: Columns) -> Callable[[Path, TableInfo], Content]:
 
     def read_table(path: Path, info: TableInfo) -> Content:
         table = read(path, separator=rules.separator, encoding=rules.encoding)
-        return *to_localizations(path, table, rules), info
+        return *to_localizations(path, table, rules, info), info
 
     return read_table
 
@@ -163,18 +221,21 @@ def reader(rules: Columns) -> Callable[[Path, TableInfo], Content]:
 def read(
     path: Path,
     *,
-    separator: str = ",",
+    separator: str = "",
     comment: str = "",
     labels: list[str] | None = None,
     encoding: str = "utf-8-sig",
 ) -> Table:
     """Read a table of text with its line numbers in the file. Raises LocalizationError for what is no such table.
 
-    Lines at the top that begin with `comment` are passed over; with `labels` the file has no header line. In
+    Lines at the top that begin with `comment` are passed over; with `labels` the file has no header line. Without a
+    `separator` the first line tells it; where tabs or semicolons separate, decimals may stand behind a comma. In
     latin-1 the table ends at the first zero byte: Elyra's notes follow there.
     """
     skipped = 0
     try:
+        with open(path, "rb") as start:
+            encoding = encoding_of(start.read(4), encoding)
         with open(path, encoding=encoding, newline="") as opened:
             file = opened if encoding != "latin-1" else io.StringIO(opened.read().partition("\0")[0])
             while comment and file.readline().startswith(comment):
@@ -183,9 +244,15 @@ def read(
                 file.seek(0)
                 for _ in range(skipped):
                     file.readline()
+            here = file.tell()
+            first = file.readline()
+            separator = separator or separator_of(first)
             if labels is None:
-                labels = header_labels(path, file.readline(), separator)
+                labels = header_labels(path, first, separator)
                 skipped += 1
+            else:
+                file.seek(here)
+            decimal = decimal_of(path, file, separator)
             # Blank lines are kept so that row numbers are line numbers, and dropped below. A field more than the header
             # has is read as a column of its own: pandas would take the first one for row labels, and shift the rest.
             with warnings.catch_warnings():
@@ -193,10 +260,13 @@ def read(
                 rows = pd.read_csv(
                     file, header=None, names=[*labels, _SURPLUS], index_col=False, skip_blank_lines=False,
                     skipinitialspace=True, low_memory=False, sep=separator if separator != " " else r"\s+",
+                    decimal=decimal,
                 )  # fmt: skip
     except pd.errors.EmptyDataError:
         return Table(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}))
-    except UnicodeDecodeError as error:
+    except LocalizationError:
+        raise
+    except UnicodeError as error:
         raise not_text(path) from error
     except OSError as error:
         raise LocalizationError(f"{path}: cannot read ({error.strerror}); check the file") from error
@@ -207,6 +277,7 @@ def read(
     if rows.pop(_SURPLUS).notna().any():  # a separator at the end of a line is none too many
         raise LocalizationError(f"{path}: rows have more fields than the header; repair or export it again")
     rows.index = pd.RangeIndex(skipped + 1, len(rows) + skipped + 1)
+    rows = with_points(path, rows) if decimal == "," else rows
     return Table(labels, rows.dropna(how="all"))
 
 

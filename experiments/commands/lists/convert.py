@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixel", type=float, metavar="NM", help="camera pixel in the sample")
     parser.add_argument("--frame", metavar="HxW", help="height and width of a frame in pixels")
     parser.add_argument("--z-zero", type=float, default=0.0, metavar="NM", help="lower end of DeepSTORM3D's range")
+    parser.add_argument("--frames-from", type=int, choices=(0, 1), help="number of a text table's first frame")
+    parser.add_argument("--origin", choices=("corner", "centre"), help="of the first pixel, where a text table has 0")
     for name in ("frames", "rows", "columns"):
         parser.add_argument(f"--{name}", metavar="A:B", help="part of a movie, counted from 0")
     add_movie_options(parser)

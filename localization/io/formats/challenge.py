@@ -32,7 +32,7 @@ def _read(path: Path, info: TableInfo) -> Content:
     first = Head(path).first_line
     labels = None if re.search("[a-z]", first, re.I) else _NO_HEADER.get(first.count(",") + 1)
     table = text.read(path, labels=None if labels is None else list(labels))
-    return *text.to_localizations(path, table, _RULES), info
+    return *text.to_localizations(path, table, _RULES, info), info
 
 
 def _rows(locs: Localizations, before: int, info: TableInfo) -> pd.DataFrame:
@@ -49,5 +49,6 @@ FORMAT = Format(
     writer=partial(text.Writer, head=text.header(_WRITTEN), rows=_rows),
     first_frame=1,
     suffix=".csv",
+    as_told=True,
     holds=("frame", "x_um", "y_um", "z_um", "photons"),
 )

@@ -22,7 +22,7 @@ def _recognise(head: Head) -> bool:
 
 
 def _read(path: Path, info: TableInfo) -> Content:
-    locs, notes = text.to_localizations(path, text.read(path), replace(_RULES, z_shift_um=info.z_zero_um))
+    locs, notes = text.to_localizations(path, text.read(path), replace(_RULES, z_shift_um=info.z_zero_um), info)
     if info.z_zero_um == 0.0:
         notes.append("DeepSTORM3D counts z from the lower end of its range: give z_zero_um to count from the coverslip")
     return locs, notes, info
@@ -40,5 +40,6 @@ FORMAT = Format(
     writer=partial(text.Writer, head=text.header(_WRITTEN), rows=_rows),
     first_frame=1,
     suffix=".csv",
+    as_told=True,
     holds=("frame", "x_um", "y_um", "z_um", "score"),
 )

@@ -35,6 +35,8 @@ _MOST_BYTES = 1 << 34
 def _read(path: Path, info: TableInfo) -> Content:
     try:
         with zipfile.ZipFile(path) as archive:
+            if "xl/workbook.xml" in archive.namelist():
+                raise LocalizationError(f"{path}: a workbook of Excel; save the sheet as CSV, or as text with tabs")
             manifest = json.loads(archive.read("manifest.json"))
             tables = [entry for entry in manifest["files"] if entry.get("type") == "table"]
             if len(tables) != 1:

@@ -2,9 +2,11 @@
 
 A column of which nothing is known in any row is not written: others take a column of NaN at its word (PYME 26.9 drops
 its rows, napari-storm 3.1 draws them). Extra columns are read and written under ThunderSTORM's labels where it has one
-(`sigma1 [nm]`, `sigma2 [nm]`, or `sigma [nm]` where both are alike; `bkgstd [photon]`, `chi2`, `detections`).
+(`sigma1 [nm]`, `sigma2 [nm]`, `bkgstd [photon]`, `chi2`, `detections`). A table that Picasso exported for ThunderSTORM
+counts from 0 in frames and centres, and is known by its header and ids. Read: ThunderSTORM's tabs (.xls) too.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from numpy.typing import NDArray
 from localization.io import hdf5, text
 from localization.io.extras import EXTRAS, NATIVE, keeps_any
 from localization.io.part import PartFile
-from localization.io.table_format import Content, Format, TableInfo
+from localization.io.table_format import Content, Format, Head, TableInfo
+from localization.types import LocalizationError
 
-_LIGHT: text.Units = {"photon": 1.0, "photons": 1.0}
+_LIGHT: text.Units = {"photon": 1.0, "photons": 1.0, **text.COUNTS}
 COLUMNS: dict[str, tuple[str, text.Units]] = {
     "frame": ("frame", text.BARE),
     "x": ("x_um", text.LENGTH),
@@ -40,6 +43,12 @@ COLUMNS: dict[str, tuple[str, text.Units]] = {
 }
 LABELS = {"frame": "frame", "x_um": "x [nm]", "y_um": "y [nm]"}
 COUNTERS = ("id",)
+_PICASSO_MAY = ("z [nm]", "detections")
+_PICASSO = [
+    ["id", "frame", "x [nm]", "y [nm]", *widths, "intensity [photon]", "offset [photon]", "bkgstd [photon]",
+     "uncertainty_xy [nm]"]
+    for widths in (["sigma [nm]"], ["sigma1 [nm]", "sigma2 [nm]"])
+]  # fmt: skip
 _RULES = text.Columns("a ThunderSTORM CSV", COLUMNS, 1, LABELS, counters=COUNTERS)
 _OPTIONAL = {
     "intensity [photon]": "photons",
@@ -56,7 +65,36 @@ _WRITTEN: tuple[str, ...] = (
 
 
 def _read(path: Path, info: TableInfo) -> Content:
-    return *text.to_localizations(path, _prefer_each_axis(text.read(path)), _RULES), info
+    table, notes, told = text.read(path), [], info
+    signs = _signs_of_picasso(Head(path), table)
+    if signs == 2:
+        told = replace(info, frames_from=info.frames_from or 0, origin=info.origin or "centre")
+        notes.append("written by Picasso: frames count from 0, positions from the first pixel's centre")
+        if told.origin == "centre" and info.pixel_um is None:
+            raise LocalizationError(
+                f"{path}: written by Picasso, which counts from the first pixel's centre; give pixel_um (colocus "
+                "convert --pixel NM) to add half of it"
+            )
+    elif signs == 1 and info.frames_from is None and info.origin is None:
+        notes.append(
+            "it may be of Picasso, which counts frames from 0 and positions from the first pixel's centre: read as "
+            "ThunderSTORM's, from 1 and from the corner; else say --frames-from 0 --origin centre"
+        )
+    locs, more = text.to_localizations(path, _prefer_each_axis(table), _RULES, told)
+    return locs, notes + more, info
+
+
+def _signs_of_picasso(head: Head, table: text.Table) -> int:
+    """Count the signs that Picasso's `export_thunderstorm` wrote a table (alike in 0.11.3 and 1.0.0a1), up to 2.
+
+    It has the columns of `_PICASSO` in their order, without quotes; counts ids from 0, and states a background noise of
+    0. ThunderSTORM's own header is quoted, its ids start at 1.
+    """
+    labels = [label for label in table.labels if label not in _PICASSO_MAY]
+    if '"' in head.first_line or labels not in _PICASSO or not len(table.rows):
+        return 0
+    ids, noise = (pd.to_numeric(table.rows[label], errors="coerce") for label in ("id", "bkgstd [photon]"))
+    return int(ids.iloc[0] == 0) + int((noise == 0).all())
 
 
 def _prefer_each_axis(table: text.Table) -> text.Table:
@@ -118,5 +156,6 @@ FORMAT = Format(
     first_frame=1,
     suffix=".csv",
     owns_suffix=True,
+    as_told=True,
     keeps=keeps_any(*_WRITTEN, *(label for label in NATIVE["thunderstorm"].values() if label not in EXTRAS)),
 )

@@ -154,7 +154,7 @@ def test_bad_targets_and_channels_are_refused(tmp_path):
         ("\n\n", "empty or has no header"),
         ('"id","x [nm]","y [nm]"\n1,2,3\n', "no column 'frame'"),
         ('"frame","x [nm]","z [nm]"\n1,2,3\n', r"no column 'y \[nm\]'"),
-        ('"frame","x [px]","y [nm]"\n1,2,3\n', r"unknown unit in column 'x \[px\]'"),
+        ('"frame","x [px]","y [nm]"\n1,2,3\n', r"column 'x \[px\]' is in camera pixels; give pixel_um"),
         ('"frame","x","y [nm]"\n1,2,3\n', "unknown unit in column 'x'"),
         ("frame,x [nm],y [nm],intensity [au]\n1,2,3,4\n", r"unknown unit in column 'intensity \[au\]'"),
         ('"frame","x [nm]","y [nm]"\n1,2,3\n\n2,NaN,3\n', r"line 4: column 'x \[nm\]' is nan"),
