@@ -93,8 +93,10 @@ def _signs_of_picasso(head: Head, table: text.Table) -> int:
     labels = [label for label in table.labels if label not in _PICASSO_MAY]
     if '"' in head.first_line or labels not in _PICASSO or not len(table.rows):
         return 0
-    ids, noise = (pd.to_numeric(table.rows[label], errors="coerce") for label in ("id", "bkgstd [photon]"))
-    return int(ids.iloc[0] == 0) + int((noise == 0).all())
+    ids, noise = (
+        np.asarray(pd.to_numeric(table.rows[label], errors="coerce"), float) for label in ("id", "bkgstd [photon]")
+    )
+    return int(ids[0] == 0) + int((noise == 0).all())
 
 
 def _prefer_each_axis(table: text.Table) -> text.Table:
