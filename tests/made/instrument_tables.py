@@ -130,9 +130,9 @@ def make_sml(path: Path, saved: dict | None = None) -> Path:
     return path
 
 
-def make_sml_5(path: Path, saved: dict | None = None) -> Path:
-    """The list as MATLAB 5 to 7 keep it."""
-    scipy.io.savemat(path, saved or sml(), oned_as="column")
+def make_sml_5(path: Path, saved: dict | None = None, compressed: bool = False) -> Path:
+    """The list as MATLAB 5 keeps it, or, compressed, MATLAB 7."""
+    scipy.io.savemat(path, saved or sml(), oned_as="column", do_compression=compressed)
     return path
 
 

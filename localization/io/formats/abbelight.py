@@ -25,7 +25,8 @@ _OWN = {"intdemixing", "ratio_demixing", "ratio_saf", "z_saf", "z_astigm"}
 
 
 def _recognise(head: Head) -> bool:
-    return bool(_OWN & set(text.labels_in(head)))
+    names = set(text.labels_in(head))
+    return bool(_OWN & names) and "channel" not in names  # with channels it is a ThunderSTORM table of ours
 
 
 def _read(path: Path, info: TableInfo) -> Content:

@@ -1,5 +1,7 @@
 """Tables of other programs: SMAP, storm-analysis, PYME, COMET; origins, drift, frames and units by hand."""
 
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import scipy.io
 from localization import LocalizationError, make_localizations, read, read_file, write
 from made.instrument_tables import make_h5r, make_sml, make_sml_5, sml
 
-MAKERS = {"5": make_sml_5, "7.3": make_sml}
+MAKERS = {"5": make_sml_5, "7": partial(make_sml_5, compressed=True), "7.3": make_sml}
 
 
 def table(**more):
