@@ -20,7 +20,6 @@ _RULES = text.Columns(
         "position y": ("y_um", text.LENGTH),
         "position z": ("z_um", text.LENGTH),
         "precision": ("sigma_xy_um", text.LENGTH),
-        "precision z": ("sigma_z_um", text.LENGTH),
         "number photons": ("photons", text.BARE),
         "chi square": ("chi2", text.BARE),
         "channel": ("channel", text.BARE),

@@ -38,6 +38,10 @@ def test_nstorm_reads_what_is_corrected_most(files, tmp_path):
     assert "nothing is added" in said
     without = "\n".join("\t".join(line.split("\t")[:20]) for line in NSTORM.splitlines())
     np.testing.assert_allclose(read(put(tmp_path, without)).x_um, [1.01, 3.01, 0.51])
+    header, rows = NSTORM.split("\n", 1)
+    for ending in (header, header + "\t"):  # a tab at the end of each row, and of the header
+        path = put(tmp_path, ending + "\n" + rows.replace("\n", "\t\n"))
+        np.testing.assert_allclose(read(path).x_um, [1.011, 3.011, 0.511])
 
 
 def test_nstorm_of_the_newer_header(files):
