@@ -33,7 +33,8 @@ class WholeCounts:
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each. Raises where a number is not whole."""
         frames = self._source.block(start, stop, rows, columns)
-        wrong = ~((np.rint(frames) == frames) & (np.abs(frames) <= _LARGEST))
+        with np.errstate(invalid="ignore"):  # of NaN, which is not whole either
+            wrong = ~((np.rint(frames) == frames) & (np.abs(frames) <= _LARGEST))
         if wrong.any():
             frame, y, x = (int(place[0]) for place in np.nonzero(wrong))
             raise LocalizationError(

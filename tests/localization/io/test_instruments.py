@@ -183,6 +183,8 @@ def test_sif(tmp_path):
     refused(path, "announces no image")
     write_sif(path, FRAMES / 2)
     refused(path, "not whole numbers")
+    path.write_bytes(whole[:-12] + b"\x01\x00\x80\x7f" + whole[-8:])  # a NaN at which processors complain
+    refused(path, "not whole numbers (nan in frame 5)")
 
 
 @pytest.mark.parametrize("version", [0x7, 0x1000000, 0x2000000])
