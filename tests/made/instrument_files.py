@@ -155,7 +155,7 @@ def write_sif(path: Path, movie: np.ndarray, *, exposure_s: float = 0.03, cycle_
         + "0.01 0.01\n" + "line\n" * 8 + "spectrograph none\n65539 0 1 0 0\n0 1 0 0\n0 1 0 0\n0\n422\n13\n13\n"
         + counted("Pixel number") + counted("Counts") + counted("Pixel number")
         + f"65541 1 {height} {width} 1 {n} 1 {n * height * width} {height * width}\n"
-        f"65538 1 {height} {width} 1 1 1 0\n" + "".join(f"{k * 32000}\n" for k in range(n))
+        f"65538 1 {height} {width} 1 1 1 0\n" + "".join(f"{k * 32000:10d}\n" for k in range(n)) + "0\n"
     )  # fmt: skip
     path.write_bytes(head.encode("latin-1") + movie.astype("<f4").tobytes() + b"\0" * 8)
 

@@ -64,6 +64,8 @@ class LifMovie:
         axes = [Axis(_AXES.get(name, name), count) for name, count in sizes.items() if name not in ("Y", "X")]
         chosen = choose(path, axes, MovieOptions(channel=options.channel))
         self.notes += [*picked.notes, *chosen.notes]
+        if chosen.along not in (None, "time", "z"):
+            self.notes.append(f"the frames of {image.name} run along its axis {chosen.along}, not along time")
         block = image.memory_block
         frame_px = (sizes["Y"], sizes["X"])
         refuse_size(path, frame_px)
