@@ -4,7 +4,8 @@ Layout: "ZEISS CZI file format" (ZISRAW), as libCZI's CziStructs.h states it: se
 directory lists every subblock with its place, pixel type, compression and dimensions. The pixels are unpacked by
 imagecodecs, which TIFF needs anyhow. Read here and not by a library: pylibCZIrw 6.1 is LGPL-3.0 and installs all of
 cmake; czifile is free of that, but what runs on Python 3.11 is of 2019 and knows no zstd, and its present versions want
-3.12. Checked by files that pylibCZIrw 6.1 wrote (tests/made/czi_by_pylibczirw.py); JPEG XR by one of imagecodecs.
+3.12. Checked by files that pylibCZIrw 6.1 wrote (tests/made/czi_by_pylibczirw.py); JPEG XR by one of imagecodecs;
+a recording among the tests of aicspylibczi gives the pixels that pylibCZIrw reads.
 """
 
 import os

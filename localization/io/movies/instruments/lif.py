@@ -3,7 +3,8 @@
 liffile (BSD-3, C. Gohlke, a release every month) finds the images of a file, their axes, types and the place of their
 pixels; these lie in one piece, frame by frame, and are read from there. A file may hold several images: each counts as
 a position. Length of an axis is from the middle of the first pixel to that of the last (Leica Image File Formats 3.2).
-Checked by files written to that layout, which liffile 2026.2 opens; it has no writer.
+Checked by files written to that layout, which liffile 2026.2 opens (it has no writer), and by a recording among the
+tests of readlif.
 """
 
 import math
