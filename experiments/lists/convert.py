@@ -1,13 +1,13 @@
 """From one file format to another: localization tables, and movies or parts of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from localization import LocalizationError, Movie, MovieOptions, open_movie, read_file, write
+from localization import LocalizationError, Movie, MovieFacts, MovieOptions, open_movie, read_file, write
 from localization.io import FORMATS, formats, is_movie
 from localization.io.table_format import Origin
 from optics.progress import Event, Report, silent
@@ -133,10 +133,12 @@ def _convert_movie(source: Path, out: Path | str | None, config: ConvertConfig, 
             )
         ]
         shape = tuple(stop - first for first, stop in spans)
+        pixel_um = movie.facts.pixel_um if config.pixel_um is None else config.pixel_um
+        facts = replace(movie.facts, pixel_um=pixel_um)
         write_frames = _write_zarr if out.suffix.lower() == ".zarr" else _write_ome
         try:
             with whole_file(out) as part:
-                write_frames(part, shape, movie.dtype, _batches(movie, spans, report), config.pixel_um)
+                write_frames(part, shape, movie.dtype, _batches(movie, spans, report), facts)
         except OSError as error:
             raise LocalizationError(f"{out}: cannot write ({error.strerror}); choose another folder") from error
         return Converted(out, "frames", shape[0], movie.notes)
@@ -159,27 +161,30 @@ def _batches(movie: Movie, spans: list[tuple[int, int]], report: Report) -> Iter
         report(Event("frame", end - first, stop - first))
 
 
-def _write_ome(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], pixel_um: float | None) -> None:
+def _write_ome(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], facts: MovieFacts) -> None:
     import tifffile
 
     metadata: dict[str, Any] = {"axes": "TYX"}
-    if pixel_um is not None:
-        metadata |= {
-            f"PhysicalSize{axis}{what}": value for axis in "XY" for what, value in (("", pixel_um), ("Unit", "µm"))
-        }
+    if facts.pixel_um is not None:
+        for axis in "XY":
+            metadata |= {f"PhysicalSize{axis}": facts.pixel_um, f"PhysicalSize{axis}Unit": "µm"}
+    if facts.interval_s is not None:
+        metadata |= {"TimeIncrement": facts.interval_s, "TimeIncrementUnit": "s"}
     with tifffile.TiffWriter(path, bigtiff=True, ome=True) as writer:
         frames = (frame for batch in batches for frame in batch)
         writer.write(frames, shape=shape, dtype=dtype, photometric="minisblack", metadata=metadata)
 
 
-def _write_zarr(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], pixel_um: float | None) -> None:
+def _write_zarr(path: Path, shape: Any, dtype: Any, batches: Iterator[Any], facts: MovieFacts) -> None:
     import zarr
 
     group = zarr.open_group(path, mode="w", zarr_format=3)
     whole: Any = {"write_empty_chunks": True}  # a black frame is there, not left out
     array = group.create_array("0", shape=shape, dtype=np.dtype(dtype), chunks=(1, *shape[1:]), config=whole)
-    scale = [1.0, *([pixel_um or 1.0] * 2)]
-    axes = [{"name": "t", "type": "time"}, *({"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx")]
+    sizes = (("t", "time", "second", facts.interval_s), *((a, "space", "micrometer", facts.pixel_um) for a in "yx"))
+    scale = [1.0 if size is None else size for *_, size in sizes]
+    # a size that is not known has no unit: 1 without one is no length
+    axes = [{"name": name, "type": kind} | ({} if size is None else {"unit": unit}) for name, kind, unit, size in sizes]
     steps = [{"type": "scale", "scale": scale}]
     described = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
     group.attrs["ome"] = {"version": "0.5", "multiscales": [described]}

@@ -16,6 +16,7 @@ from localization.types import LocalizationError, MovieFacts, one_line
 
 Span = tuple[int, int]
 _BLOCK_PX = 1 << 22  # a request is served in pieces, so that pixels as stored and as float32 stay small
+_CACHED_PX = 1 << 18  # in the processor's cache, where frames are read one by one anyway
 
 
 class Movie:
@@ -45,7 +46,8 @@ class Movie:
         y, x = self._part(start, stop, rows, columns)
         size = (stop - start, y.stop - y.start, x.stop - x.start)
         frames = np.empty(size, np.float32)
-        step = max(1, _BLOCK_PX // max(1, size[1] * self.shape[2]))
+        piece_px = _CACHED_PX if getattr(self._source, "by_frame", False) else _BLOCK_PX
+        step = max(1, piece_px // max(1, size[1] * self.shape[2]))
         for first in range(start, stop, step):
             last = min(first + step, stop)
             frames[first - start : last - start] = self._source.block(first, last, y, x)

@@ -19,6 +19,8 @@ from localization.types import LocalizationError
 class FolderMovie:
     """Files of one frame each, in the order of their numbers; opened one at a time, as they are read."""
 
+    by_frame = True
+
     def __init__(self, folder: Path, files: list[Path]) -> None:
         self.notes = _gaps(folder, files)
         self._files = files
@@ -53,7 +55,7 @@ class FolderMovie:
                 try:
                     if ((len(self._files), *stack.shape), stack.dtype) != (self.shape, self.dtype):
                         self._check(k)
-                    frames[k - start] = stack.read(0, rows, columns)
+                    stack.read(0, rows, columns, frames[k - start])
                 finally:
                     stack.close()
             except LocalizationError:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, Chosen, choose
 from localization.io.movies.micromanager import micromanager_facts, parsed
-from localization.io.movies.source import MovieFormat, MovieOptions, Source, pread, refuse_size
+from localization.io.movies.source import MovieFormat, MovieOptions, Source, pread, read_plain, refuse_size
 from localization.io.movies.tiff_movie import open_stack
 from localization.io.movies.tiff_sets import heads
 from localization.types import LocalizationError, MovieFacts, one_line
@@ -49,6 +49,8 @@ class _Entry:
 
 class NdtiffMovie:
     """The frames of one channel and position of a data set, in the order of their times."""
+
+    by_frame = True
 
     def __init__(self, folder: Path, options: MovieOptions, only: str | None = None) -> None:
         saved, self.notes = _read_index(folder / INDEX, options)
@@ -112,16 +114,13 @@ class NdtiffMovie:
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""
-        width = self.shape[2]
-        n_rows, row_bytes = rows.stop - rows.start, width * self.dtype.itemsize
-        frames = np.empty((stop - start, n_rows, columns.stop - columns.start), self.dtype)
-        stored = self.dtype.newbyteorder("<")
+        frames = np.empty((stop - start, rows.stop - rows.start, columns.stop - columns.start), self.dtype)
+        width, stored = self.shape[2], self.dtype.newbyteorder("<")
         for k in range(start, stop):
             entry = self._entries[k]
-            raw = pread(self._open(entry.file), n_rows * row_bytes, entry.pixels_at + rows.start * row_bytes)
-            if len(raw) < n_rows * row_bytes:
+            fd, out = self._open(entry.file), frames[k - start]
+            if not read_plain(fd, entry.pixels_at, width, stored, rows, columns, out):
                 raise LocalizationError(f"{self._folder / entry.file}: the file became shorter; copy it again")
-            frames[k - start] = np.frombuffer(raw, stored).reshape(n_rows, width)[:, columns]
         return frames
 
     def _open(self, name: str) -> int:

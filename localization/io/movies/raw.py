@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.axes import choose
-from localization.io.movies.source import CUT_REMEDY, MovieFormat, MovieOptions, pread, refuse_size, refuse_type
+from localization.io.movies.source import CUT_REMEDY, MovieFormat, MovieOptions, read_plain, refuse_size, refuse_type
 from localization.io.picasso_yaml import load_yaml
 from localization.types import LocalizationError, one_line
 
 
 class RawMovie:
     """Frames back to back in a file, from `offset` on."""
+
+    by_frame = True
 
     def __init__(
         self, path: Path, shape: tuple[int, int, int], dtype: np.dtype, offset: int, *, allow_cut: bool
@@ -40,18 +42,13 @@ class RawMovie:
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""
-        height, width = self.shape[1:]
-        n_rows = rows.stop - rows.start
-        row_bytes = width * self._stored.itemsize
-        frames = np.empty((stop - start, n_rows, columns.stop - columns.start), self.dtype)
+        frames = np.empty((stop - start, rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         for k in range(start, stop):
-            at = self._offset + k * self._frame_bytes + rows.start * row_bytes
-            raw = pread(self._fd, n_rows * row_bytes, at)
-            if len(raw) < n_rows * row_bytes:
+            at = self._offset + k * self._frame_bytes
+            if not read_plain(self._fd, at, self.shape[2], self._stored, rows, columns, frames[k - start]):
                 raise LocalizationError(
                     f"{self.path}: frame {k} cannot be read (the file became shorter); copy it again"
                 )
-            frames[k - start] = np.frombuffer(raw, self._stored).reshape(n_rows, width)[:, columns]
         return frames
 
     def close(self) -> None:

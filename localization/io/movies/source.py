@@ -42,7 +42,8 @@ class MovieOptions:
 class Source(Protocol):
     """An open movie of `shape` (frames, height, width), with lines on what is unusual about it.
 
-    It may also have `facts`, a `localization.MovieFacts` of what the file says of pixel, exposure and interval.
+    It may also have `facts`, a `localization.MovieFacts` of what the file says of pixel, exposure and interval, and
+    `by_frame`, true where many frames at a time are read no faster than one by one.
     """
 
     shape: tuple[int, int, int]
@@ -96,3 +97,30 @@ def pread(fd: int, count: int, position: int) -> bytes:
         pieces.append(piece)
         count, position = count - len(piece), position + len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def read_plain(fd: int, position: int, width: int, stored: np.dtype, rows: slice, columns: slice, out: NDArray) -> bool:
+    """Read a part of a frame that lies plainly in a file from `position` on, into `out`; False where the file ends.
+
+    Whole rows go from the file to `out` without a copy between.
+    """
+    row_bytes = width * stored.itemsize
+    at, wanted = position + rows.start * row_bytes, (rows.stop - rows.start) * row_bytes
+    if not 0 <= at < 1 << 62:
+        return False
+    if columns.stop - columns.start == width and out.flags.c_contiguous and out.dtype == stored.newbyteorder("="):
+        target = out.reshape(-1).view(np.uint8).data
+        done = 0
+        while done < wanted:
+            count = os.preadv(fd, [target[done : done + (1 << 30)]], at + done)
+            if count == 0:
+                return False
+            done += count
+        if not stored.isnative:
+            out.byteswap(inplace=True)
+        return True
+    raw = pread(fd, wanted, at)
+    if len(raw) < wanted:
+        return False
+    out[...] = np.frombuffer(raw, stored).reshape(-1, width)[:, columns]
+    return True

@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from localization.io.movies.source import pread, refuse_size, refuse_type
+from localization.io.movies.source import pread, read_plain, refuse_size, refuse_type
 from localization.types import LocalizationError, one_line
 
 # What tifffile and its codecs raise on a damaged file; codec errors are RuntimeErrors.
@@ -93,27 +93,24 @@ class TiffStack:
             return self._list[k]
         return self._list[-1] + (k - len(self._list) + 1) * self._stride
 
-    def read(self, k: int, rows: slice, columns: slice) -> NDArray:
-        """Read a part of page k. Raises LocalizationError where its pixels are not in the file."""
+    def read(self, k: int, rows: slice, columns: slice, out: NDArray) -> None:
+        """Read a part of page k into `out`. Raises LocalizationError where its pixels are not in the file."""
         header = self._header(self.offset(k))
         if header is None:
             raise LocalizationError(f"{self.path}: the header of frame {k} is missing; copy or export it again")
         plain = self._plain(k, header)
         if plain is not None:
-            return self.read_at(plain, rows, columns)
+            self.read_at(plain, rows, columns, out)
+            return
         with self._lock, quiet_tifffile():
             page = self._page(k)
-            return self._inside(k, page).asarray()[rows, columns]
+            out[...] = self._inside(k, page).asarray()[rows, columns]
 
-    def read_at(self, position: int, rows: slice, columns: slice) -> NDArray:
-        """Read a part of the frame whose plain pixels begin at `position`."""
-        row_bytes = self.shape[1] * self.dtype.itemsize
-        wanted = (rows.stop - rows.start) * row_bytes
-        raw = pread(self._fd, wanted, position + rows.start * row_bytes)
-        if len(raw) < wanted:
+    def read_at(self, position: int, rows: slice, columns: slice, out: NDArray) -> None:
+        """Read a part of the frame whose plain pixels begin at `position` into `out`."""
+        stored = self.dtype.newbyteorder(self._order)
+        if not read_plain(self._fd, position, self.shape[1], stored, rows, columns, out):
             raise LocalizationError(f"{self.path}: truncated, pixels are missing; copy or export it again")
-        stored = np.frombuffer(raw, self.dtype.newbyteorder(self._order))
-        return stored.reshape(-1, self.shape[1])[:, columns]
 
     def tag(self, k: int, code: int) -> Any:
         """Read a tag of page k, as tifffile does; None where there is none."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class TiffMovie:
     order: NDArray[np.int64] | None = None
     notes: list[str] = field(default_factory=list)
     facts: MovieFacts = MovieFacts()
+    by_frame: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._ends = list(accumulate(part.n_frames for part in self.parts))
@@ -46,7 +48,7 @@ class TiffMovie:
             i = bisect_right(self._ends, place)
             part = self.parts[i]
             try:
-                frames[k - start] = part.read(place - (self._ends[i] - part.n_frames), rows, columns)
+                part.read(place - (self._ends[i] - part.n_frames), rows, columns, frames[k - start])
             except LocalizationError:
                 raise
             except DAMAGE as error:

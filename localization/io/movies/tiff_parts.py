@@ -21,11 +21,12 @@ class Part:
     n_frames: int
     contiguous_at: int | None = None
 
-    def read(self, k: int, rows: slice, columns: slice) -> NDArray:
-        """Read a part of frame k of this file."""
+    def read(self, k: int, rows: slice, columns: slice, out: NDArray) -> None:
+        """Read a part of frame k of this file into `out`."""
         if self.contiguous_at is None:
-            return self.stack.read(k, rows, columns)
-        return self.stack.read_at(self.contiguous_at + k * self.stack.frame_bytes, rows, columns)
+            self.stack.read(k, rows, columns, out)
+        else:
+            self.stack.read_at(self.contiguous_at + k * self.stack.frame_bytes, rows, columns, out)
 
 
 def described_axes(stack: TiffStack) -> tuple[list[Axis], int]:

@@ -3,18 +3,21 @@
 import math
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.movies.axes import Axis, choose
+from localization.io.movies.axes import Axis, Chosen, choose
+from localization.io.movies.micromanager import positive
 from localization.io.movies.source import WHAT_IS_THERE, MovieFormat, MovieOptions, refuse_size, refuse_type
 from localization.io.movies.zarr_chunks import frames_written
-from localization.types import LocalizationError, one_line
+from localization.types import LocalizationError, MovieFacts, one_line
 
 _AXES = {"t": "time", "c": "channel", "p": "position"}
+_UNITS = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "second": 1.0, "millisecond": 1e-3}
 
 
 def _recognises(path: Path) -> bool:
@@ -28,7 +31,8 @@ class ZarrMovie:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                array, axes = _zarr_array(path)
+                array, described, image = _zarr_array(path, options)
+                axes = [a["name"] if isinstance(a, dict) else str(a) for a in (described or {}).get("axes", [])]
                 shape, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
         except LocalizationError:
             raise
@@ -40,8 +44,11 @@ class ZarrMovie:
         refuse_size(path, shape[-2:])
         names = [_AXES.get(name.lower(), name) for name in axes] if axes and len(axes) == len(shape) else None
         names = names or [f"axis {k}" for k in range(len(shape))]
+        if image is not None:
+            options = replace(options, position=None)
         chosen = choose(path, [Axis(*pair) for pair in zip(names[:-2], shape[:-2], strict=True)], options)
-        self._array, self.path, self.notes = array, path, list(chosen.notes)
+        self._array, self.path, self.notes = array, path, [*(image.notes if image else ()), *chosen.notes]
+        self.facts = _facts(described)
         self._index: list[Any] = [chosen.index.get(name, 0) for name in names[:-2]]
         self._axis = names.index(chosen.along) if chosen.along is not None else None
         n_frames = shape[self._axis] if self._axis is not None else 1
@@ -106,25 +113,49 @@ class ZarrMovie:
         """Do nothing: no file stays open."""
 
 
-def _zarr_array(path: Path) -> tuple[Any, list[str] | None]:
-    """Find the array of a store, and the names of its axes where an OME description gives them (full size first)."""
+def _zarr_array(path: Path, options: MovieOptions) -> tuple[Any, dict[str, Any] | None, Chosen | None]:
+    """Find the array of a store (full size first), its OME description, and which of several images it is."""
     import zarr
 
     found: Any = zarr.open(path, mode="r")
     if isinstance(found, zarr.Array):
-        return found, None
-    attributes = dict(found.attrs)
-    scales = (attributes.get("ome") or attributes).get("multiscales")
-    if scales:
-        names = [axis["name"] if isinstance(axis, dict) else str(axis) for axis in scales[0].get("axes", [])]
+        return found, None, None
+    chosen = None
+    if not _scales(found):  # images beside each other, as bioformats2raw writes them
+        images = sorted(name for name, item in found.members() if isinstance(item, zarr.Group) and _scales(item))
+        if images:
+            chosen = choose(path, [Axis("position", len(images), tuple(images))], options)
+            found = found[images[chosen.index["position"]]]
+    if scales := _scales(found):
         dataset = str(scales[0]["datasets"][0]["path"])
         if not re.fullmatch(r"[\w./ -]+", dataset) or ".." in dataset:
             raise LocalizationError(f"{path}: the OME description points to {dataset!r}; write it again")
-        return found[dataset], names or None
+        return found[dataset], scales[0], chosen
     arrays = [name for name, item in found.members() if isinstance(item, zarr.Array)]
     if len(arrays) != 1:
         raise LocalizationError(f"{path}: holds {len(arrays)} zarr arrays; name the one that is the movie")
-    return found[arrays[0]], None
+    return found[arrays[0]], None, None
+
+
+def _scales(group: Any) -> Any:
+    attributes = dict(group.attrs)
+    return (attributes.get("ome") or attributes).get("multiscales")
+
+
+def _facts(described: dict[str, Any] | None) -> MovieFacts:
+    """Read pixel and interval from the scale of an OME description; unknown where it names no unit."""
+    try:
+        assert described is not None
+        steps = described["datasets"][0]["coordinateTransformations"]
+        scale = next(step["scale"] for step in steps if step["type"] == "scale")
+        sizes = {}
+        for axis, size in zip(described["axes"], scale, strict=True):
+            number, unit = positive(size), _UNITS.get(axis.get("unit"))
+            if number is not None and unit is not None:
+                sizes[axis["name"]] = number * unit
+    except (AssertionError, KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration):
+        return MovieFacts()
+    return MovieFacts(pixel_um=sizes.get("x"), interval_s=sizes.get("t"))
 
 
 MOVIE = MovieFormat("zarr", _recognises, ZarrMovie)

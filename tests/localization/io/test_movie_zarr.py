@@ -4,9 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
-from localization import LocalizationError, open_movie
+from experiments.lists.convert import convert
+from localization import LocalizationError, MovieFacts, open_movie
 
 FRAMES = np.random.default_rng(0).integers(1, 4000, (12, 20, 30)).astype(np.uint16)
 KINDS = {
@@ -65,3 +67,33 @@ def test_an_ome_zarr_of_two_channels_and_a_lost_tile(tmp_path):
     with pytest.raises(LocalizationError, match="of 6 frames announced the last 2 were never written"):
         open_movie(tmp_path / "a.zarr", channel=1)
     same(tmp_path / "a.zarr", FRAMES[1:8:2], channel=1, allow_cut=True)
+
+
+def test_images_beside_each_other(tmp_path):
+    """A store of several images, as bioformats2raw lays them out: one is chosen as a position; one alone is read."""
+    for n in (1, 2):
+        root = zarr.open_group(tmp_path / f"{n}.zarr", mode="w")
+        for k in range(n):
+            image = root.create_group(str(k))
+            image.create_array("0", shape=(6, 20, 30), dtype="uint16", chunks=(1, 20, 30))[:] = FRAMES[
+                6 * k : 6 * k + 6
+            ]
+            image.attrs["ome"] = {"multiscales": [{"axes": [{"name": a} for a in "tyx"], "datasets": [{"path": "0"}]}]}
+    same(tmp_path / "1.zarr", FRAMES[:6])
+    with pytest.raises(LocalizationError, match=r"2 positions \(0, 1\); choose one with position=0"):
+        open_movie(tmp_path / "2.zarr")
+    assert same(tmp_path / "2.zarr", FRAMES[6:], position=1) == "position 1 of 2 (1) is read"
+
+
+@pytest.mark.parametrize("ending", ["ome.tif", "zarr"])
+def test_a_converted_movie_keeps_its_pixel_and_interval(ending, tmp_path):
+    """From one OME file to another; a pixel that is not known is not invented."""
+    said = {"axes": "TYX", "PhysicalSizeX": 108.0, "PhysicalSizeXUnit": "nm", "TimeIncrement": 20.0,
+            "TimeIncrementUnit": "ms"}  # fmt: skip
+    tifffile.imwrite(tmp_path / "a.ome.tif", FRAMES, ome=True, metadata=said, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "b.tif", FRAMES, photometric="minisblack")
+    for name, pixel_um, interval_s in (("a.ome.tif", 0.108, 0.02), ("b.tif", None, None)):
+        out = tmp_path / f"from-{name[0]}.{ending}"
+        convert(tmp_path / name, out)
+        with open_movie(out) as movie:
+            assert movie.facts == MovieFacts(pixel_um, (20, 30), 12, None, interval_s)
