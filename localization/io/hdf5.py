@@ -14,12 +14,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from localization.extent import usual_span
 from localization.io.part import PartFile, cannot_write
 from localization.io.table_format import HDF5_MAGIC, Head, TableInfo
 from localization.types import COLUMNS, LocalizationError, Localizations, one_line
 
 ROW = np.dtype([(name, "<i8" if name in ("frame", "channel") else "<f8") for name in COLUMNS])
 _BLOCK_ROWS = 1 << 16
+_SAMPLED_ROWS = 1_000_000
 _IN_MEMORY = 1 << 26
 
 
@@ -141,6 +143,32 @@ class Spool:
 
 def _row(labels: Iterable[str]) -> np.dtype:
     return np.dtype([*ROW.descr, *((field(label), "<f8") for label in labels)])
+
+
+def reached(spool: Spool, info: TableInfo) -> tuple[dict[str, float], list[str]]:
+    """Find how far columns reach, but for rows far from all others where the movie's size is to follow from it.
+
+    Programs make pictures as wide as that size. Returns the largest values, and notes on such rows.
+    """
+    known = (("frame",) if info.n_frames else ()) + (("x_um", "y_um") if info.frame_px else ())
+    names = [name for name in spool.most if name not in known]
+    step = max(1, -(-spool.n_rows // _SAMPLED_ROWS))
+    most, notes = dict(spool.most), []
+    sampled = {name: [np.array([most[name]])] for name in names}
+    for _, rows in spool.blocks():
+        for name in names:
+            sampled[name].append(rows[name][::step])
+    for name, parts in sampled.items():
+        span = usual_span(np.concatenate(parts), name)
+        if span is not None and most[name] > span[1]:
+            inside = (rows[name][rows[name] <= span[1]] for _, rows in spool.blocks())
+            most[name] = max(float(part.max()) for part in inside if part.size)
+            criterion = "frames" if name == "frame" else name
+            notes.append(
+                f"a row far from all others has {name} = {spool.most[name]:g}: the movie's size as written ends before; "
+                f"drop it first (colocus filter, {criterion}=[{span[0]:.12g},{span[1]:.12g}])"
+            )
+    return most, notes
 
 
 class SpoolWriter:

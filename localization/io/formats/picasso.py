@@ -18,7 +18,6 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from localization.extent import usual_span
 from localization.io import hdf5, text
 from localization.io.extras import EXTRAS, NATIVE, keeps_any
 from localization.io.part import PartFile, cannot_write
@@ -33,7 +32,6 @@ _OLD_NAMES = {"likelihood": "log_likelihood"}
 _LENGTHS = {"sx_unc": 1, "sy_unc": 1, "std_x": 1, "std_y": 1, "x_pick_rot": 1, "y_pick_rot": 1, "d_zcalib": 0.5}
 _LENGTHS |= {"area": 2, "volume": 3}
 _NOT_NEGATIVE = ("x", "y", "lpx", "lpy", "lpz", "photons", "ellipticity", "sx", "sy")  # Picasso drops rows by them
-_SAMPLED_ROWS = 1_000_000
 _WITH_UNIT = re.compile(r"(.+) \[nm(?:\^([\d.]+))?\]")
 
 
@@ -261,8 +259,8 @@ def _count_dropped(block: NDArray, description: dict[str, Any], unit_per_px: flo
 
 
 def _describe(spool: hdf5.Spool, info: TableInfo, p: float, notes: list[str]) -> dict[str, Any]:
-    known = (("frame",) if info.n_frames else ()) + (("x_um", "y_um") if info.frame_px else ())
-    most = _reached(spool, [name for name in spool.most if name not in known], notes)
+    most, far = hdf5.reached(spool, info)
+    notes += far
 
     def pixels(name: str) -> int:
         return max(1, math.ceil(most[name] / p)) if spool.n_rows else 1
@@ -278,27 +276,6 @@ def _describe(spool: hdf5.Spool, info: TableInfo, p: float, notes: list[str]) ->
         "Frames": int(n_frames),
         "Pixelsize": float(p * text.NM_PER_UM),
     }
-
-
-def _reached(spool: hdf5.Spool, names: list[str], notes: list[str]) -> dict[str, float]:
-    """Find how far columns reach, but for rows far from all others: Picasso makes pictures as wide as Width says."""
-    step = max(1, -(-spool.n_rows // _SAMPLED_ROWS))
-    most = dict(spool.most)
-    sampled = {name: [np.array([most[name]])] for name in names}
-    for _, rows in spool.blocks():
-        for name in names:
-            sampled[name].append(rows[name][::step])
-    spans = {name: usual_span(np.concatenate(parts), name) for name, parts in sampled.items()}
-    for name, span in spans.items():
-        if span is not None and most[name] > span[1]:
-            inside = (rows[name][rows[name] <= span[1]] for _, rows in spool.blocks())
-            most[name] = max(float(part.max()) for part in inside if part.size)
-            criterion = "frames" if name == "frame" else name
-            notes.append(
-                f"a row far from all others has {name} = {spool.most[name]:g}: Width, Height and Frames end before; "
-                f"drop it first (colocus filter, {criterion}=[{span[0]:.12g},{span[1]:.12g}])"
-            )
-    return most
 
 
 FORMAT = Format(

@@ -240,14 +240,16 @@ def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
         notes.append(
             "nothing is known of the lateral uncertainty: locprecnm is 1, which SMAP's own fits without one have"
         )
-    reached = [max(1, math.ceil(spool.most[name] / p)) if n else 1 for name in ("y_um", "x_um")]
+    most, far = hdf5.reached(spool, info)
+    notes += far
+    reached = [max(1, math.ceil(most[name] / p)) if n else 1 for name in ("y_um", "x_um")]
     height, width = info.frame_px or reached
     about = {
         "Width": float(width),
         "Height": float(height),
         "roi": np.array([[0.0, 0.0, width, height]]),
         "cam_pixelsize_um": np.array([[p, p]]),
-        "numberOfFrames": float(info.n_frames or (spool.most["frame"] + 1 if n else 1)),
+        "numberOfFrames": float(info.n_frames or (most["frame"] + 1 if n else 1)),
         "exposure": 1000 * (info.exposure_s or 0.0),
         "emgain": 1.0,
         "conversion": 1.0,
@@ -310,6 +312,7 @@ FORMAT = Format(
     recognise=lambda head: head.magic.startswith(_MAGIC),
     read=_read,
     writer=partial(hdf5.SpoolWriter, write=_write),
+    first_frame=1,
     suffix="_sml.mat",
     owns_suffix=True,
     needs_pixel=True,

@@ -153,9 +153,11 @@ def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
     p, notes = info.pixel_um or 1.0, []
     if info.frame_px is None and spool.n_rows:
         notes.append("the frame's size is not known: movie_x and movie_y are those that the positions reach")
-    reached = [max(1, math.ceil(spool.most[name] / p)) if spool.n_rows else 1 for name in ("y_um", "x_um")]
+    most, far = hdf5.reached(spool, info)
+    notes += far
+    reached = [max(1, math.ceil(most[name] / p)) if spool.n_rows else 1 for name in ("y_um", "x_um")]
     height, width = info.frame_px or reached
-    last = int(spool.most["frame"]) + 1 if spool.n_rows else 1
+    last = int(most["frame"]) + 1 if spool.n_rows else 1
     with hdf5.writing(part) as file:
         file.attrs["analysis_finished"], file.attrs["n_channels"] = 1, 1
         file.attrs["sa_type"], file.attrs["version"] = "Colocus", _VERSION

@@ -20,6 +20,7 @@ from localization import (
     concatenate,
     fourier_ring_correlation,
     make_localizations,
+    read_file,
     to_image,
     write,
 )
@@ -127,6 +128,17 @@ def test_picasso_frame(good, stray, tmp_path):
     assert any("far from all others" in note for note in notes) == (where != "z")
     with h5py.File(tmp_path / "locs.hdf5") as file:
         assert np.shape(file["locs"]) == (N + 1,)
+
+
+@pytest.mark.parametrize(("name", "format"), [("locs_sml.mat", "smap"), ("locs.hdf5", "storm-analysis")])
+def test_frame_of_other_programs(good, stray, tmp_path, name, format):
+    """SMAP's and storm-analysis' size of the movie is the good list's; every row comes back."""
+    found = []
+    for k, locs in enumerate((good, stray[1])):
+        notes = write(tmp_path / f"{k}{name}", locs, format=format, pixel_um=0.1)
+        found.append(read_file(tmp_path / f"{k}{name}", format=format))
+    assert found[0].frame_px == found[1].frame_px and found[1].locs.frame.size == N + 1
+    assert any("far from all others" in note for note in notes) == (stray[0] != "z")
 
 
 def test_frames_that_a_file_or_a_number_cannot_hold(tmp_path):
