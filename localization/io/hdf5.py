@@ -165,7 +165,7 @@ def reached(spool: Spool, info: TableInfo) -> tuple[dict[str, float], list[str]]
             most[name] = max(float(part.max()) for part in inside if part.size)
             criterion = "frames" if name == "frame" else name
             notes.append(
-                f"a row far from all others has {name} = {spool.most[name]:g}: the movie's size as written ends before; "
+                f"a row far from all others has {name} = {spool.most[name]:g}: the movie's written size ends before; "
                 f"drop it first (colocus filter, {criterion}=[{span[0]:.12g},{span[1]:.12g}])"
             )
     return most, notes

@@ -3,7 +3,6 @@
 Each runs within seconds and a hundred MB; a grid over the positions of these lists would take terabytes.
 """
 
-import h5py
 import numpy as np
 import pytest
 import yaml
@@ -126,8 +125,7 @@ def test_picasso_frame(good, stray, tmp_path):
     expected = [int(np.ceil(good.x_um.max() / 0.1)), int(np.ceil(good.y_um.max() / 0.1)), int(good.frame.max()) + 1]
     assert [said["Width"], said["Height"], said["Frames"]] == expected
     assert any("far from all others" in note for note in notes) == (where != "z")
-    with h5py.File(tmp_path / "locs.hdf5") as file:
-        assert np.shape(file["locs"]) == (N + 1,)
+    assert read_file(tmp_path / "locs.hdf5").locs.frame.size == N + 1
 
 
 @pytest.mark.parametrize(("name", "format"), [("locs_sml.mat", "smap"), ("locs.hdf5", "storm-analysis")])
