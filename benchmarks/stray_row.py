@@ -5,7 +5,7 @@
 The list: threads in 25 x 25 um and 1 um of depth over 10,000 frames, drifting by 300 nm, as in benchmarks/drift.py. The
 row is added 5 mm aside in x and 3 mm in y, 1 cm deep, or in frame 10^9. Each command is a process of its own, as a user
 runs it, on .colocus.h5 files, whose reading takes least beside the work; for `evaluate` the list is its own truth too.
-Times are processor time, which other work on the machine hardly changes, memory the largest resident set. About ten
+Times are processor time, which other work on the machine hardly changes, memory the largest resident set. About five
 minutes on two cores.
 """
 

@@ -1,4 +1,4 @@
-"""One row of a failed fit in a good list, far in x and y, z or frames: every job answers as without.
+"""One row of a failed fit in a good list, far in x and y, z or frames: every job answers as it does without it.
 
 Each runs within seconds and a hundred MB; a grid over the positions of these lists would take terabytes.
 """
