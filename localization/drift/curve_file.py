@@ -4,9 +4,9 @@ Ours is a CSV of nm per frame, to be subtracted. Its `frame` counts like the lis
 (ThunderSTORM's from 1, Picasso's from 0), so that the two can be joined by it; `frame from 0` always counts as Colocus
 does. Curves without that second column, which Colocus wrote before it had it, count from 0.
 
-Without a header: a row for each frame from the first one on, of x, y or x, y, z, as Picasso saves it (0.11.3: x and y in
-camera pixels, z in nm); and x, y, z, frame, in nm, the array that COMET returns (comet-smlm 1.2, whose frames count
-like those of the list it was given), as text or .npy. Both are subtracted by their programs too.
+Without a header: a row for each frame from the first one on, of x, y or x, y, z, as Picasso saves it (picasso.io of
+0.11.3: x and y in camera pixels, z in nm); and x, y, z, frame, in nm, the array that COMET returns (comet-smlm 1.2,
+whose frames count like those of the list it was given), as text or .npy. Both programs subtract it too.
 """
 
 from pathlib import Path
