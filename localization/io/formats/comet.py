@@ -6,8 +6,8 @@ corner of the first pixel, and so they are read. Text of four columns without a 
 which alone cannot be told from other tables. The drift of COMET (frames, 4), whose rows are to be taken off, counts
 frames as its input did.
 
-Source: `comet/core/drift_optimizer.py` and `io_utils.py` of comet-smlm 1.2.0. Checked by running it on what is
-written.
+Source: `comet/core/drift_optimizer.py` and `io_utils.py` of comet-smlm 1.2.0. Checked by COMET itself: on a list
+written here its correction and `colocus drift --apply` of its drift agree to 1e-12 nm.
 """
 
 import warnings

@@ -9,9 +9,9 @@ kept, because they say the same in pixels: xpix, ypix, PSFxpix, PSFypix, xpixerr
 
 Files up to 2 GB are MATLAB 5, others MATLAB 7.3 (HDF5); written is MATLAB 5. Source: `fitloc2locdata.m`,
 `MLE_GPU_Yiming.m`, `load_smlV3.m`, `loadfile.m`, `initfile.m`, `savematparts.m` of jries/SMAP, 2024-11-29. Checked by
-a file of SMAP in Locan's tests (7.3), and in both directions by smappy-smlm 0.4.1 and Locan 0.22. When SMAP loads a
-list, it drops the rows whose locprecnm is not a number or above 250, and fails on a list without that field: where
-nothing is known, 1 is written, as SMAP's own fits do.
+a file of SMAP itself (7.3) in Locan's tests, of which smappy-smlm 0.4.1 reads the same xnm and frames, as it does of
+what is written here. When SMAP loads a list, it drops the rows whose locprecnm is not a number or above 250, and
+fails on a list without that field: where nothing is known, 1 is written, as SMAP's own fits do.
 """
 
 import math
