@@ -6,6 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from localization.io.dialect import encoding_of
 from localization.io.extras import keeps_none
 from localization.io.part import PartFile
@@ -86,6 +89,18 @@ def not_text(path: Path) -> LocalizationError:
         if file.read(4) == _OLE2:
             return LocalizationError(f"{path}: a workbook of Excel; save the sheet as CSV, or as text with tabs")
     return LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)")
+
+
+def depths(z_um: NDArray[np.float64], label: str, notes: list[str]) -> NDArray[np.float64]:
+    """Take a column of z that is NaN throughout for none: z is 0, as in a table without it, and a note says so.
+
+    >>> depths(np.array([np.nan]), "z", notes := []), notes
+    (array([0.]), ["column 'z' holds no depth: z is 0"])
+    """
+    if not z_um.size or not np.isnan(z_um).all():
+        return z_um
+    notes.append(f"column '{label}' holds no depth: z is 0")
+    return np.zeros(z_um.size)
 
 
 class RowWriter(Protocol):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from localization.io.dialect import decimal_of, encoding_of, separator_of, with_points
 from localization.io.part import PartFile
-from localization.io.table_format import Content, Head, TableInfo, not_text
+from localization.io.table_format import Content, Head, TableInfo, depths, not_text
 from localization.types import COLUMNS, FINITE, LocalizationError, Localizations, make_localizations, one_line
 
 NM_PER_UM = 1000.0
@@ -112,11 +112,10 @@ def to_localizations(
                     notes.append(f"column '{label}' is in {unit}, not in ours: kept under its own name")
             continue
         target, factor = chosen[k]
-        if target == "z_um" and len(column) and column.isna().all():
-            notes.append(f"column '{label}' holds no depth: z is 0")
-            continue
         header[target] = label
-        values = numbers(path, label, column, finite=target in FINITE) * factor
+        flat = target == "z_um" and bool(column.isna().all())
+        values = numbers(path, label, column, finite=target in FINITE and not flat) * factor
+        values = depths(values, label, notes) if flat else values
         if target in _OURS:
             columns[target] = values
         elif not np.isnan(values).all():

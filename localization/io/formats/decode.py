@@ -15,7 +15,7 @@ import pandas as pd
 from localization.io import hdf5, text
 from localization.io.extras import NATIVE, keeps_native
 from localization.io.part import PartFile
-from localization.io.table_format import Content, Format, TableInfo
+from localization.io.table_format import Content, Format, TableInfo, depths
 from localization.types import COLUMNS, LocalizationError, Localizations, make_localizations
 
 _VERSION = "0.10.0"
@@ -48,6 +48,7 @@ def _um_per_unit(path: Path, unit: Any, size_um: tuple[float, float]) -> tuple[f
 
 
 def _read_hdf5(path: Path, info: TableInfo) -> Content:
+    notes: list[str] = []
     with hdf5.Reading(path) as file:
         meta, data = file["meta"].attrs, file["data"]
         size_um = _pixel_um(path, meta.get("px_size"), info.pixel_um)
@@ -59,7 +60,7 @@ def _read_hdf5(path: Path, info: TableInfo) -> Content:
             "frame": frame,
             "y_um": xyz[:, 0].astype(np.float64) * along_rows + 0.5 * size_um[0],
             "x_um": xyz[:, 1].astype(np.float64) * along_columns + 0.5 * size_um[1],
-            "z_um": xyz[:, 2].astype(np.float64) / text.NM_PER_UM,
+            "z_um": depths(xyz[:, 2].astype(np.float64) / text.NM_PER_UM, "z", notes),
         }
         for name, column in (("phot", "photons"), ("bg", "background"), ("prob", "score")):
             values = hdf5.array(path, data, name)
@@ -75,7 +76,7 @@ def _read_hdf5(path: Path, info: TableInfo) -> Content:
             sigma = sigma.astype(np.float64)
             columns |= {"sigma_y_um": sigma[:, 0] * along_rows, "sigma_x_um": sigma[:, 1] * along_columns}
             columns["sigma_z_um"] = sigma[:, 2] / text.NM_PER_UM
-    return _without_unknown(make_localizations(**columns, extras=extras)), [], TableInfo(size_um[1])
+    return _without_unknown(make_localizations(**columns, extras=extras)), notes, TableInfo(size_um[1])
 
 
 def _without_unknown(locs: Localizations) -> Localizations:

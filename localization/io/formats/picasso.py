@@ -22,7 +22,7 @@ from localization.io import hdf5, text
 from localization.io.extras import EXTRAS, NATIVE, keeps_any
 from localization.io.part import PartFile, cannot_write
 from localization.io.picasso_yaml import load_yaml
-from localization.io.table_format import HDF5_MAGIC, Content, Format, Head, TableInfo
+from localization.io.table_format import HDF5_MAGIC, Content, Format, Head, TableInfo, depths
 from localization.types import LocalizationError, make_localizations
 
 _VERSION = "picasso_format"
@@ -82,6 +82,7 @@ def _read(path: Path, info: TableInfo) -> Content:
         for name, (column, factor, shift) in rules.items():
             if name in names:
                 columns[column] = _floats(path, table, name) * factor + shift
+        columns["z_um"] = depths(columns["z_um"], "z", notes)
         extras, words = {}, []
         for name in names:
             if name in _OURS:

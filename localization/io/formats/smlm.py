@@ -1,6 +1,7 @@
 """The .smlm file: a zip with a manifest and binary tables, read only.
 
 Format: https://github.com/imodpasteur/smlm-file-format (specification 0.2): little-endian rows, nanometres.
+Columns that are not ours keep their names and units. Checked by Locan's real file and reader (0.22).
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from localization.io.table_format import ZIP_MAGIC, Content, Format, TableInfo
+from localization.io.table_format import ZIP_MAGIC, Content, Format, TableInfo, depths
 from localization.types import LocalizationError, Localizations, make_localizations, one_line
 
 _TYPES = {"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"}
@@ -63,17 +64,22 @@ def _table(path: Path, kind: dict[str, Any], n_rows: int, raw: bytes) -> tuple[L
         raise LocalizationError(f"{path}: announces {n_rows} rows and holds fewer; copy or export it again")
     rows = np.frombuffer(raw, row, n_rows)
     columns: dict[str, Any] = {}
+    extras: dict[str, Any] = {}
+    units = kind.get("units", [])
     for k, header in enumerate(kind["headers"]):
         target, factor = _COLUMNS.get(str(header), ("", 0.0))
+        values = rows[str(k)].astype(np.float64)
         if target and target not in columns:
-            columns[target] = rows[str(k)].astype(np.float64) * factor
+            columns[target] = values * factor
+        elif np.isfinite(values).any():
+            unit = str(units[k]) if k < len(units) else ""
+            extras[f"{header} [{unit}]" if unit else str(header)] = values
     for name, header in (("frame", "frame"), ("x_um", "x"), ("y_um", "y")):
         if name not in columns:
             raise LocalizationError(f"{path}: no column {header}; export it again")
-    columns.setdefault("z_um", np.zeros(n_rows))
-    return make_localizations(**columns), [
-        "the format does not say where its pixels begin nor from where its frames count: taken as they are"
-    ]
+    notes = ["the format does not say where its pixels begin nor from where its frames count: taken as they are"]
+    columns["z_um"] = depths(columns.get("z_um", np.zeros(n_rows)), "z", notes)
+    return make_localizations(**columns, extras=extras), notes
 
 
 FORMAT = Format(

@@ -236,3 +236,14 @@ def test_localize_questions_the_pixel_and_its_list_carries_the_facts(tmp_path):
     write_dax(tmp_path / "movie.dax", frames, exposure_s=0.02)
     localize_with(Brightest(), tmp_path / "movie.dax", tmp_path / "locs2.colocus.h5", LocalizeConfig(chunk_frames=5))
     assert read(tmp_path / "locs2.colocus.h5").movie.exposure_s == 0.02
+
+
+def test_a_chunk_keeps_further_columns(tmp_path):
+    """Extra columns of a reader go through the parts into the table."""
+    parts = Parts.begin(tmp_path / "out.colocus.h5", Job({"pixel_um": 0.1}, ((0, 1), (1, 2))))
+    for k in range(2):
+        extras = {"chi2": [1.5 + k], "odd/name [nm]": [k]}
+        parts.write(k, make_localizations([k], [1.0], [1.0], [0.0], extras=extras), {})
+    parts.merge()
+    found = read(tmp_path / "out.colocus.h5").extras
+    assert {label: column.tolist() for label, column in found.items()} == {"chi2": [1.5, 2.5], "odd/name [nm]": [0, 1]}

@@ -74,3 +74,16 @@ def test_what_picasso_refuses_or_drops_is_said(tmp_path):
         assert any("drop 1 of 2 rows" in note for note in notes)
     table = make_localizations([0], [0.5], [0.5], [0], photons=9.0, sigma_x_um=0.01, sigma_y_um=0.01)
     assert write(tmp_path / "a.hdf5", table, format="picasso-1", pixel_um=0.1, frame_px=(16, 32)) == ()
+
+
+def test_a_damaged_number_warns_of_nothing(tmp_path):
+    """A signalling NaN, which a flipped bit makes, is an unknown value and no warning of numpy's."""
+    path = save(tmp_path / "a.hdf5", frame=0, x=1, y=1, lpx=7)
+    path.write_bytes(path.read_bytes().replace(np.float32(7).tobytes(), np.uint32(0x7FA00000).tobytes()))
+    assert np.isnan(read_file(path).locs.sigma_x_um[0])
+
+
+def test_depths_of_nan_throughout_are_none(tmp_path):
+    """As in tables of text: z is 0, said; a single one is refused."""
+    found = read_file(save(tmp_path / "a.hdf5", frame=0, x=1, y=1, z=np.nan))
+    assert found.locs.z_um.tolist() == [0] and found.notes == ("column 'z' holds no depth: z is 0",)
