@@ -1,13 +1,14 @@
 """A movie that is a folder: of files with one frame each, of stacks in a row, or of the files of one movie."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from localization.io.movies.axes import choose
+from localization.io.movies.axes import Axis, choose
 from localization.io.movies.source import WHAT_IS_THERE, MovieFormat, MovieOptions, Source
 from localization.io.movies.tiff import DAMAGE, TiffStack, damaged
 from localization.io.movies.tiff_movie import join, open_stack
@@ -78,15 +79,6 @@ _MICROMANAGER = re.compile(
 def _gaps(folder: Path, files: list[Path], what: str = "frames") -> list[str]:
     """Refuse a folder of two movies or of one frame twice; say where numbers are missing."""
     names = [file.name for file in files]
-    found = [m for m in map(_MICROMANAGER.fullmatch, names) if m]
-    if len(found) == len(names):
-        for what in ("channel", "channel2", "position"):
-            values = sorted({m[what] for m in found if m[what] is not None})
-            if len(values) > 1:
-                raise LocalizationError(
-                    f"{folder}: images of {len(values)} {what.rstrip('2')}s ({values[0]} and {values[1]}); "
-                    "move those of one into a folder of their own"
-                )
     skeletons = {re.sub(r"\d+", "#", file.stem.lower()): file.name for file in files}
     if len(skeletons) > 1:
         one, other = list(skeletons.values())[:2]
@@ -110,6 +102,19 @@ def _gaps(folder: Path, files: list[Path], what: str = "frames") -> list[str]:
         f"{lost} {what} are missing from the numbers of the files, first between {names[k]} and {names[k + 1]}: "
         "frame numbers count the files that are there"
     ]
+
+
+def _of_one_channel(folder: Path, files: list[Path], options: MovieOptions) -> tuple[list[Path], Sequence[str]]:
+    """Choose the images of one channel and position by the names that Micro-Manager gives them."""
+    found = [m for file in files if (m := _MICROMANAGER.fullmatch(file.name))]
+    if len(found) < len(files):
+        return files, choose(folder, [], options).notes
+    placed = {"channel": [m["channel"] or m["channel2"] for m in found], "position": [m["position"] for m in found]}
+    labels = {name: sorted(set(values) - {None}) for name, values in placed.items()}
+    chosen = choose(folder, [Axis(name, len(of), tuple(of)) for name, of in labels.items() if of], options)
+    wanted = {name: labels[name][k] for name, k in chosen.index.items()}
+    keep = [all(placed[name][k] == value for name, value in wanted.items()) for k in range(len(files))]
+    return [file for file, kept in zip(files, keep, strict=True) if kept], chosen.notes
 
 
 def _natural_key(name: str) -> list[tuple[int, int | str]]:
@@ -137,8 +142,10 @@ def _open(folder: Path, options: MovieOptions) -> Source:
         return movie
     if len(files) == 1 and _is_stack(files[0]):
         return open_stack(files[0], options)
-    choose(folder, [], options)
-    return FolderMovie(folder, files)
+    files, notes = _of_one_channel(folder, files, options)
+    movie = FolderMovie(folder, files)
+    movie.notes[:0] = notes
+    return movie
 
 
 def _one(folder: Path, found: list[Path], what: str, options: MovieOptions) -> Source:

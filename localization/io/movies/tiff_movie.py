@@ -1,5 +1,6 @@
 """TIFF movies: what a stack's description announces, and files that belong together."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -157,9 +158,15 @@ def _choose(path: Path, first: TiffStack, options: MovieOptions) -> tuple[OmeIma
         at = choose(path, [several], MovieOptions(position=options.position))
         image, notes = images[at.index["position"]], at.notes
         options = replace(options, position=None)
-    axes = described_axes(first)[0] if image is None else image.axes
+    axes, announced = described_axes(first) if image is None else (image.axes, image.n_planes)
     chosen = choose(path, axes, options)
     of_several = image is not None or any(axis.size > 1 and axis.name in chosen.index for axis in axes)
+    described = math.prod(axis.size for axis in axes)
+    if image is None and of_several and described < max(first.n_pages, announced):
+        raise LocalizationError(
+            f"{path}: its axes are {described} frames, the file holds {max(first.n_pages, announced)}: none can "
+            "be told from another channel's; export one channel as (frame, y, x)"
+        )
     return image, replace(chosen, notes=(*notes, *chosen.notes)), places(axes, chosen) if of_several else None
 
 

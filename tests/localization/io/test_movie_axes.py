@@ -198,3 +198,12 @@ def test_metamorph_stack(tmp_path):
     same(tmp_path / "a.stk")
     with open_movie(tmp_path / "a.stk") as movie:
         assert (movie.facts.exposure_s, movie.facts.interval_s) == (0.05, pytest.approx(0.06))
+
+
+def test_axes_that_are_fewer_frames_than_the_file_holds(tmp_path):
+    """A damaged description does not leave frames out in silence."""
+    imagej(tmp_path / "a.tif", FRAMES.reshape(6, 2, 20, 31), "TCYX")
+    raw = (tmp_path / "a.tif").read_bytes()
+    assert raw.count(b"frames=6") == 1
+    (tmp_path / "a.tif").write_bytes(raw.replace(b"frames=6", b"frames=x"))
+    refused(tmp_path / "a.tif", "its axes are 2 frames, the file holds 12", channel=1)

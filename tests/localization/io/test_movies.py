@@ -286,11 +286,12 @@ def test_folders_with_gaps_and_doubles(tmp_path):
     bad = {
         "d": (["1.tif", "01.tif"], "same number"),
         "e": (["a1.tif", "b1.tif"], "different names"),
-        "f": (["img_000000000_red_000.tif", "img_000000000_green_000.tif"], "2 channels .green and red."),
+        "f": (["img_000000000_red_000.tif", "img_000000000_green_000.tif"], r"2 channels \(green, red\); choose one"),
     }
     for name, (files, words) in bad.items():
         with pytest.raises(LocalizationError, match=words):
             open_movie(folder_of(tmp_path / name, files))
+    assert same(tmp_path / "f", FRAMES[:1], channel="red") == ("channel 1 of 2 (red) is read",)
 
 
 def test_parts_of_frames(tmp_path):
