@@ -60,5 +60,9 @@ from optics.retrieval.beads import BeadStack as BeadStack, make_bead_stack as ma
 from optics.retrieval.retrieve import retrieve_psf as retrieve_psf
 from optics.retrieval.types import Retrieval as Retrieval, RetrievalSettings as RetrievalSettings
 
+# calibrations of other programs: a PSF known by its pictures
+from optics.calibrations import CalibratedImages as CalibratedImages, is_calibration as is_calibration
+from optics.calibrations import read_calibration as read_calibration, tabulate_calibration as tabulate_calibration
+
 # long work says where it is
 from optics.progress import Event as Event, Report as Report

@@ -9,6 +9,7 @@ and a batch of them two matrix products. The inner loop of the fits lives on thi
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -24,7 +25,6 @@ from optics.types import OpticsError, Psf, is_matched
 _WITNESSES = 48  # exact images, at random positions, that the table is compared with
 _BATCH = 64  # exact images at a time
 _GROWTH = 1.25  # of the degrees, where the first guess is not enough
-_TRIES = 3
 
 
 @pytree
@@ -69,27 +69,78 @@ def tabulate_psf(
     (True, 81)
     """
     low, high = check_z_range(psf, z_range_um)
-    if not 0.5 <= reach_px <= psf.image_px / 4:
-        raise OpticsError(f"reach_px = {reach_px:g} must be between 0.5 and a quarter of image_px = {psf.image_px}")
+    reach_um = reach_px * float(psf.microscope.pixel_um)
+    return tabulate_images(
+        lambda points: _images(psf, points, dipole_rad),
+        (low, high),
+        image_px=psf.image_px,
+        pixel_um=float(psf.microscope.pixel_um),
+        degrees=_first_guess(psf, reach_um, high - low, tolerance),
+        reach_px=reach_px,
+        tolerance=tolerance,
+    )
+
+
+def tabulate_images(
+    images: Callable[[np.ndarray], np.ndarray],
+    z_range_um: tuple[float, float],
+    *,
+    image_px: int,
+    pixel_um: float,
+    degrees: tuple[int, int],
+    reach_px: float = 1.5,
+    tolerance: float = 1e-3,
+    tries: int = 3,
+) -> PsfTable:
+    """Tabulate images that come from any source: of a calibration, say, or of other optics.
+
+    `images` gives the pictures (N, image_px**2) of one photon at points (N, 3) in um from the stamp's centre.
+    `degrees` across and along z are a first guess, raised by a quarter up to `tries` times until 48 images at random
+    positions are right to `tolerance`. Raises `OpticsError` where they do not get there.
+
+    >>> from scipy.special import ndtr
+    >>> def images(points):  # a Gaussian spot that moves and stays as it is
+    ...     edges = np.arange(10) - 4.5
+    ...     x, y = (np.diff(ndtr((edges - 10 * points[:, k, None]) / 1.2)) for k in (0, 1))
+    ...     return (y[:, :, None] * x[:, None, :]).reshape(len(points), -1)
+    >>> table = tabulate_images(images, (0.0, 1.0), image_px=9, pixel_um=0.1, degrees=(9, 2))
+    >>> bool(table.error < 1e-3)
+    True
+    """
+    low, high = z_range_um
+    if not 0.5 <= reach_px <= image_px / 4:
+        raise OpticsError(f"reach_px = {reach_px:g} must be between 0.5 and a quarter of image_px = {image_px}")
     if not 1e-6 <= tolerance <= 1e-2:
         raise OpticsError(f"tolerance = {tolerance:g} must be between 1e-6 and 1e-2")
-    reach_um = reach_px * float(psf.microscope.pixel_um)
-    degrees = _first_guess(psf, reach_um, high - low, tolerance)
-    draw = np.random.default_rng(0).uniform(-1, 1, (_WITNESSES, 3))
-    exact = _images(psf, draw, reach_um, (low, high), dipole_rad)
-    for _ in range(_TRIES):
-        table = _fill(psf, degrees, float(reach_px), (low, high), tolerance, dipole_rad)
-        table = replace(table, error=_error(table, jnp.asarray(draw), jnp.asarray(exact)))
+    reach_um = reach_px * pixel_um
+    centre, half = np.array([0, 0, (low + high) / 2]), np.array([reach_um, reach_um, (high - low) / 2])
+    draw = np.random.default_rng(0).uniform(-1, 1, (_WITNESSES, 3)) * half + centre
+    exact = jnp.asarray(images(draw))
+    for _ in range(tries):
+        nodes, to_series = zip(*(_gauss_chebyshev(n + 1) for n in (degrees[0], *degrees)), strict=True)
+        grid = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 3)
+        values = images(grid * half + centre).astype(np.float64)
+        coefficients, pictures, terms = _fill(values, nodes, to_series, tolerance)
+        table = PsfTable(
+            coefficients=jnp.asarray(coefficients, dtype=float),
+            pictures=jnp.asarray(pictures, dtype=float),
+            terms=jnp.asarray(terms),
+            reach_um=jnp.asarray(reach_um, dtype=float),
+            z_range_um=jnp.asarray((low, high), dtype=float),
+            error=jnp.asarray(np.inf, dtype=float),
+            image_px=image_px,
+            reach_px=float(reach_px),
+            degrees=degrees,
+        )
+        table = replace(table, error=_error(table, jnp.asarray(draw, dtype=float), exact))
         worst = float(table.error)
         if worst <= tolerance:
-            break
+            return table
         degrees = (math.ceil(_GROWTH * degrees[0]), math.ceil(_GROWTH * degrees[1]))
-    else:
-        raise OpticsError(
-            f"the table is off by {worst:.1e}, more than tolerance = {tolerance:g}, with degrees {degrees} in (x, y) "
-            "and z: give a larger tolerance or a shorter z_range_um"
-        )
-    return table
+    raise OpticsError(
+        f"the table is off by {worst:.1e}, more than tolerance = {tolerance:g}, with degrees {table.degrees} in (x, y) "
+        "and z: give a larger tolerance or a shorter z_range_um"
+    )
 
 
 def check_z_range(psf: Psf, z_range_um: tuple[float, float]) -> tuple[float, float]:
@@ -154,11 +205,8 @@ def _first_guess(psf: Psf, reach_um: float, depth_um: float, tolerance: float) -
     return tuple(math.ceil(a + reserve * max(a, 1.0) ** (1 / 3)) for a in (lateral, axial))
 
 
-def _images(psf: Psf, unit: np.ndarray, reach_um: float, z_range_um, dipole_rad) -> np.ndarray:
-    """Exact images (N, image_px**2) at positions (N, 3) in units of the half ranges."""
-    low, high = z_range_um
-    half = np.array([reach_um, reach_um, (high - low) / 2])
-    points = unit * half + np.array([0.0, 0.0, (high + low) / 2])
+def _images(psf: Psf, points: np.ndarray, dipole_rad) -> np.ndarray:
+    """Exact images (N, image_px**2) at positions (N, 3) in um."""
     angles = None if dipole_rad is None else jnp.asarray(dipole_rad)
     images = []
     for start in range(0, len(points), _BATCH):  # of one size, so that there is one compilation
@@ -175,20 +223,14 @@ def _exact(psf: Psf, points: jax.Array, dipole_rad: jax.Array | None) -> jax.Arr
 
 
 @jax.jit
-def _error(table: PsfTable, unit: jax.Array, exact: jax.Array) -> jax.Array:
-    middle, half = table.z_range_um.mean(), (table.z_range_um[1] - table.z_range_um[0]) / 2
-    points = unit * jnp.stack([table.reach_um, table.reach_um, half])[None] + jnp.stack([0.0, 0.0, middle])[None]
+def _error(table: PsfTable, points: jax.Array, exact: jax.Array) -> jax.Array:
     found = jax.vmap(lambda point: evaluate(table, point)[0])(points)
     return jnp.max(jnp.linalg.norm(found - exact, axis=1) / jnp.linalg.norm(exact, axis=1))
 
 
-def _fill(psf: Psf, degrees, reach_px: float, z_range_um, tolerance: float, dipole_rad) -> PsfTable:
-    reach_um = reach_px * float(psf.microscope.pixel_um)
-    lateral, axial = degrees
-    nodes, to_series = zip(*(_gauss_chebyshev(n + 1) for n in (lateral, lateral, axial)), strict=True)
-    grid = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 3)
-    values = _images(psf, grid, reach_um, z_range_um, dipole_rad)
-    series = values.reshape(*(len(n) for n in nodes), -1).astype(np.float64)
+def _fill(values: np.ndarray, nodes, to_series, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coefficients, pictures and terms from images (N, pixels) at the nodes of x, y and z."""
+    series = values.reshape(*(len(n) for n in nodes), -1)
     for axis, matrix in enumerate(to_series):
         series = np.moveaxis(np.tensordot(matrix, series, axes=(1, axis)), 0, axis)
     terms = np.stack(np.meshgrid(*(np.arange(len(n)) for n in nodes), indexing="ij"), axis=-1).reshape(-1, 3)
@@ -196,21 +238,11 @@ def _fill(psf: Psf, degrees, reach_px: float, z_range_um, tolerance: float, dipo
     if not faintest.min() > 0:
         raise OpticsError("the PSF has no light within the stamp at some depths of z_range_um")
     # T_k at the depths of the nodes over the faintest image there: errors are relative to each image
-    depths = np.polynomial.chebyshev.chebvander(nodes[2], axial) / faintest[:, None]
+    depths = np.polynomial.chebyshev.chebvander(nodes[2], len(nodes[2]) - 1) / faintest[:, None]
     # half of the error that is allowed for the terms left out, half for the components left out
     terms, series = _leading_terms(terms, series.reshape(len(terms), -1), depths, tolerance / 2)
     coefficients, pictures = _leading_pictures(terms, series, depths, tolerance / 2)
-    return PsfTable(
-        coefficients=jnp.asarray(coefficients, dtype=float),
-        pictures=jnp.asarray(pictures, dtype=float),
-        terms=jnp.asarray(terms),
-        reach_um=jnp.asarray(reach_um, dtype=float),
-        z_range_um=jnp.asarray(z_range_um, dtype=float),
-        error=jnp.asarray(np.inf, dtype=float),
-        image_px=psf.image_px,
-        reach_px=reach_px,
-        degrees=(lateral, axial),
-    )
+    return coefficients, pictures, terms
 
 
 def _leading_terms(
@@ -252,7 +284,9 @@ def _leading_pictures(
         pictures = np.linalg.eigh(rows.T @ rows)[1].T
     pictures = pictures[::-1]
     coefficients = series @ pictures.T
-    power = sum(np.square(depths[:, terms[part, 2]] @ (lateral[part] * coefficients[part])) for part in parts)
+    power = np.sum(
+        [np.square(depths[:, terms[part, 2]] @ (lateral[part] * coefficients[part])) for part in parts], axis=0
+    )
     left_out = np.cumsum(power[:, ::-1], axis=1)[:, ::-1].max(axis=0)
     n = max(1, int(np.sum(left_out > share**2)))
     return coefficients[:, :n], pictures[:n]

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "colocus localize MOVIE --model MODEL --out FILE [OPTIONS] [KEY=VALUE ...]"
     parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, zarr, or a folder of TIFF files")
     add_assignments(parser, "assignments", "how fits are made, like z_max_um=1.2 threshold_sigma=6")
-    text = "a trained arm, weights, a psf.npz, or gaussian"
+    text = "a trained arm, weights, a psf.npz, _3dcal.mat (SMAP), .h5 (uiPSF), or gaussian"
     parser.add_argument("--model", type=Path, required=True, metavar="MODEL", help=text)
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():

@@ -12,7 +12,9 @@ class ClassicalConfig:
 
     The PSF: `z_min_um` to `z_max_um` are the depths that an emitter may have (a trained run knows its own); `focus_um`
     replaces the focus of a calibrated PSF, `stamp_px` its stamp. For the model "gaussian", a spot in focus of unknown
-    width near `gaussian_sigma_um` on pixels of `pixel_um` is fitted and z is 0.
+    width near `gaussian_sigma_um` on pixels of `pixel_um` (0.1 unless given) is fitted and z is 0. A calibration of
+    SMAP wants `pixel_um`; `calibration_part` counts its channels or places from 0 where a file holds several, and
+    `z_scale` multiplies its depths (about 0.8 for oil on water, negative where its stack ran the other way).
 
     Detection: a spot must stand `threshold_sigma` standard deviations of the camera's noise (`read_noise_e`, where no
     camera file says so) above a background that is even over `background_px` (0: twice the stamp, at least 16). In
@@ -30,7 +32,9 @@ class ClassicalConfig:
     focus_um: float | None = None
     stamp_px: int | None = None
     gaussian_sigma_um: float | None = None
-    pixel_um: float = 0.1
+    pixel_um: float | None = None
+    calibration_part: int | None = None
+    z_scale: float = 1.0
     read_noise_e: float = 0.0
     threshold_sigma: float = 5.0
     background_px: int = 0
@@ -52,8 +56,8 @@ class ClassicalConfig:
         for name, least in at_least.items():
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least {least}")
-        positive = ("threshold_sigma", "chi2_max", "sigma_xy_max_um", "sigma_z_max_um", "pixel_um")
-        for name in (*positive, "gaussian_sigma_um", "stamp_px", "saturation_adu"):
+        positive = ("threshold_sigma", "chi2_max", "sigma_xy_max_um", "sigma_z_max_um")
+        for name in (*positive, "pixel_um", "gaussian_sigma_um", "stamp_px", "saturation_adu"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} = {value} must be positive and finite")

@@ -7,8 +7,9 @@ from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.polish import PolishReader
 from experiments.reading.readers import GAUSSIAN, Model, Reader
-from experiments.reading.spots import SpotTable, gaussian_spots, is_psf, psf_spots
+from experiments.reading.spots import SpotTable, calibration_spots, gaussian_spots, is_psf, psf_spots
 from optics import Camera
+from optics.calibrations import is_calibration, read_calibration
 from optics.psf_io import load_psf
 from optics.pytree import replace
 from training import ConfigError
@@ -50,7 +51,9 @@ def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
                 "gaussian_sigma_um is missing: give the spots' standard deviation, about 0.21 wavelength / NA, "
                 "and pixel_um, such as gaussian_sigma_um=0.13 pixel_um=0.1"
             )
-        return gaussian_spots(config.gaussian_sigma_um, config.pixel_um, config.stamp_px)
+        return gaussian_spots(config.gaussian_sigma_um, config.pixel_um or 0.1, config.stamp_px)
+    if is_calibration(model.path):
+        return _calibrated(model.path, config)
     if model.kind == "run":
         psf, own = model.trained.psf, model.trained.z_range_um
         own = own if own[0] < own[1] else None
@@ -58,7 +61,8 @@ def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
         psf, own = load_psf(model.path), None
     else:
         raise ConfigError(
-            f"{model.path}: no PSF (psf.npz of colocus retrieve), run's folder, or {GAUSSIAN!r}; check the name"
+            f"{model.path}: no PSF (psf.npz of colocus retrieve, or a calibration of SMAP or uiPSF), run's folder, "
+            f"or {GAUSSIAN!r}; check the name"
         )
     if config.stamp_px is not None:
         if config.stamp_px > psf.image_px:
@@ -67,6 +71,20 @@ def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
     if config.focus_um is not None:
         psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + config.focus_um))
     return psf_spots(psf, config.z_range_um(own))
+
+
+def _calibrated(path: Path, config: ClassicalConfig) -> SpotTable:
+    """The spots of another program's calibration, over its own depths unless others within them are asked for."""
+    if config.focus_um is not None:
+        raise ConfigError(f"focus_um = {config.focus_um:g} belongs to a PSF of optics; {path} has its own z = 0")
+    calibration = read_calibration(
+        path,
+        pixel_um=config.pixel_um,
+        part=config.calibration_part,
+        z_scale=config.z_scale,
+        image_px=config.stamp_px,
+    )
+    return calibration_spots(calibration, config.z_range_um(calibration.z_range_um))
 
 
 def _camera(model: Model, camera: Camera | None, config: ClassicalConfig) -> Camera:

@@ -15,6 +15,7 @@ from experiments.reading.spots import is_psf
 from experiments.reading.volume_reader import PUBLISHED, load_volume_config, volume_reader
 from localization import Localizations
 from optics import Camera, make_camera
+from optics.calibrations import is_calibration
 from training import ConfigError, Trained, load_trained
 from training.decoders import find_kind
 from training.decoders import list as list_decoder
@@ -71,14 +72,17 @@ def describe(path: Path) -> Model:
     """Say what a path names. Raises `ConfigError` where it is nothing that can be read with."""
     if path.is_dir():
         return Model(path, "run")
-    if is_psf(path):
+    if is_psf(path) or is_calibration(path):
         return Model(path, "psf")
     if not path.exists():
         if str(path) == GAUSSIAN:
             return Model(path, "gaussian")
         raise ConfigError(f"{path}: no such run or file of weights; check the name")
     if path.suffix.lower() not in nets.WEIGHT_SUFFIXES:
-        raise ConfigError(f"{path}: neither a run's folder nor weights in a {', '.join(nets.WEIGHT_SUFFIXES)}")
+        raise ConfigError(
+            f"{path}: neither a run's folder, weights in a {', '.join(nets.WEIGHT_SUFFIXES)}, nor a PSF "
+            "(psf.npz, _3dcal.mat of SMAP, .h5 of uiPSF)"
+        )
     return Model(path, "weights")
 
 

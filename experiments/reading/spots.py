@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from optics import Psf
+from optics.calibrations import CalibratedImages, tabulate_calibration
 from optics.psf_table import PsfTable, tabulate_psf
 from training import ConfigError
 
@@ -48,6 +49,11 @@ def psf_spots(psf: Psf, z_range_um: tuple[float, float]) -> SpotTable:
     if psf.dipole == "fixed":
         raise ConfigError("the PSF is of fixed dipoles, whose orientation a movie does not tell; use dipole free")
     return SpotTable(tabulate_psf(psf, z_range_um), float(psf.microscope.pixel_um), deep=True)
+
+
+def calibration_spots(calibration: CalibratedImages, z_range_um: tuple[float, float]) -> SpotTable:
+    """Tabulate the pictures of another program's calibration over a range of depths. Raises `OpticsError`."""
+    return SpotTable(tabulate_calibration(calibration, z_range_um), calibration.pixel_um, deep=True)
 
 
 def gaussian_spots(sigma_um: float, pixel_um: float, image_px: int | None = None) -> SpotTable:
