@@ -14,6 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `colocus fabricate`."""
     add_settings(parser, "slm.pitch_um=8")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="a mask that Colocus saved, such as mask.npz")
+    text = "the program that shows slm.png as it is: slmsuite (its phase falls with the grey, 256 greys a turn)"
+    parser.add_argument("--for", dest="program", metavar="PROGRAM", help=text)
     add_folder(parser, "runs/mask")
     parser.epilog = (
         'Examples: make=["slm"] slm.grey_per_2pi=205 slm.correction=flat.bmp slm.flip_x=true; etch.levels=8 '
@@ -28,7 +30,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     import dataclasses
 
     from experiments.instrument.fabricate import fabricate
-    from experiments.instrument.fabricate_config import FabricateConfig
+    from experiments.instrument.fabricate_config import FabricateConfig, made_for
     from training import MaskConfig
     from training.run_folder import check_folder
 
@@ -36,4 +38,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     check_folder(arguments.out)
     if arguments.mask is not None:
         config = dataclasses.replace(config, mask=MaskConfig("file", path=str(arguments.mask)))
+    if arguments.program is not None:
+        config = dataclasses.replace(config, slm=made_for(arguments.program, config.slm))
     return run_job(lambda report: fabricate(config, report), arguments.out)

@@ -32,6 +32,8 @@ from training import CameraConfig, ConfigError
 
 _MOVIE_PX = 2**25  # samples of a movie that are worth their memory
 _MOVIE_FRAMES = 64  # at least, where the frames are large: then their middle is taken
+# What data sheets of cameras without multiplication come to: 9.3 counts per electron and 0.27 electrons (qCMOS)
+_LARGEST_GAIN, _LEAST_READ_NOISE_E = 20.0, 0.2
 _CUT_OFF = 1e-3  # share of a movie's readings on its least or largest value that is told
 
 
@@ -204,11 +206,12 @@ def calibrate_camera(config: CalibrateConfig, report: Report = silent) -> Measur
         if movie is None:
             assert dark is not None  # CalibrateConfig refuses flats without one
             found = camera_from_levels(dark, [level(name, dark) for name in config.flats])
-            return _noted(_from_flats(config, found, dark), opened)
+            return _noted(_questioned(_from_flats(config, found, dark), dark.step_adu), opened)
         counts = _middle_of(movie)
         report(Event(f"{Path(config.movie).name}: frame", len(counts), len(counts)))
         read_noise = (config.read_noise_e or 0.0) / config.slope_per_gain
-        measured = _from_movie(config, movie, counts, estimate_gain_offset(counts, read_noise_e=read_noise), dark)
+        found = estimate_gain_offset(counts, read_noise_e=read_noise)
+        measured = _questioned(_from_movie(config, movie, counts, found, dark), found.step_adu)
         differ = [
             line for name, opened_dark in opened.items()
             for line in compare_facts(opened_dark.facts, _lit(movie), of=Path(config.movie).name, says=Path(name).name)
@@ -226,6 +229,23 @@ def _noted(measured: MeasuredCamera, opened: dict[str, Movie]) -> MeasuredCamera
     """Put what is unusual about the files before the warnings."""
     notes = [f"{Path(name).name}: {note}" for name, movie in opened.items() for note in movie.notes]
     return dataclasses.replace(measured, warnings=(*notes, *measured.warnings))
+
+
+def _questioned(measured: MeasuredCamera, step_adu: float) -> MeasuredCamera:
+    """Ask for the multiplication where gain or read noise are those of no camera without it."""
+    camera = measured.camera
+    told = measured.errors["read_noise_e"] is not None
+    if camera.kind == "emccd" or not (
+        camera.gain_adu_per_e > _LARGEST_GAIN * max(step_adu, 1.0)
+        or (told and camera.read_noise_e < _LEAST_READ_NOISE_E)
+    ):
+        return measured
+    noise = f" and a read noise of {camera.read_noise_e:.2g} e" if told else ""
+    question = (
+        f"a gain of {camera.gain_adu_per_e:.4g} counts per electron{noise} is that of no camera without "
+        "multiplication: if it is an EMCCD, add --em-gain with its setting, such as --em-gain 300"
+    )
+    return dataclasses.replace(measured, warnings=(question, *measured.warnings))
 
 
 def _middle_of(movie: Movie) -> np.ndarray:

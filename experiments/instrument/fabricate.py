@@ -33,7 +33,13 @@ from training import ConfigError, to_dict
 from training.instrument import build_mask, build_microscope, build_psf
 
 # settings of a panel under the names of `make_slm`
-_OF_PANEL = ("pitch_um", "grey_per_2pi", "grating_px", "flip_x", "flip_y", "quarter_turns", "outside")
+_OF_PANEL = ("pitch_um", "grey_per_2pi", "grating_px", "quarter_turns", "outside")
+# what only the instrument can say: what is taken where nobody does
+_ASSUMED = {
+    "grey_falls": "the phase rises with the grey",
+    "flip_x": "the panel is not mirrored left to right",
+    "flip_y": "the panel is not mirrored top to bottom",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,14 @@ class Fabricated:
                 f"SLM:   pupil {slm['pupil_diameter_px']:.1f} px, {slm['greys_used']} greys, "
                 f"{100 * slm['strehl']:.2f} % of the light as meant"
             )
+            if slm["assumed"]:
+                settings = " ".join(f"slm.{name}=false" for name in slm["assumed"])
+                taken = ", that ".join(_ASSUMED[name] for name in slm["assumed"])
+                lines.append(
+                    f"note:  assumed that {taken}. A wrong one shows another mask; phases that fall "
+                    "show the conjugate, which turns depth round. Show a defocus, look "
+                    f"which way beads go, then say so: {settings}, or true (--for slmsuite knows its greys)"
+                )
         if glass := self.facts.get("etch"):
             levels = "any height" if glass["levels"] is None else f"{glass['levels']} levels"
             lines.append(
@@ -167,11 +181,15 @@ def _diameter_px(config: FabricateConfig, pitch_um: float) -> float:
 def _show(config: FabricateConfig, meant: PhaseMask) -> tuple[np.ndarray, PhaseMask, dict[str, Any]]:
     s = config.slm
     alike: dict[str, Any] = {name: getattr(s, name) for name in _OF_PANEL}
+    alike |= {name: bool(getattr(s, name)) for name in _ASSUMED}
     grey = s.correction_grey_per_2pi or s.grey_per_2pi
+    lut = read_lut_rad(s.lut) if s.lut else None
+    falls = bool(s.grey_falls) if lut is None else bool(lut[-1] < lut[0])
     slm = make_slm(
         shape=(s.rows, s.columns),
-        lut_rad=read_lut_rad(s.lut) if s.lut else None,
-        correction_rad=read_correction_rad(s.correction, grey) if s.correction else None,
+        lut_rad=lut,
+        # a vendor's picture is greys to be added on the panel: where they mean falling phases, its phases fall too
+        correction_rad=read_correction_rad(s.correction, -grey if falls else grey) if s.correction else None,
         centre_px=(s.centre_x_px, s.centre_y_px),
         grating_rad=math.radians(s.grating_deg),
         **alike,
@@ -183,6 +201,8 @@ def _show(config: FabricateConfig, meant: PhaseMask) -> tuple[np.ndarray, PhaseM
         "pupil_diameter_px": diameter,
         "greys_used": int(np.unique(picture).size),
         "strehl": float(strehl(shown, meant)),
+        "grey_falls": falls,
+        "assumed": [name for name in _ASSUMED if getattr(s, name) is None and not (name == "grey_falls" and s.lut)],
     }
     return picture, shown, facts
 

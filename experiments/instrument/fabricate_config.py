@@ -1,7 +1,7 @@
 """The settings of `colocus fabricate`."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from experiments.instrument.robustness import RobustnessConfig
 from training import ConfigError, MaskConfig, MicroscopeConfig, PsfConfig
@@ -12,8 +12,10 @@ class SlmConfig:
     """The panel and how it is mounted; see `optics.slm.Slm`.
 
     `grey_per_2pi` is the grey level of a full wave at the microscope's wavelength; `lut`, a file of 256 phases, takes
-    its place. `correction` is the vendor's flatness picture (.bmp, .png, in which `correction_grey_per_2pi` is 2 pi;
-    0: as the panel's) or phases in a .npy or .csv.
+    its place. Whether the phase falls with the grey (`grey_falls`) and whether the light meets the panel mirrored
+    (`flip_x`, `flip_y`) is for the instrument to say: left out, rising and not mirrored are assumed, and told.
+    `correction` is the vendor's flatness picture (.bmp, .png, in which `correction_grey_per_2pi` is 2 pi; 0: as the
+    panel's) or phases in a .npy or .csv.
     """
 
     rows: int = 1200
@@ -27,10 +29,34 @@ class SlmConfig:
     centre_y_px: float = 0.0
     grating_px: float = 0.0
     grating_deg: float = 0.0
-    flip_x: bool = False
-    flip_y: bool = False
+    grey_falls: bool | None = None
+    flip_x: bool | None = None
+    flip_y: bool | None = None
     quarter_turns: int = 0
     outside: Literal["zero", "grating"] = "zero"
+
+
+# How a program that drives the panel turns a phase into a grey, for `--for NAME`
+PROGRAMS: dict[str, dict[str, Any]] = {
+    "slmsuite": {"grey_falls": True, "grey_per_2pi": 256.0},  # 0.5: a uint8 picture; phase 0 is grey 255, or 0
+}
+
+
+def made_for(program: str, slm: SlmConfig) -> SlmConfig:
+    """Return the panel with the greys that a program of `PROGRAMS` shows. Raises `ConfigError` where they contradict.
+
+    >>> made_for("slmsuite", SlmConfig()).grey_falls
+    True
+    """
+    if program not in PROGRAMS:
+        raise ConfigError(f"--for {program}: there are {', '.join(PROGRAMS)}")
+    for name, value in PROGRAMS[program].items():
+        given = getattr(slm, name)
+        if given not in (value, getattr(SlmConfig(), name)):
+            raise ConfigError(f"slm.{name} = {given} contradicts --for {program}, which shows {name} = {value}")
+    if slm.lut:
+        raise ConfigError(f"slm.lut = {slm.lut!r} contradicts --for {program}, which makes the greys of its own phases")
+    return replace(slm, **PROGRAMS[program])
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization import MovieFacts, MovieOptions, compare_facts, open_movie
+from localization.camera.saturation import saturation_adu
 from optics.retrieval.beads import BeadStack, crop_bead, find_beads, make_bead_stack
 from optics.types import Camera, Microscope
 from training import ConfigError
 
 LARGEST_CROP_PX = 160  # a larger picture is taken for a field of beads
-_PLATEAU_PIXELS = 5  # so many pixels at the highest value of a stack, a converter's limit, are saturated
-_CONVERTERS = (255, 1023, 4095, 16383, 65535)
 
 
 def read_focus(text: str | None, n_slices: int, name: str) -> NDArray[np.float64]:
@@ -92,11 +91,12 @@ def read_beads(
             notes += [f"{path.name}: {note}." for note in (*movie.notes, *said)]
             field, dtype = movie.read(0, movie.shape[0]).astype(float), movie.dtype
         positions = read_focus(focus, len(field), path.name)
-        saturation = saturation_adu(field, dtype)
+        saturation = saturation_adu(field)
         if np.dtype(dtype).itemsize == 1:
             notes.append(f"{path.name} is 8-bit: its noise is that of rounding or compression, not of photons.")
         if saturation is not None:
-            notes.append(f"{path.name}: pixels at {saturation:g} counts are saturated and left out.")
+            cut = int(np.count_nonzero(field == saturation))
+            notes.append(f"{path.name}: pixels at {saturation:g} counts are saturated and left out ({cut} of them).")
         height, width = field.shape[1:]
         if crop_px is None and (height != width or height > LARGEST_CROP_PX):
             raise ConfigError(
@@ -117,15 +117,3 @@ def read_beads(
             stacks.append(make_bead_stack(images, positions, microscope, camera=camera, saturation_adu=saturation))
             names.append(name if name not in names else f"{name}-{len(names)}")
     return stacks, names, notes
-
-
-def saturation_adu(images: NDArray, dtype: np.dtype) -> float | None:
-    """Find the count at which a stack is cut off by its converter, or None where it is not.
-
-    >>> saturation_adu(np.full((3, 9, 9), 4095.0), np.dtype("uint16"))
-    4095.0
-    """
-    highest = float(images.max())
-    if np.dtype(dtype).kind not in "iu" or highest not in _CONVERTERS:
-        return None
-    return highest if np.count_nonzero(images == highest) >= _PLATEAU_PIXELS else None

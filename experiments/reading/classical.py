@@ -30,7 +30,7 @@ class ClassicalReader:
         self._spots, self._camera, self._config = spots, camera, config
         self._tools: dict[tuple[int, ...], tuple[EmitterFitter, Detector]] = {}
         self._tally: Counter[str] = Counter()
-        self.identity = {"spots": fingerprint(spots.table), "camera": fingerprint(camera), "reading": repr(config)}
+        self.identity = {"spots": fingerprint(spots.table), "camera": fingerprint(camera), "reading": config.identity()}
 
     def take_tally(self) -> Counter[str]:
         """Return how many fits were not kept, by reason."""

@@ -5,6 +5,9 @@ import math
 
 from training import ConfigError
 
+_GAUSSIAN_PIXEL_UM = 0.1  # of the model "gaussian", unless given
+_LATER = {"calibration_part": None, "z_scale": 1.0}  # settings that jobs before did not know, and their defaults
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassicalConfig:
@@ -63,6 +66,16 @@ class ClassicalConfig:
                 raise ConfigError(f"{name} = {value} must be positive and finite")
         if self.stamp_px is not None and self.stamp_px < 7:
             raise ConfigError(f"stamp_px = {self.stamp_px} must be at least 7 pixels")
+
+    def identity(self) -> str:
+        """Return what tells these settings from others, as jobs before wrote it: settings that came later show only
+        where they are used, and a pixel that nobody named is the 0.1 um that it was."""
+        shown = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        shown["pixel_um"] = shown["pixel_um"] or _GAUSSIAN_PIXEL_UM
+        for name, default in _LATER.items():
+            if shown[name] == default:
+                del shown[name]
+        return f"ClassicalConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def z_range_um(self, default: tuple[float, float] | None = None) -> tuple[float, float]:
         """Return the depths to fit, given or the model's own; `ConfigError` where neither says."""

@@ -28,7 +28,7 @@ class PolishReader:
         self.min_frame_px = reader.min_frame_px
         self._reader, self._spots, self._camera, self._config = reader, spots, camera, config
         self._tally: Counter[str] = Counter()
-        fits = {"spots": fingerprint(spots.table), "camera": fingerprint(camera), "reading": repr(config)}
+        fits = {"spots": fingerprint(spots.table), "camera": fingerprint(camera), "reading": config.identity()}
         self.identity = {**reader.identity, "polish": fits}
 
     def take_tally(self) -> Counter[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from localization.camera.photometry import rounding_step
+from localization.camera.saturation import readings_pile_up
 from localization.io.movie import Movie
 from localization.types import LocalizationError
 
@@ -129,9 +130,10 @@ def measure_level(
         report(n + done, 2 * n)
     variance = about_mean / (n - 1)
     share = ends / (n * mean.size)
-    # the tail of a noise thins out towards its last value; where it was cut off, readings pile up on that
     piled = [
-        step > 0 and high > low and share[end] > max(_PILED_UP, share[beside]) and where.mean() > _HOT
+        step > 0
+        and high > low
+        and readings_pile_up(share[end], share[beside], where.mean(), least=_PILED_UP, least_places=_HOT)
         for end, beside, where in ((0, 1, touched[0]), (3, 2, touched[1]))
     ]
     by_steps = successive / (2 * (n - 1) * mean.size)

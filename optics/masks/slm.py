@@ -24,11 +24,12 @@ _sample = jax.jit(sample_mask)
 class Slm:
     """A phase-only spatial light modulator: (rows, columns) pixels of `pitch_um`, and how it is mounted.
 
-    Grey g of an 8-bit panel shows 2 pi g / `grey_per_2pi` at the wavelength in use, or `lut_rad` (256,) where that
-    is not a line. `correction_rad` (rows, columns) is added to every picture (flatness). The pattern is turned by
-    `quarter_turns` of 90 degrees (from x towards y), after `flip_x` mirrored its columns and `flip_y` its rows; the
-    pupil's centre lies `centre_px` (x, y) from the panel's. `grating_px` is the period of a blaze along
-    `grating_rad` from x, 0 for none; `fill_pupil` confines it to the pupil.
+    Grey g of an 8-bit panel shows 2 pi g / `grey_per_2pi` at the wavelength in use, falling from the last grey of a
+    turn where `grey_falls`, or `lut_rad` (256,) where that is not a line. Which it is decides the sign of all phases.
+    `correction_rad` (rows, columns) is added to every picture (flatness). The pattern is turned by `quarter_turns` of
+    90 degrees (from x towards y), after `flip_x` mirrored its columns and `flip_y` its rows; the pupil's centre lies
+    `centre_px` (x, y) from the panel's. `grating_px` is the period of a blaze along `grating_rad` from x, 0 for none;
+    `fill_pupil` confines it to the pupil.
     """
 
     pitch_um: jax.Array
@@ -39,6 +40,7 @@ class Slm:
     grating_px: jax.Array
     grating_rad: jax.Array
     shape: tuple[int, int] = static()
+    grey_falls: bool = static(default=False)
     flip_x: bool = static(default=False)
     flip_y: bool = static(default=False)
     quarter_turns: int = static(default=0)
@@ -55,6 +57,7 @@ def make_slm(
     centre_px: tuple[float, float] = (0.0, 0.0),
     grating_px: float = 0.0,
     grating_rad: float = 0.0,
+    grey_falls: bool = False,
     flip_x: bool = False,
     flip_y: bool = False,
     quarter_turns: int = 0,
@@ -74,6 +77,8 @@ def make_slm(
         raise OpticsError(
             f"grey_per_2pi = {grey_per_2pi:g} must lie between 2 and 256: the panel needs 8 bits for 2 pi"
         )
+    if grey_falls and lut_rad is not None:
+        raise OpticsError("lut_rad says itself whether the phase falls with the grey; leave grey_falls out")
     table = None if lut_rad is None else np.asarray(lut_rad, dtype=float)
     if table is not None:
         if table.shape != (256,) or not np.isfinite(table).all():
@@ -96,6 +101,7 @@ def make_slm(
         grating_px=jnp.asarray(grating_px, dtype=float),
         grating_rad=jnp.asarray(grating_rad, dtype=float),
         shape=(rows, columns),
+        grey_falls=grey_falls,
         flip_x=flip_x,
         flip_y=flip_y,
         quarter_turns=quarter_turns % 4,
@@ -214,7 +220,10 @@ def _added_rad(slm: Slm, column: np.ndarray, row: np.ndarray, inside: np.ndarray
 def _grey_rad(slm: Slm, *, every: bool = False) -> np.ndarray:
     """Phase of each grey; without `every` only of the first that fill one turn, so that no picture jumps beyond it."""
     if slm.lut_rad is None:
-        table = 2 * np.pi * np.arange(256) / float(slm.grey_per_2pi)
+        steps = np.arange(256)
+        if slm.grey_falls:
+            steps = np.ceil(float(slm.grey_per_2pi)) - 1 - steps
+        table = 2 * np.pi * steps / float(slm.grey_per_2pi)
     else:
         table = np.asarray(slm.lut_rad, dtype=float)
     if every:

@@ -156,3 +156,32 @@ def test_localize_takes_a_camera_file(tmp_path):
         LocalizeConfig(camera=str(path), gain_adu_per_photon=1.0)
     with pytest.raises(ConfigError, match=r"name the camera\.toml"):
         one_camera("camera.npz")
+
+
+def test_a_gain_of_a_multiplication_is_questioned(tmp_path, folder, capsys):
+    """An EMCCD (300 times, 0.2 counts per electron) measured as a plain camera: gain 120 = 2 x 300 x 0.2, and asked."""
+    rng = np.random.default_rng(0)
+    for name, light in (("dark", 0.0), ("flat", 30.0)):
+        electrons = rng.gamma(np.maximum(rng.poisson(light, (150, 40, 40)), 1e-9), 300.0)
+        stack(
+            tmp_path / f"{name}.tif", np.round(100 + 0.2 * (electrons + rng.normal(0, 50.0, electrons.shape))).clip(0)
+        )
+    frames = [
+        "--dark",
+        str(tmp_path / "dark.tif"),
+        "--flat",
+        str(tmp_path / "flat.tif"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert cli.main(["calibrate-camera", *frames]) == 0
+    shown = capsys.readouterr().out
+    assert "that of no camera without multiplication" in shown and "--em-gain 300" in shown
+    assert json.loads((tmp_path / "out" / "camera.json").read_text())["camera"]["gain_adu_per_e"] > 100
+    assert cli.main(["calibrate-camera", *frames, "--em-gain", "300"]) == 0
+    assert "without multiplication" not in capsys.readouterr().out
+    plain = [str(folder / name) for name in ("dark.tif", "flat1.tif", "flat2.tif")]
+    assert not any(
+        "without multiplication" in text
+        for text in calibrate_camera(CalibrateConfig(dark=plain[0], flats=tuple(plain[1:]))).warnings
+    )

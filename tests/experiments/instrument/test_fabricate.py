@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments import cli
 from experiments.instrument.fabricate import build_dispersion, fabricate
-from experiments.instrument.fabricate_config import EtchConfig, FabricateConfig
+from experiments.instrument.fabricate_config import EtchConfig, FabricateConfig, SlmConfig
 from experiments.instrument.fabricate_files import (
     read_correction_rad,
     read_height,
@@ -198,3 +198,41 @@ def test_two_settings_files_are_refused(tmp_path, capsys):
     ):
         assert cli.main(["fabricate", *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_greys_that_fall_show_the_same_phase(tmp_path, capsys):
+    """slmsuite 0.5 takes a grey g as the phase (255 - g) / 256 of a turn: by that rule the picture is the mask."""
+    arguments = ["fabricate", "--out", str(tmp_path), *QUICK, 'make=["slm"]']
+    assert cli.main([*arguments, "--for", "slmsuite"]) == 0
+    note = capsys.readouterr().out
+    assert "assumed that the panel is not mirrored left to right" in note and "rises with the grey" not in note
+    picture = read_picture(tmp_path / "slm.png")
+    phase = 2 * np.pi * (255 - picture) / 256
+    rising = fabricate(settings({"make": ("slm",)}, grey_per_2pi=256.0, grey_falls=False)).picture
+    assert rising is not None and rising.max() > 100
+    # half a grey either way: the falling picture is 255 less the rising one, where rounding does not tie
+    away = np.angle(np.exp(1j * (phase - 2 * np.pi * rising / 256.0)))
+    assert np.abs(away).max() < 2 * np.pi / 256 + 1e-9 and np.abs(away).mean() < 1e-3
+    numbers = json.loads((tmp_path / "fabricate.json").read_text())["slm"]
+    assert numbers["grey_falls"] and numbers["assumed"] == ["flip_x", "flip_y"]
+    assert numbers["strehl"] > 0.999
+
+
+def test_what_is_assumed_of_a_panel_is_told(tmp_path, capsys):
+    """Nothing said: rising, not mirrored, with how to find out; all said: no note. A contradiction is refused."""
+    arguments = ["fabricate", "--out", str(tmp_path), *QUICK, 'make=["slm"]']
+    assert cli.main(arguments) == 0
+    assert "slm.grey_falls=false slm.flip_x=false slm.flip_y=false, or true" in capsys.readouterr().out
+    assert cli.main([*arguments, "slm.grey_falls=false", "slm.flip_x=true", "slm.flip_y=false"]) == 0
+    assert "note:" not in capsys.readouterr().out
+    assert cli.main([*arguments, "slm.grey_falls=false", "--for", "slmsuite"]) == 2
+    assert "slm.grey_falls = False contradicts --for slmsuite" in capsys.readouterr().err
+    assert cli.main([*arguments, "--for", "other"]) == 2
+    assert "there are slmsuite" in capsys.readouterr().err
+
+
+def settings(changes, **panel):
+    """The quick settings with a panel of their own."""
+    return FabricateConfig(
+        mask=MaskConfig(name="astigmatism"), slm=SlmConfig(rows=600, columns=600, **panel), z_max_um=1.0, **changes
+    )

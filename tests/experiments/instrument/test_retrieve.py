@@ -14,7 +14,7 @@ from experiments import cli
 from experiments.compare.config import arm_run, load_experiment
 from experiments.instrument import retrieve
 from experiments.instrument.retrieve_config import load_config
-from experiments.instrument.retrieve_files import read_beads, read_focus, saturation_adu
+from experiments.instrument.retrieve_files import read_beads, read_focus
 from made.instrument_files import write_ims
 from optics import OpticsError, make_microscope, psf_image
 from optics.masks import files as mask_io
@@ -293,7 +293,7 @@ def test_an_eight_bit_stack_is_read_with_a_remark(tmp_path):
     np.testing.assert_array_equal(stacks[0].images, images)
     assert notes[0].startswith("bead.tif is 8-bit")
     cut = int((images == 255).sum())
-    assert cut >= 5 and notes[1] == "bead.tif: pixels at 255 counts are saturated and left out."
+    assert cut >= 5 and notes[1] == f"bead.tif: pixels at 255 counts are saturated and left out ({cut} of them)."
     assert int((~np.asarray(stacks[0].usable)).sum()) == cut
 
 
@@ -304,15 +304,20 @@ def test_a_stack_that_states_another_pixel_is_questioned(tmp_path):
     assert notes == ["bead.ims: it says 108 nm a pixel, the microscope 100 nm: check which is right."]
 
 
-def test_saturation_is_a_plateau_at_a_converters_limit():
-    """Five pixels at 4095, not the one brightest pixel of a good stack, nor floating-point numbers."""
-    images = np.arange(243.0).reshape(3, 9, 9)
-    assert saturation_adu(images, np.dtype("uint16")) is None
-    images[0, 0, :5] = 4095
-    assert saturation_adu(images, np.dtype("uint16")) == 4095
-    assert saturation_adu(images, np.dtype("float32")) is None
-    images[0, 0, 0] = 4000
-    assert saturation_adu(images, np.dtype("uint16")) is None
+@pytest.mark.parametrize(
+    ("light", "limit", "scale", "dark"),
+    [(600, 255, 1, 0), (600, 255, 16, 0), (600, 255, 1, 30), (1200, 511, 8, 0), (900, 400, 1, 0)],
+)
+def test_a_bead_cut_off_at_any_value_is_seen(tmp_path, light, limit, scale, dark):
+    """A converter's limit, shifted into more bits (4080 here, as 65520), less a dark, or any value: all cut pixels."""
+    whole = beads((7.2, 6.9), level=20.0, light=light)
+    images = (np.minimum(whole, limit) - dark).clip(0) * scale
+    stacks, _, notes = read_beads(
+        [write(tmp_path / "bead.tif", images)], "-0.8:0.8:9", SCOPE, None, crop_px=None, beads_max=4
+    )
+    np.testing.assert_array_equal(~np.asarray(stacks[0].usable), whole >= limit)
+    highest, cut = (limit - dark) * scale, (whole >= limit).sum()
+    assert notes == [f"bead.tif: pixels at {highest:g} counts are saturated and left out ({cut} of them)."]
 
 
 def test_beads_of_a_field_are_cropped_and_named(tmp_path):
