@@ -11,8 +11,8 @@ import json
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,7 @@ _SHOWN = 3
 Value = int | str | None
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A frame of the index: its place on the axes, its file, where its pixels and its description begin."""
 
     axes: tuple[tuple[str, Value], ...]

@@ -9,7 +9,9 @@ import tifffile
 import zarr
 
 from experiments import cli
-from localization import LocalizationError, MovieFacts, open_movie
+from experiments.instrument.calibrate_camera import CalibrateConfig, calibrate_camera
+from experiments.reading.localize import movie_identity
+from localization import LocalizationError, MovieFacts, MovieOptions, open_movie
 
 FRAMES = np.random.default_rng(0).integers(0, 4000, (12, 20, 31)).astype(np.uint16)
 GREY = {"photometric": "minisblack"}
@@ -207,3 +209,17 @@ def test_axes_that_are_fewer_frames_than_the_file_holds(tmp_path):
     assert raw.count(b"frames=6") == 1
     (tmp_path / "a.tif").write_bytes(raw.replace(b"frames=6", b"frames=x"))
     refused(tmp_path / "a.tif", "its axes are 2 frames, the file holds 12", channel=1)
+
+
+def test_what_is_chosen_reaches_the_jobs(tmp_path):
+    """A camera is measured from the chosen channel; a list of one channel is not gone on with for another."""
+    rng = np.random.default_rng(1)
+    for name, mean in (("dark", 100), ("flat", 500)):
+        counts = np.stack([rng.normal(mean, 3, (60, 16, 16)), 2 * rng.poisson(mean - 100, (60, 16, 16)) + 100], 1)
+        imagej(tmp_path / f"{name}.tif", np.rint(counts).astype(np.uint16), "TCYX")
+    names = str(tmp_path / "dark.tif"), (str(tmp_path / "flat.tif"),)
+    measured = calibrate_camera(CalibrateConfig(dark=names[0], flats=names[1], opening=MovieOptions(channel=1)))
+    assert measured.camera.gain_adu_per_e == pytest.approx(2, rel=0.1)  # 15360 readings: 3 sigma are 4 %
+    assert "dark.tif: channel 1 of 2 is read" in measured.warnings
+    with open_movie(names[0], channel=0) as one, open_movie(names[0], channel=1) as other:
+        assert movie_identity(one) != movie_identity(other)
