@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -104,9 +105,10 @@ def make_localizations(
 ) -> Localizations:
     """Build a checked table from columns.
 
-    `frame` (0-based), `x_um`, `y_um`, `z_um` have shape (n,); an optional column has shape (n,) or is one
-    number for all rows, and so has each of `extras`. Raises LocalizationError on unequal lengths, a frame or
-    channel that is negative or not whole, and a position that is not finite.
+    `frame` (0-based), `x_um`, `y_um`, `z_um` have shape (n,); an optional column has shape (n,) or is one number for
+    all rows, and so has each of `extras`. Arrays are copied, but for read-only ones of their own. Raises
+    LocalizationError on unequal lengths, a frame or channel that is negative or not whole, and a position that is not
+    finite.
 
     >>> locs = make_localizations([0, 1], [1.0, 2.0], [0.5, 0.5], [0.0, 0.1], photons=1000.0)
     >>> locs.frame.size, float(locs.photons[1])
@@ -131,10 +133,20 @@ def make_localizations(
     return Localizations(**columns, extras=MappingProxyType(further), movie=movie)
 
 
+def _is_settled(value: ArrayLike) -> TypeGuard[FloatColumn]:
+    """Say whether nobody can change an array any more, so that a table may hold it without a copy."""
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == np.float64
+        and value.flags.owndata
+        and not value.flags.writeable
+    )
+
+
 def _column(name: str, value: ArrayLike, n_rows: int) -> np.ndarray:
     required = name in ("frame", "x_um", "y_um", "z_um")
     try:
-        array = np.array(value, dtype=np.float64)
+        array = value if _is_settled(value) else np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise LocalizationError(f"localizations: column {name} is not numeric ({error}); pass numbers") from error
     if array.ndim == 0 and not required:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -144,6 +144,8 @@ def to_localizations(
     _give_both_axes(further, "width_xy_um", ("width_x_um", "width_y_um"))
     if words:
         notes.append(f"no column of numbers: {', '.join(words)}: left out")
+    for values in (*columns.values(), *further.values()):
+        values.setflags(write=False)  # handed over, not copied
     return make_localizations(**columns, extras=further), notes
 
 
@@ -252,15 +254,7 @@ def read(
             else:
                 file.seek(here)
             decimal = decimal_of(path, file, separator)
-            # Blank lines are kept so that row numbers are line numbers, and dropped below. A field more than the header
-            # has is read as a column of its own: pandas would take the first one for row labels, and shift the rest.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of several fields more: refused below
-                rows = pd.read_csv(
-                    file, header=None, names=[*labels, _SURPLUS], index_col=False, skip_blank_lines=False,
-                    skipinitialspace=True, low_memory=False, sep=separator if separator != " " else r"\s+",
-                    decimal=decimal,
-                )  # fmt: skip
+            rows = _fields(file, labels, separator, decimal)
     except pd.errors.EmptyDataError:
         return Table(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}))
     except LocalizationError:
@@ -273,11 +267,37 @@ def read(
         raise LocalizationError(
             f"{path}: not a regular CSV table ({one_line(error)}); repair or export it again"
         ) from error
-    if rows.pop(_SURPLUS).notna().any():  # a separator at the end of a line is none too many
+    if _SURPLUS in rows and rows.pop(_SURPLUS).notna().any():  # a separator at the end of a line is none too many
         raise LocalizationError(f"{path}: rows have more fields than the header; repair or export it again")
     rows.index = pd.RangeIndex(skipped + 1, len(rows) + skipped + 1)
     rows = with_points(path, rows) if decimal == "," else rows
     return Table(labels, rows.dropna(how="all"))
+
+
+def _fields(file: TextIO, labels: list[str], separator: str, decimal: str) -> pd.DataFrame:
+    """Read the rows; blank lines are kept so that row numbers are line numbers, and dropped later.
+
+    A field more than the header has is read as a column of its own, which costs time: pandas would take the first one
+    for row labels and shift the rest (where the first line has it), or refuse.
+    """
+    here = file.tell()
+    options: dict[str, Any] = dict(
+        header=None, skip_blank_lines=False, skipinitialspace=True, low_memory=False, decimal=decimal,
+        sep=separator if separator != " " else r"\s+",
+    )  # fmt: skip
+    first = next((line for line in iter(file.readline, "") if line.strip()), "")
+    file.seek(here)
+    if separator != " " and first.count(separator) < len(labels):
+        try:
+            return pd.read_csv(file, names=labels, **options)
+        except pd.errors.EmptyDataError:
+            raise
+        except pd.errors.ParserError:
+            pass
+    file.seek(here)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of several fields more: refused afterwards
+        return pd.read_csv(file, names=[*labels, _SURPLUS], index_col=False, **options)
 
 
 def header_labels(path: Path, line: str, separator: str = ",") -> list[str]:

@@ -81,7 +81,7 @@ def _read(path: Path, info: TableInfo) -> Content:
         rules |= {"lpz": ("sigma_z_um", 1 / text.NM_PER_UM, 0.0), "channel": ("channel", 1.0, 0.0)}
         for name, (column, factor, shift) in rules.items():
             if name in names:
-                columns[column] = _floats(path, table, name) * factor + shift
+                columns[column] = _floats(path, table, name, factor, shift)
         columns["z_um"] = depths(columns["z_um"], "z", notes)
         extras, words = {}, []
         for name in names:
@@ -94,7 +94,7 @@ def _read(path: Path, info: TableInfo) -> Content:
             factor = (
                 1.0 if power is None else unit if label in EXTRAS else (1 if in_nm else p * text.NM_PER_UM) ** power
             )
-            extras[label] = _floats(path, table, name) * factor
+            extras[label] = _floats(path, table, name, factor)
         if words:
             notes.append(f"no column of numbers: {', '.join(words)}: left out")
         size = [_said(description, key) for key in ("Height", "Width", "Frames")]
@@ -104,11 +104,17 @@ def _read(path: Path, info: TableInfo) -> Content:
     return locs, notes, TableInfo(p, frame_px, whole[2] if whole[2] > 0 else None)
 
 
-def _floats(path: Path, table: NDArray, name: str) -> NDArray:
+def _floats(path: Path, table: NDArray, name: str, factor: float = 1.0, shift: float = 0.0) -> NDArray:
     if table[name].dtype.kind not in "fiub" or table[name].ndim != 1:
         raise LocalizationError(f"{path}: column '{name}' of locs is not of numbers; save it again with Picasso")
     with np.errstate(invalid="ignore"):  # a damaged file holds signalling NaN
-        return table[name].astype(np.float64)
+        values = table[name].astype(np.float64)
+    if factor != 1:
+        values *= factor
+    if shift:
+        values += shift
+    values.setflags(write=False)  # handed over to the table, not copied
+    return values
 
 
 def _pixel_um(path: Path, description: list[dict[str, Any]], given_um: float | None) -> float:
