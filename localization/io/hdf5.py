@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.extent import usual_span
+from localization.io.hdf5_heap import heaps_are_sound
 from localization.io.part import PartFile, cannot_write
 from localization.io.table_format import HDF5_MAGIC, Head, TableInfo
 from localization.types import COLUMNS, LocalizationError, Localizations, one_line
@@ -42,6 +43,8 @@ class Reading:
 
     def __enter__(self) -> h5py.File:
         try:
+            if not heaps_are_sound(self._path):
+                raise ValueError("texts in it are broken")
             self._file = h5py.File(self._path, "r")
         except Exception as error:  # the library's errors for a damaged file are of many kinds
             raise self._damaged(error) from error

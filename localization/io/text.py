@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from localization.io.dialect import decimal_of, encoding_of, separator_of, with_points
+from localization.io.lines import NO_END, ends_with_a_line, refuse_short_lines
 from localization.io.part import PartFile
 from localization.io.table_format import Content, Head, TableInfo, depths, not_text
 from localization.types import COLUMNS, FINITE, LocalizationError, Localizations, make_localizations, one_line
@@ -57,10 +58,11 @@ class Columns:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text as it stands in the file: labels, rows with their line numbers as index."""
+    """A table of text as it stands in the file: labels, rows with their line numbers as index, notes."""
 
     labels: list[str]
     rows: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def labels_in(head: Head) -> dict[str, str | None]:
@@ -95,7 +97,7 @@ def to_localizations(
     columns: dict[str, Any] = {}
     further: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
-    notes: list[str] = []
+    notes = list(text.notes)
     words: list[str] = []
     for k, label in enumerate(text.labels):
         name, unit = split_label(label)
@@ -235,6 +237,7 @@ def read(
     """
     skipped = 0
     try:
+        notes = () if ends_with_a_line(path) else (NO_END,)
         with open(path, "rb") as start:
             encoding = encoding_of(start.read(4), encoding)
         with open(path, encoding=encoding, newline="") as opened:
@@ -255,8 +258,9 @@ def read(
                 file.seek(here)
             decimal = decimal_of(path, file, separator)
             rows = _fields(file, labels, separator, decimal)
+            refuse_short_lines(path, file, labels, skipped, separator, rows)
     except pd.errors.EmptyDataError:
-        return Table(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}))
+        return Table(labels or [], pd.DataFrame({label: np.zeros(0) for label in labels or []}), notes)
     except LocalizationError:
         raise
     except UnicodeError as error:
@@ -271,7 +275,7 @@ def read(
         raise LocalizationError(f"{path}: rows have more fields than the header; repair or export it again")
     rows.index = pd.RangeIndex(skipped + 1, len(rows) + skipped + 1)
     rows = with_points(path, rows) if decimal == "," else rows
-    return Table(labels, rows.dropna(how="all"))
+    return Table(labels, rows.dropna(how="all"), notes)
 
 
 def _fields(file: TextIO, labels: list[str], separator: str, decimal: str) -> pd.DataFrame:

@@ -1,54 +1,126 @@
-"""Small files of every kind that the readers know, and ways to damage them."""
+"""Ways to damage a valid file or set of files, and what a reader may make of the damage.
+
+A reader refuses in one line, or reads. Where it reads, nobody can see a digit that became another digit, a pixel, a
+float of an HDF5 file without checksums; nor a line too few or twice in a table of text, nor a frame lost at either end
+of a numbered folder, since neither says how many there are. Everything else can be seen: fewer or more rows or frames
+than there were, a cut within a line, what stands behind the end. Without a note those are faults (`SilentLoss`).
+"""
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
+from numpy.typing import NDArray
 
-from localization import LocalizationError, make_localizations, open_movie, read_file, write
-from localization.io import SUFFIXES, WRITABLE
-from made.instrument_tables import make_tables
+from localization import LocalizationError, open_movie, read_file
+from localization.types import COLUMNS
+from made.valid_files import Made
 
-_GREY = {"photometric": "minisblack"}
 _TOKENS = (b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"NaN", b"-1", b"1e999",
            b"\n", b",", b'"', b"[px]", b"\xb5", b"99999999999999999999", b"<", b": ", b"- ")  # fmt: skip
+# read: as it was; noted: otherwise, and said; changed: some values are others; shorter: cut where nobody can see it
+OUTCOMES = ("refused", "read", "noted", "changed", "shorter")
 
 
-def make_files(folder: Path) -> dict[str, Path]:
-    """One small file per table format and movie kind, by name."""
-    rng = np.random.default_rng(0)
-    n = 12
-    locs = make_localizations(
-        np.arange(n), *rng.uniform(0.2, 2, (3, n)), photons=900.0, sigma_x_um=0.01, sigma_y_um=0.01, sigma_z_um=0.02
-    )
-    files = {}
-    for name in WRITABLE:
-        files[name] = folder / f"{name}{SUFFIXES[name]}"
-        write(files[name], locs, format=name, pixel_um=0.1)
-    files |= make_tables(folder)
-    frames = rng.integers(0, 4000, (6, 9, 11)).astype(np.uint16)
-    kinds = {
-        "tiff": {"metadata": None, **_GREY},
-        "bigtiff": {"bigtiff": True, **_GREY},
-        "deflate": {"compression": "zlib", "metadata": None, **_GREY},
-        "lzw": {"compression": "lzw", "metadata": None, **_GREY},
-        "ome": {"ome": True, "metadata": {"axes": "TYX"}, **_GREY},
-        "imagej": {"imagej": True, "metadata": {"axes": "TYX"}},
-    }
-    for name, options in kinds.items():
-        files[name] = folder / (f"{name}.ome.tif" if name == "ome" else f"{name}.tif")
-        tifffile.imwrite(files[name], frames, **options)
-    files["npy"] = folder / "movie.npy"
-    np.save(files["npy"], frames)
-    files["raw"] = folder / "movie.yaml"
-    files["raw"].write_text("Byte Order: <\nData Type: uint16\nFrames: 6\nHeight: 9\nWidth: 11\n")
-    (folder / "movie.raw").write_bytes(frames.tobytes())
-    return files
+class SilentLoss(AssertionError):
+    """A broken file was read as if it were whole."""
 
 
-def damage(raw: bytes, rng: np.random.Generator) -> bytes:
+@dataclass(frozen=True)
+class Content:
+    """What a file holds: rows (n, columns) or frames (n, height, width), and the notes of its reader."""
+
+    values: NDArray
+    notes: tuple[str, ...]
+
+
+def read_content(made: Made, folder: Path, *, allow_cut: bool = False) -> Content:
+    """Read all of it. Raises AssertionError for an error of several lines."""
+    path = folder / made.opened
+    try:
+        if made.kind == "movie":
+            with open_movie(path, allow_cut=allow_cut, **made.options) as movie:
+                return Content(movie.read(0, movie.shape[0]), movie.notes)
+        found = read_file(path, **made.options)
+        return Content(np.stack([getattr(found.locs, name) for name in COLUMNS], axis=1), found.notes)
+    except LocalizationError as error:
+        if "\n" in str(error):
+            raise AssertionError(f"an error of several lines: {error!r}") from error
+        raise
+
+
+def try_one(made: Made, valid: Content, seed: int) -> str:
+    """Damage a copy by the seed and read it, a movie with `allow_cut` every other time; one of `OUTCOMES`."""
+    rng = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "copy"
+        shutil.copytree(made.folder, folder)
+        done = damage(folder, rng)
+        try:
+            found = read_content(made, folder, allow_cut=bool(seed % 2))
+        except LocalizationError:
+            return "refused"
+    return judge(valid, found, done, made.counted)
+
+
+def judge(valid: Content, found: Content, done: str, counted: bool) -> str:
+    """Compare what was read with what there was; `counted` where the file says how many. Raises SilentLoss."""
+    n, m = len(valid.values), len(found.values)
+    if found.values.shape == valid.values.shape and np.array_equal(found.values, valid.values, equal_nan=True):
+        return "read"
+    if set(found.notes) - set(valid.notes):
+        return "noted"
+    if not counted and m < n and done in ("cut at a line", "lost a file"):
+        if any(
+            np.array_equal(found.values, part, equal_nan=True) for part in (valid.values[:m], valid.values[n - m :])
+        ):
+            return "shorter"
+    if done in ("cut", "cut at a line", "extended", "lost a file") or (counted and m != n):
+        raise SilentLoss(f"{done}: {m} of {n} rows or frames, and no note")
+    return "changed"
+
+
+def damage(folder: Path, rng: np.random.Generator) -> str:
+    """Damage one file of a folder, or lose one of several; says how."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    path = files[int(rng.integers(0, len(files)))]
+    if len(files) > 2 and rng.random() < 0.1:
+        path.unlink()
+        return "lost a file"
+    raw = path.read_bytes()
+    kind = int(rng.integers(0, 8))
+    if kind == 0 and raw:
+        at = int(rng.integers(0, len(raw)))
+        path.write_bytes(raw[:at])
+        return "cut at a line" if raw[at - 1 : at] == b"\n" else "cut"
+    if kind == 1:
+        tails = (rng.bytes(int(rng.integers(1, 64))), bytes(int(rng.integers(1, 5000))), raw, b"garbage,1,2\n")
+        path.write_bytes(raw + tails[int(rng.integers(0, 4))])
+        return "extended"
+    path.write_bytes(_swapped(raw, rng) if kind == 2 else _changed(raw, rng))
+    return "changed"
+
+
+def _swapped(raw: bytes, rng: np.random.Generator) -> bytes:
+    """Two pieces of equal length change places; in a table of text two fields of a line."""
+    lines = raw.split(b"\n")
+    line = int(rng.integers(0, len(lines)))
+    fields = lines[line].split(b",")
+    if len(fields) > 1 and rng.random() < 0.7:
+        a, b = rng.choice(len(fields), 2, replace=False)
+        fields[a], fields[b] = fields[b], fields[a]
+        lines[line] = b",".join(fields)
+        return b"\n".join(lines)
+    size = int(rng.integers(1, 1 + max(1, min(64, len(raw) // 4))))
+    a, b = np.sort(rng.integers(0, max(1, len(raw) - size), 2))
+    if b - a < size:
+        return raw[::-1] if rng.random() < 0.02 else _changed(raw, rng)
+    return raw[:a] + raw[b : b + size] + raw[a + size : b] + raw[a : a + size] + raw[b + size :]
+
+
+def _changed(raw: bytes, rng: np.random.Generator) -> bytes:
     """The bytes with some changed, put in, taken out or doubled; headers more often than the rest."""
     data = bytearray(raw)
     for _ in range(int(rng.integers(1, 6))):
@@ -56,7 +128,7 @@ def damage(raw: bytes, rng: np.random.Generator) -> bytes:
             break
         near = min(len(data), 600) if rng.random() < 0.6 else len(data)
         at = int(rng.integers(0, near))
-        kind = int(rng.integers(0, 6))
+        kind = int(rng.integers(0, 5))
         if kind == 0:
             data[at] ^= 1 << int(rng.integers(0, 8))
         elif kind == 1:
@@ -66,38 +138,6 @@ def damage(raw: bytes, rng: np.random.Generator) -> bytes:
             data[at:at] = _TOKENS[int(rng.integers(0, len(_TOKENS)))]
         elif kind == 3:
             del data[at : at + int(rng.integers(1, 64))]
-        elif kind == 4:
-            del data[at:]
         else:
             data[at:at] = data[at : at + int(rng.integers(1, 200))]
     return bytes(data)
-
-
-def read_any(path: Path, kind: str) -> str:
-    """Read a file as its kind: "read", or "refused" with a one-line error; anything else comes out as it is."""
-    try:
-        if kind in ("movie", "raw"):
-            with open_movie(path if kind == "movie" else path.with_suffix(".raw"), allow_cut=True) as movie:
-                n = movie.shape[0]
-                for k in {0, n // 2, n - 1}:
-                    movie.read(k, k + 1)
-        else:
-            read_file(path, pixel_um=0.1)
-    except LocalizationError as error:
-        if "\n" in str(error):
-            raise AssertionError(f"an error of several lines: {error!r}") from error
-        return "refused"
-    return "read"
-
-
-def try_one(path: Path, seed: int) -> str:
-    """Damage a copy of a file by the seed, and read it."""
-    rng = np.random.default_rng(seed)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if path.suffix == ".yaml":
-            shutil.copy(path.with_suffix(".raw"), folder)
-        target = folder / path.name
-        target.write_bytes(damage(path.read_bytes(), rng))
-        movie = path.suffix == ".tif" or path.name == "movie.npy"
-        return read_any(target, "raw" if path.suffix == ".yaml" else "movie" if movie else "table")

@@ -65,14 +65,15 @@ def _read(path: Path, info: TableInfo) -> Content:
         raise LocalizationError(f"{path}: counts in pixels and does not say their size; give pixel_um (--pixel NM)")
     text.half_pixel_um(info.pixel_um)
     described = _description(path)
-    columns = _text(path) if described is None else _binary(path, described)
+    notes: list[str] = []
+    columns = _text(path, notes) if described is None else _binary(path, described)
     lower = {name.lower(): values for name, values in columns.items()}
     x, y, z = (next((lower[name] for name in names if name in lower), None) for names in _AXES)
     if "frameid" not in lower or x is None or y is None:
         raise LocalizationError(f"{path}: no column frameID, x0 or y0; export the event list again")
-    notes = [
+    notes.append(
         "Leica's list does not say where its first pixel begins nor from where its frames count: taken as they are"
-    ]
+    )
     frame, told = _frames(lower)
     photons = next((values for name, values in lower.items() if name.startswith("photon")), np.full(frame.size, np.nan))
     has_z = np.abs(z) < _MOST_Z_NM if z is not None else np.zeros(frame.size, bool)
@@ -104,8 +105,9 @@ def _frames(columns: dict[str, NDArray]) -> tuple[NDArray, list[str]]:
     ]
 
 
-def _text(path: Path) -> dict[str, NDArray]:
+def _text(path: Path, notes: list[str]) -> dict[str, NDArray]:
     table = text.read(path)
+    notes += table.notes
     columns = {}
     for k, label in enumerate(table.labels):
         match = _WORD.fullmatch(label)

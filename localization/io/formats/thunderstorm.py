@@ -105,7 +105,7 @@ def _prefer_each_axis(table: text.Table) -> text.Table:
     if not {"uncertainty_x", "uncertainty_y"} <= set(names):
         return table
     keep = [k for k, name in enumerate(names) if name not in ("uncertainty", "uncertainty_xy")]
-    return text.Table([table.labels[k] for k in keep], table.rows.iloc[:, keep])
+    return text.Table([table.labels[k] for k in keep], table.rows.iloc[:, keep], table.notes)
 
 
 def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:

@@ -33,6 +33,10 @@ class RawMovie:
                 )
             self.notes.append(f"{path.name} is cut off: its first {held} frames are read")
         n_frames = min(shape[0], held)
+        if (behind := path.stat().st_size - offset - n_frames * frame_bytes) > 0 and n_frames == shape[0]:
+            self.notes.append(
+                f"{path.name} is {behind} bytes longer than {shape[0]} frames of {shape[1]} x {shape[2]} px: check"
+            )
         if n_frames < 1:
             raise LocalizationError(f"{path}: the file holds 0 frames; copy or export the movie again")
         self.path, self.shape = path, (n_frames, *shape[1:])

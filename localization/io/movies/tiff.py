@@ -136,6 +136,13 @@ class TiffStack:
             return False
         return True
 
+    def may_hold_more(self) -> bool:
+        """Tell whether behind the last header and its pixels there is room for another frame."""
+        with self._lock, quiet_tifffile():
+            page = self._page(self.n_pages - 1)
+        ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        return self.size - max(self.offset(self.n_pages - 1), *ends) > max(sum(page.databytecounts), 256)
+
     def check_alike(self, k: int) -> None:
         """Refuse page k where its frame has another shape or type than the first."""
         with self._lock, quiet_tifffile():

@@ -158,6 +158,9 @@ def _choose(path: Path, first: TiffStack, options: MovieOptions) -> tuple[OmeIma
         at = choose(path, [several], MovieOptions(position=options.position))
         image, notes = images[at.index["position"]], at.notes
         options = replace(options, position=None)
+    elif image is not None and image.n_planes < first.n_pages:
+        said = f"its description names {image.n_planes} frames, it holds {first.n_pages}: the rest is left out"
+        notes = (f"{path.name}: {said}",)
     axes, announced = described_axes(first) if image is None else (image.axes, image.n_planes)
     chosen = choose(path, axes, options)
     of_several = image is not None or any(axis.size > 1 and axis.name in chosen.index for axis in axes)

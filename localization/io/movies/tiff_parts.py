@@ -72,6 +72,10 @@ def parts_of(
         if stack.cut or part.n_frames < max(whole, announced):
             any_cut = True
             _cut(stack, part.n_frames, announced, allow_cut, notes)
+        elif part.contiguous_at is None and (not described or part.n_frames == len(stacks) == 1) and _goes_on(stack):
+            notes.append(
+                f"{stack.path.name} goes on behind its {part.n_frames} frames: a header may be lost, and frames with it"
+            )
         parts.append(part)
         rest = stacks[len(parts) :]
         if any_cut and rest and not placed:
@@ -85,6 +89,11 @@ def parts_of(
     if not any(part.n_frames for part in parts):
         raise LocalizationError(f"{stacks[0].path}: truncated, not one whole frame is there; copy it again")
     return [part for part in parts if part.n_frames], any_cut
+
+
+def _goes_on(stack: TiffStack) -> bool:
+    """Tell whether a file that does not say how many frames it has may have more than its headers lead to."""
+    return not stack.tif.is_micromanager and stack.may_hold_more()  # Micro-Manager's own index stands at the end
 
 
 def _cut(stack: TiffStack, n_frames: int, announced: int, allow_cut: bool, notes: list[str]) -> None:
