@@ -69,7 +69,11 @@ class CziMovie:
         part, directory_at, metadata_at = struct.unpack_from("<iqq", head, _HEADER + 48)
         if part != 0:
             raise LocalizationError(f"{path}: part {part} of a set of CZI files; name the first, or export the whole")
-        blocks = [block for block in self._blocks(directory_at, size) if _whole(block)]
+        known = self._blocks(directory_at, size)
+        blocks = [block for block in known if _whole(block)]
+        lost = len({_when(block) for block in known} - {_when(block) for block in blocks})
+        if lost:
+            self.notes.append(f"{path.name} has smaller copies of {lost} frames that are not there themselves")
         xml = self._xml(metadata_at)
         tiles = [block for block in blocks if block.start.get("M", 0) > 0]
         if tiles:
@@ -196,6 +200,10 @@ class CziMovie:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+
+def _when(block: _Block) -> tuple[int, ...]:
+    return tuple(block.start.get(letter, 0) for letter in "TZC")
 
 
 def _whole(block: _Block) -> bool:
