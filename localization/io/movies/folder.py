@@ -13,7 +13,7 @@ from localization.io.movies.source import WHAT_IS_THERE, MovieFormat, MovieOptio
 from localization.io.movies.tiff import DAMAGE, TiffStack, damaged
 from localization.io.movies.tiff_movie import join, open_stack
 from localization.io.movies.tiff_parts import part_of
-from localization.io.movies.tiff_sets import SUFFIXES, head_of, heads
+from localization.io.movies.tiff_sets import SUFFIXES, head_of, heads, lost_head
 from localization.types import LocalizationError
 
 
@@ -135,6 +135,8 @@ def _open(folder: Path, options: MovieOptions) -> Source:
         return _one(folder, [file for file in files if head_of(file) is None], "movies", options)
     if len(files) > 1 and _is_stack(files[0]):
         notes = _gaps(folder, files, "files")
+        if lost := lost_head(files):
+            notes.insert(0, f"{lost}, with which the movie begins, is missing")
         if notes and not options.allow_cut:
             raise LocalizationError(f"{folder}: {notes[0]}; copy the whole set, or {WHAT_IS_THERE}")
         movie = join(files, options)

@@ -51,6 +51,15 @@ def head_of(path: Path) -> Path | None:
     return None
 
 
+def lost_head(files: Sequence[Path]) -> str:
+    """Name the first file of a set by Andor's or PCO's names, where all of some files are later ones; else empty."""
+    for ending, begin in _ENDINGS:
+        found = [m for file in files if (m := ending.fullmatch(file.stem))]
+        if found and len(found) == len(files) and all(m[1] == found[0][1] and int(m[2]) >= begin for m in found):
+            return found[0][1] + files[0].suffix
+    return ""
+
+
 def heads(files: Sequence[Path]) -> list[Path]:
     """List those of some files that go on in no other one's name."""
     going_on = {file for other in files for file in _quietly(other)}

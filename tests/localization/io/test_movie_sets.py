@@ -42,6 +42,10 @@ def test_files_in_which_a_program_goes_on(program, tmp_path):
     with pytest.raises(LocalizationError, match="before it is missing; copy the whole set, or read cell.tif by itself"):
         open_movie(folder / names[0])
     assert same(folder / names[0], FRAMES[:5], alone=True) == ""
+    rest = write(tmp_path / "b", names[1:], (5, 4), FRAMES[5:])
+    with pytest.raises(LocalizationError, match="cell.tif, with which the movie begins, is missing; .*allow_cut"):
+        open_movie(rest)
+    assert "cell.tif, with which the movie begins, is missing" in same(rest, FRAMES[5:], allow_cut=True)
 
 
 def test_a_file_of_the_set_cut_off(tmp_path):
