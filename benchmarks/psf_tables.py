@@ -75,7 +75,7 @@ def rows(numbers: dict) -> Rows:
     yield (
         f"PSFs that the fits can tabulate: {len(numbers['masks'])} masks and foci, NA 0.9 to 1.49, 0.5 to 6 um deep "
         f"(images fade up to {fade:.0f}-fold), and the largest error of an image",
-        f"{len(cases)}, <= {numbers['tolerance']:g}",
+        f"{len(cases)}, about {numbers['tolerance']:g}",
         f"{len(errors)}, {max(errors):.1e}",
     )
 
