@@ -91,18 +91,20 @@ def lateral_pairs(xy_um: Floats, segments: Segments, *, pixel_um: float, search_
     correlation = np.zeros((2, first.size, window, window), np.float32)
     pixel = np.floor((xy_um - low) / pixel_um).astype(np.int64)
     for column, row, near in _tiles(pixel, segments, side_px, tiles[1], reach):
-        if sum(rows.size > 0 for rows in near) < 2:
+        filled = np.flatnonzero([rows.size > 0 for rows in near])
+        if filled.size < 2:
             continue  # nothing to compare: a row alone, as failed fits are
         corner = np.array([column * side_px[0], row * side_px[1]])
         inner, outer = _tile_spectra([pixel[rows] - corner for rows in near], side_px, reach, size)
         half = correlation[(column + row) % 2]
-        for i in sorted(inner):
-            rows = [k for k in range(*np.searchsorted(first, [i, i + 1])) if int(second[k]) in outer]
-            for block in (rows[k : k + 16] for k in range(0, len(rows), 16)):
-                others = np.stack([outer[int(second[k])] for k in block])
-                spectrum = inner[i].conj() * others * bandpass
+        for i in filled:
+            pairs = np.arange(*np.searchsorted(first, [i, i + 1]))
+            pairs = pairs[np.isin(second[pairs], filled)]
+            for block in (pairs[k : k + 16] for k in range(0, pairs.size, 16)):
+                at = slice(block[0], block[-1] + 1) if block[-1] - block[0] < block.size else block  # views are quicker
+                spectrum = inner[i].conj() * outer[second[at]] * bandpass
                 image = fft.irfft2(spectrum, s=size, workers=2)
-                half[block] += image[:, :window, :window]
+                half[at] += image[:, :window, :window]
     return _measure(first, second, correlation, pixel_um, reach)
 
 
@@ -134,12 +136,10 @@ def _tiles(
         yield column, row, np.split(around, np.searchsorted(segment[around], np.arange(1, segments.count)))
 
 
-def _tile_spectra(
-    near_px: list[Ints], side_px: list[int], reach: int, size: list[int]
-) -> tuple[dict[int, NDArray], dict[int, NDArray]]:
-    """Transform a tile, and the tile with a margin of `reach`, for each segment that has rows (pixels in the tile)."""
-    inner: dict[int, NDArray] = {}
-    outer: dict[int, NDArray] = {}
+def _tile_spectra(near_px: list[Ints], side_px: list[int], reach: int, size: list[int]) -> tuple[NDArray, NDArray]:
+    """Transform a tile, and the tile with a margin of `reach`, per segment, from its rows' pixels in the tile."""
+    inner = np.zeros((len(near_px), size[0], size[1] // 2 + 1), np.complex64)
+    outer = np.zeros_like(inner)
     for k, at in enumerate(near_px):
         inside = at[((at >= 0) & (at < side_px)).all(axis=1)]
         # the margin moves the outer tile by `reach`: index s of the correlation is a shift of s - reach
@@ -147,7 +147,7 @@ def _tile_spectra(
             if points.size:
                 codes = points[:, 0] * size[1] + points[:, 1]
                 image = np.bincount(codes, minlength=size[0] * size[1]).astype(np.float32)
-                spectra[k] = fft.rfft2(image.reshape(size), workers=2).astype(np.complex64)
+                spectra[k] = fft.rfft2(image.reshape(size), workers=2)
     return inner, outer
 
 
