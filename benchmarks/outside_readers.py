@@ -1,8 +1,10 @@
 """Our files in other programs' readers, and theirs in ours: the largest difference of every column.
 
-    python benchmarks/outside_readers.py --picasso-python ENV/bin/python --locan-python ENV2/bin/python
+    python benchmarks/outside_readers.py --picasso-python ENV/bin/python --locan-python ENV2/bin/python \\
+        --picasso-1-python ENV3/bin/python --napari-python ENV4/bin/python --pyme-python ENV5/bin/python
 
-Each program runs in an environment of its own (pip install picassosr; pip install locan h5py). Picasso also fits
+Each program runs in an environment of its own (pip install picassosr; locan h5py; picassosr==1.0.0a1; napari-storm;
+python-microscopy, for which findings/pyme_unknown_column.sh says how to build it). Picasso also fits
 spots drawn here at known places: what our reader makes of its table must be those places, half pixels and all.
 """
 
@@ -76,6 +78,72 @@ if data.is_dir():
         keep("real_" + Path(name).name + ".npz", load(data / name))
 print(json.dumps({"version": locan.__version__}))
 """
+
+
+OPENERS = {  # ours, opened by others: x, y in nm as the program has them, frames, photons
+    "picasso-1": """
+import picasso
+from picasso import io
+def open_ours(path):
+    found = io.load_locs(str(path))[0]
+    return {c: found[c].to_numpy() for c in ("x", "y", "frame", "photons")}
+FILES, VERSION = ("ours_1.hdf5", "ours.hdf5"), picasso.__version__
+""",
+    "napari-storm": """
+import importlib.metadata
+from napari_storm.localization_dataset_types import StormDataClass
+def open_ours(path):
+    read = StormDataClass()
+    found = read.load_csv(str(path), "ours")[0] if path.suffix == ".csv" else read.load_hdf5(str(path), "ours")
+    rows = found.locs_all
+    return {"x": found.table.coordinate_nm("x"), "y": found.table.coordinate_nm("y"),
+            "frame": rows.frame_number, "photons": rows.photon_count}
+FILES, VERSION = ("ours.csv", "ours.hdf5"), importlib.metadata.version("napari-storm")
+""",
+    "pyme": """
+import importlib.metadata
+from PYME.IO import tabular
+def open_ours(path):
+    labels = [label.strip('"') for label in open(path).readline().strip().split(",")]
+    names = [label.split(" [")[0] for label in labels]
+    found = tabular.TextfileSource(str(path), names, delimiter=",", skiprows=1)
+    return {"x": found["x"], "y": found["y"], "frame": found["frame"], "photons": found["intensity"]}
+FILES, VERSION = ("ours.csv",), importlib.metadata.version("python-microscopy")
+""",
+}
+OPEN = """
+import json, sys, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import numpy as np
+for name in FILES:
+    np.savez(Path(sys.argv[1]) / f"{name}.npz", **open_ours(Path(sys.argv[1]) / name))
+print(json.dumps({"version": VERSION, "files": FILES}))
+"""
+
+
+def opened_by(program: str, python: str) -> tuple[dict, str]:
+    """Our tables in a program's reader: the largest difference in px, and whether frames and photons are exact."""
+    locs, numbers = make_table(), {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder / "ours.csv", locs)
+        facts = {"pixel_um": PIXEL_UM, "frame_px": (64, 64), "n_frames": 60}
+        write(folder / "ours.hdf5", locs, format="picasso", **facts)
+        write(folder / "ours_1.hdf5", locs, format="picasso-1", **facts)
+        version = run(python, OPENERS[program] + OPEN, folder)
+        for path in sorted(folder.glob("*.npz")):
+            found, text = dict(np.load(path)), path.stem.endswith(".csv")
+            shift = 0.0 if text else 0.5  # Picasso counts from the first pixel's centre
+            off = [found[axis] / (1000 * PIXEL_UM) + shift - getattr(locs, f"{axis}_um") / PIXEL_UM for axis in "xy"]
+            light = np.round(locs.photons, 3) if text else locs.photons
+            numbers[path.stem] = {
+                "rows": len(found["x"]),
+                "largest_px": float(np.abs(off).max()),
+                "frames_exact": bool(np.array_equal(found["frame"], locs.frame + text)),
+                "photons_exact": bool(np.array_equal(np.float32(found["photons"]), np.float32(light))),
+            }
+    return numbers, version
 
 
 def make_table():
@@ -236,6 +304,14 @@ def _real(path: Path, data: Path) -> dict:
 
 
 def rows(numbers: dict) -> Rows:
+    opened = [file for program in OPENERS for file in numbers.get(program, {}).values()]
+    if opened:
+        exact = all(file["frames_exact"] and file["photons_exact"] and file["rows"] == ROWS for file in opened)
+        yield (
+            "lists of ours opened by Picasso 1.0, napari-storm and PYME: largest difference; frames and photons",
+            "<= 1e-3 px; exact",
+            f"{max(file['largest_px'] for file in opened):.1e} px; {'exact' if exact else 'not exact'}",
+        )
     theirs = numbers["picasso"]["spots_fitted_by_picasso"]
     yield (
         "spots that we draw and write, found by Picasso: mean error x, y",
@@ -250,14 +326,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--picasso-python", help="python of an environment with Picasso")
     parser.add_argument("--locan-python", help="python of an environment with Locan")
+    parser.add_argument("--picasso-1-python", help="python of an environment with Picasso 1.0")
+    parser.add_argument("--napari-python", help="python of an environment with napari-storm")
+    parser.add_argument("--pyme-python", help="python of an environment with PYME")
     chosen = parser.parse_args()
-    if not (chosen.picasso_python or chosen.locan_python):
-        parser.error("name at least one of the two environments")
+    others = {"picasso-1": chosen.picasso_1_python, "napari-storm": chosen.napari_python, "pyme": chosen.pyme_python}
+    if not any(vars(chosen).values()):
+        parser.error("name at least one environment")
     results, versions = {}, {}
     if chosen.picasso_python:
         results["picasso"], versions["picassosr"] = against_picasso(chosen.picasso_python)
     if chosen.locan_python:
         results["locan"], versions["locan"] = against_locan(chosen.locan_python)
+    for program, python in others.items():
+        if python:
+            results[program], versions[program] = opened_by(program, python)
     print(json.dumps(results, indent=1))
     print(write_result("outside_readers", results, versions=versions))
 
