@@ -61,8 +61,11 @@ def _read(path: Path, info: TableInfo) -> Content:
         text.half_pixel_um(p)
         fields, notes = _localizations(path, file)
         size = [int(said.get(name, 0.0)) for name in ("movie_y", "movie_x", "movie_l")]
+        rows = int(file.attrs.get("rows", fields["frame"].size))  # of ours alone: the format does not count its frames
     columns = {"frame": fields.pop("frame"), "z_um": fields.pop("z", np.zeros(0))}
     n = columns["frame"].size
+    if n != rows:
+        raise LocalizationError(f"{path}: {n} of {rows} rows are there; the file is damaged, copy it again")
     if n and not {"x", "y"} <= set(fields):
         raise LocalizationError(f"{path}: no x or no y in its frames; analyse the movie again")
     columns["x_um"], columns["y_um"] = ((fields.pop(name, np.zeros(0)) + 0.5) * p for name in ("x", "y"))
@@ -159,7 +162,7 @@ def _write(part: PartFile, spool: hdf5.Spool, info: TableInfo) -> list[str]:
     height, width = info.frame_px or reached
     last = int(most["frame"]) + 1 if spool.n_rows else 1
     with hdf5.writing(part) as file:
-        file.attrs["analysis_finished"], file.attrs["n_channels"] = 1, 1
+        file.attrs["analysis_finished"], file.attrs["n_channels"], file.attrs["rows"] = 1, 1, spool.n_rows
         file.attrs["sa_type"], file.attrs["version"] = "Colocus", _VERSION
         file.attrs["movie_hash_value"], file.attrs["pixel_size"] = "", p * text.NM_PER_UM
         file.attrs["movie_x"], file.attrs["movie_y"] = int(width), int(height)
