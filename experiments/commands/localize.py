@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
-    text = "decoder, classical (fits with a PSF) or polish (both)"
-    parser.add_argument("--method", metavar="M", choices=("decoder", "classical", "polish"), help=text)
+    text = "decoder, classical (fits with a PSF), joint (crowded frames) or polish (decoder, then fits)"
+    parser.add_argument("--method", metavar="M", choices=("decoder", "classical", "joint", "polish"), help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
     add_movie_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on where it stopped (done anyway)")

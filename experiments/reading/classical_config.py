@@ -6,7 +6,7 @@ import math
 from training import ConfigError
 
 _GAUSSIAN_PIXEL_UM = 0.1  # of the model "gaussian", unless given
-_LATER = {"calibration_part": None, "z_scale": 1.0}  # settings that jobs before did not know, and their defaults
+_LATER = {"calibration_part": None, "z_scale": 1.0, "false_per_um2": 1e-3}  # settings that jobs before did not know, and their defaults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,9 @@ class ClassicalConfig:
     Kept: spots further than `separation_px` (and `separation_z_um`) from a brighter one, chi-square over its
     expectation below `chi2_max` (plus what `model_error` explains), bounds up to `sigma_xy_max_um`,
     `sigma_z_max_um`, and centres at least `edge_px` inside the frame. Pixels at `saturation_adu` are left out.
+
+    The joint fit of crowded frames (method "joint") takes the PSF, the camera and `saturation_adu`, and in place of a
+    threshold `false_per_um2`, the false emitters that noise may make in a frame, per um^2.
     """
 
     z_min_um: float | None = None
@@ -52,6 +55,7 @@ class ClassicalConfig:
     edge_px: float = 0.0
     saturation_adu: float | None = None
     group: int = 32
+    false_per_um2: float = 1e-3
 
     def __post_init__(self):
         at_least = {"rounds": 1, "sweeps": 0, "group": 1, "background_px": 0, "model_error": 0, "read_noise_e": 0}
@@ -60,7 +64,7 @@ class ClassicalConfig:
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least {least}")
         positive = ("threshold_sigma", "chi2_max", "sigma_xy_max_um", "sigma_z_max_um")
-        for name in (*positive, "pixel_um", "gaussian_sigma_um", "stamp_px", "saturation_adu"):
+        for name in (*positive, "pixel_um", "gaussian_sigma_um", "stamp_px", "saturation_adu", "false_per_um2"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} = {value} must be positive and finite")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.joint import JointReader
 from experiments.reading.polish import PolishReader
 from experiments.reading.readers import GAUSSIAN, Model, Reader
 from experiments.reading.spots import SpotTable, calibration_spots, gaussian_spots, is_psf, psf_spots
@@ -14,10 +15,19 @@ from optics.psf_io import load_psf
 from optics.pytree import replace
 from training import ConfigError
 
+# of the image; half the pictures, so half the time, of what single fits ask for
+_JOINT_TOLERANCE = 1e-2
+
 
 def classical_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> ClassicalReader:
     """Make the reader that detects and fits, with the PSF of a file, of a run, or Gaussian. Raises `ConfigError`."""
     return ClassicalReader(_spots(model, config), _camera(model, camera, config), config, f"fits with {model.path}")
+
+
+def joint_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> JointReader:
+    """Make the reader that fits all emitters of a frame together, with the PSF of a file, of a run, or Gaussian."""
+    spots = _spots(model, config, _JOINT_TOLERANCE)
+    return JointReader(spots, _camera(model, camera, config), config, f"joint fits with {model.path}")
 
 
 def polish_reader(
@@ -44,7 +54,7 @@ def polish_reader(
     return PolishReader(reader, spots, _camera(model, camera, config), config)
 
 
-def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
+def _spots(model: Model, config: ClassicalConfig, tolerance: float = 1e-3) -> SpotTable:
     if model.kind == "gaussian":
         if config.gaussian_sigma_um is None:
             raise ConfigError(
@@ -70,7 +80,7 @@ def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
         psf = replace(psf, image_px=config.stamp_px)
     if config.focus_um is not None:
         psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + config.focus_um))
-    return psf_spots(psf, config.z_range_um(own))
+    return psf_spots(psf, config.z_range_um(own), tolerance)
 
 
 def _calibrated(path: Path, config: ClassicalConfig) -> SpotTable:

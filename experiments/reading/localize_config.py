@@ -22,8 +22,8 @@ class LocalizeConfig:
     at once. `batch` frames go through a list decoder at a time, on each device. `tile_px` cuts large frames; None
     chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
     kept if the job is stopped. `method` "decoder" reads with a network, "classical" detects and fits with the PSF of
-    `model` (the default for a psf.npz and for "gaussian"), "polish" fits behind the network, with the PSF of the run or
-    of the file `psf`; `classical` says how. `opening` says how the
+    `model` (the default for a psf.npz and for "gaussian"), "joint" explains each frame as a whole with it, "polish"
+    fits behind the network, with the PSF of the run or of the file `psf`; `classical` says how. `opening` says how the
     movie is opened.
     """
 
@@ -38,7 +38,7 @@ class LocalizeConfig:
     tile_px: int | None = None
     model_config: str = ""
     chunk_frames: int = 200
-    method: Literal["", "decoder", "classical", "polish"] = ""
+    method: Literal["", "decoder", "classical", "joint", "polish"] = ""
     psf: str = ""
     opening: MovieOptions = MovieOptions()
     classical: ClassicalConfig = ClassicalConfig()

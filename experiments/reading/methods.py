@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.reading.cameras import one_camera, plain_camera, with_photometry
-from experiments.reading.fit_readers import classical_reader, polish_reader
+from experiments.reading.fit_readers import classical_reader, joint_reader, polish_reader
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import Model, Reader, Reading, describe, run_reader, weights_reader
 from experiments.settings import load_camera
@@ -18,7 +18,7 @@ def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
     named = describe(Path(model))
     method = config.method or ("classical" if named.kind in ("psf", "gaussian") else "decoder")
     if (method, named.kind) not in READERS:
-        if method == "classical":
+        if method in ("classical", "joint"):
             raise ConfigError(
                 f"{model}: no PSF (psf.npz of colocus retrieve), run's folder, or 'gaussian'; check the name"
             )
@@ -41,6 +41,10 @@ def _fits(model: Model, config: LocalizeConfig) -> Reader:
     if config.threshold is not None:
         settings = replace(settings, threshold_sigma=config.threshold)
     return classical_reader(model, _fits_camera(config), settings)
+
+
+def _joint(model: Model, config: LocalizeConfig) -> Reader:
+    return joint_reader(model, _fits_camera(config), config.classical)
 
 
 def _polished_network(model: Model, config: LocalizeConfig) -> Reader:
@@ -77,6 +81,9 @@ READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
     ("classical", "run"): _fits,
     ("classical", "psf"): _fits,
     ("classical", "gaussian"): _fits,
+    ("joint", "run"): _joint,
+    ("joint", "psf"): _joint,
+    ("joint", "gaussian"): _joint,
     ("polish", "run"): _polished_network,
     ("polish", "weights"): _polished_weights,
 }

@@ -44,11 +44,11 @@ def is_psf(model: Path) -> bool:
         return False
 
 
-def psf_spots(psf: Psf, z_range_um: tuple[float, float]) -> SpotTable:
+def psf_spots(psf: Psf, z_range_um: tuple[float, float], tolerance: float = 1e-3) -> SpotTable:
     """Tabulate the images of a `Psf` over a range of depths. Raises `OpticsError`."""
     if psf.dipole == "fixed":
         raise ConfigError("the PSF is of fixed dipoles, whose orientation a movie does not tell; use dipole free")
-    return SpotTable(tabulate_psf(psf, z_range_um), float(psf.microscope.pixel_um), deep=True)
+    return SpotTable(tabulate_psf(psf, z_range_um, tolerance=tolerance), float(psf.microscope.pixel_um), deep=True)
 
 
 def calibration_spots(calibration: CalibratedImages, z_range_um: tuple[float, float]) -> SpotTable:

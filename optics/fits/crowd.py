@@ -22,6 +22,10 @@ from optics.render import lay_stamps
 from optics.types import Camera
 
 LEAST_MEAN = 1e-2  # photons: what a pixel of the model holds at least
+_INNER, _RESIDUAL = (
+    10,
+    1e-3,
+)  # conjugate gradients at most, and what they leave of the right side: fewer cost more steps
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-4, 1e5
 _EASIER, _HARDER = 0.2, 8.0
 _RIDGE = 1e-4  # of the background's own information: splines under an emitter are hardly told from its wings
@@ -32,7 +36,7 @@ _OUTSIDE_PX = 2.0  # an emitter may stand so far outside the frame
 
 @pytree
 class CrowdModel:
-    """What a frame of emitters looks like: images of one emitter, the camera, the pixel and the background's splines."""
+    """What a frame of emitters looks like: images of one emitter, camera, pixel, the background's splines."""
 
     table: PsfTable
     camera: Camera
@@ -83,7 +87,7 @@ def make_crowd_model(
 
 
 def make_frame(camera: Camera, adu: jax.Array, valid: jax.Array) -> Frame:
-    """Make a frame (H, W) ready for fits; `valid` (H, W) says which pixels count, such as those that did not saturate."""
+    """Make a frame (H, W) ready for fits; `valid` (H, W): pixels that count, such as those not saturated."""
     adu = jnp.where(valid, adu, 0.0)
     photons = jnp.maximum(adu_to_photons(camera, adu), DARK_MEAN_E)
     return Frame(adu=adu, valid=valid, best=log_likelihood(camera, adu, photons))
@@ -124,7 +128,7 @@ def draw_crowd(model: CrowdModel, crowd: Crowd) -> Drawn:
 def cut_windows(image: jax.Array, first: jax.Array, side: int) -> jax.Array:
     """The parts (M, K, K) of an image (H, W) under stamps at `first` (M, 2), column and row; 0 outside of it."""
     padded = jnp.pad(image, side)
-    corner = jnp.clip(first + side, 0, jnp.array(image.shape[::-1]) + side)
+    corner = jnp.clip(first + side, 0, jnp.array(image.shape[::-1])[None] + side)
     return jax.vmap(lambda c: jax.lax.dynamic_slice(padded, (c[1], c[0]), (side, side)))(corner)
 
 
@@ -194,7 +198,9 @@ def slopes_at(model: CrowdModel, frame: Frame, crowd: Crowd, drawn: Drawn) -> Sl
     )
 
 
-def solve(model: CrowdModel, at: Slopes, first: jax.Array, damping: jax.Array, n_steps: int):
+def solve(
+    model: CrowdModel, at: Slopes, first: jax.Array, damping: jax.Array, n_steps: int, residual: float = _RESIDUAL
+) -> tuple[jax.Array, jax.Array]:
     """The step (M, 4) of the emitters and (A, B) of the background: (F + damping diag F)^-1 times the slope."""
     surface, slots, side = model.surface, at.free.shape[0], model.table.image_px
     a, b = surface.rows.shape[1], surface.columns.shape[1]
@@ -220,12 +226,12 @@ def solve(model: CrowdModel, at: Slopes, first: jax.Array, damping: jax.Array, n
 
     right = (at.uphill * at.scale, at.uphill_level * at.level_scale)
     start = jax.tree.map(jnp.zeros_like, right)
-    step = jax.scipy.sparse.linalg.cg(times, right, x0=start, tol=1e-3, maxiter=n_steps, M=precondition)[0]
+    step = jax.scipy.sparse.linalg.cg(times, right, x0=start, tol=residual, maxiter=n_steps, M=precondition)[0]
     return step[0] * at.scale, (step[1] * at.level_scale).reshape(a, b)
 
 
 def crowd_step(
-    model: CrowdModel, frame: Frame, crowd: Crowd, drawn: Drawn, n_inner: int = 10
+    model: CrowdModel, frame: Frame, crowd: Crowd, drawn: Drawn, n_inner: int = _INNER
 ) -> tuple[Crowd, Drawn, jax.Array]:
     """One step of a whole crowd: tried, taken if the frame did not become less likely. Returns the gain too.
 
@@ -236,11 +242,11 @@ def crowd_step(
     low, high = model.table.z_range_um
     longest = jnp.array([_STEP_PX, _STEP_PX, 0.0]) * model.pixel_um
     longest = longest.at[2].set(_STEP_DEPTH * (high - low))
-    shorter = jnp.min(longest / jnp.maximum(jnp.abs(by_emitter[:, :3]), 1e-12), axis=1)
+    shorter = jnp.min(longest[None] / jnp.maximum(jnp.abs(by_emitter[:, :3]), 1e-12), axis=1)
     xyz = crowd.xyz_um + by_emitter[:, :3] * jnp.minimum(shorter, 1.0)[:, None]
     height, width = model.surface.shape
     far = jnp.array([width, height]) + _OUTSIDE_PX
-    across = jnp.clip(xyz[:, :2], -_OUTSIDE_PX * model.pixel_um, far * model.pixel_um)
+    across = jnp.clip(xyz[:, :2], -_OUTSIDE_PX * model.pixel_um, far[None] * model.pixel_um)
     photons = jnp.clip(crowd.photons + by_emitter[:, 3], _DIMMER * crowd.photons, _BRIGHTER * crowd.photons)
     tried = replace(
         crowd,
@@ -311,4 +317,5 @@ def crowd_covariance(model: CrowdModel, frame: Frame, crowd: Crowd, drawn: Drawn
     own = jax.vmap(lambda m: jax.lax.dynamic_slice(inverse, (4 * m, 4 * m), (4, 4)))(jnp.arange(slots))
     scale = scale[: 4 * slots].reshape(slots, 4)
     found = own * scale[:, :, None] * scale[:, None, :]
-    return jnp.where(told[: 4 * slots].reshape(slots, 4, 1), found, jnp.inf * jnp.eye(4)[None])
+    nothing = jnp.where(jnp.eye(4, dtype=bool), jnp.inf, 0.0)
+    return jnp.where(crowd.present[:, None, None], found, nothing[None])

@@ -54,9 +54,7 @@ class Bank:
     side: int = static()
 
 
-def make_bank(
-    table: PsfTable, pixel_um: float, shape: tuple[int, int], false_per_um2: float = FALSE_PER_UM2
-) -> Bank:
+def make_bank(table: PsfTable, shape: tuple[int, int], false_per_um2: float = FALSE_PER_UM2) -> Bank:
     """Make the filters of frames of `shape` (H, W), and the level for `false_per_um2` false emitters a frame."""
     low, high = np.asarray(table.z_range_um, np.float64)
     side = table.image_px
@@ -74,7 +72,7 @@ def make_bank(
         depth=jnp.asarray(depth, dtype=float),
         spectra=spectra(shapes),
         squares=spectra(shapes**2),
-        level=jnp.asarray(significance_level(table, pixel_um, false_per_um2), dtype=float),
+        level=jnp.asarray(significance_level(table, false_per_um2), dtype=float),
         size=(size[0], size[1]),
         side=side,
     )
@@ -87,7 +85,7 @@ def _filters(table: PsfTable, depth: NDArray) -> NDArray:
     return images - images.mean(axis=1, keepdims=True)
 
 
-def significance_level(table: PsfTable, pixel_um: float, false_per_um2: float) -> float:
+def significance_level(table: PsfTable, false_per_um2: float) -> float:
     """The significance u above which noise alone has `false_per_um2` maxima per um^2, over all depths of a table.
 
     With L the covariance of the slopes of the unit field along x, y, z, maxima above u have the density
@@ -99,13 +97,13 @@ def significance_level(table: PsfTable, pixel_um: float, false_per_um2: float) -
         raise OpticsError(f"false_per_um2 = {false_per_um2} must be a positive number of false emitters per um^2")
     low, high = np.asarray(table.z_range_um, np.float64)
     depth = np.linspace(low, high, _FINE * table.degrees[1] + 1)
-    side = table.image_px
-    unit = _filters(table, depth)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    images = unit.reshape(-1, side, side)
-    slopes = [np.gradient(images, pixel_um, axis=axis).reshape(len(depth), -1) for axis in (2, 1)]
-    slopes.append(np.gradient(unit, depth, axis=0))
-    covariance = np.einsum("idp,jdp->dij", slopes, slopes)
+    points = jnp.asarray(np.stack([0 * depth, 0 * depth, depth], axis=1), dtype=float)
+    rows = np.asarray(jax.vmap(lambda point: evaluate(table, point))(points), np.float64)
+    rows = rows - rows.mean(axis=2, keepdims=True)
+    rows = rows / np.linalg.norm(rows[:, :1], axis=2, keepdims=True)
+    # slopes of images of unit norm: what lies along the image itself changes its brightness only
+    slopes = rows[:, 1:] - np.einsum("dip,dp->di", rows[:, 1:], rows[:, 0])[:, :, None] * rows[:, :1]
+    covariance = np.einsum("dip,djp->dij", slopes, slopes)
     across = np.sqrt(np.maximum(np.linalg.det(covariance[:, :2, :2]), 0))
     volume = np.trapezoid(np.sqrt(np.maximum(np.linalg.det(covariance), 0)), depth)
     ends = (across[0] + across[-1]) / 2
@@ -158,6 +156,7 @@ def add_emitters(
     strength, kind, light = significance(model, bank, frame, drawn.mean)
     peak = (strength >= _highest(strength, 2 * _APART_PX + 1)) & (strength > level)
     peak &= strength > _LOBE * _highest(strength, 2 * (bank.side // 3) + 1)
+    per_round = min(per_round, crowd.present.size)
     found, place = jax.lax.top_k(jnp.where(peak, strength, 0.0).ravel(), per_round)
     row, column = jnp.divmod(place, strength.shape[1])
     # an even stamp's middle is the corner between pixels
@@ -180,10 +179,10 @@ def emitter_significance(crowd: Crowd, covariance: jax.Array) -> jax.Array:
 
     Position given, all other emitters and the background unknown: what the likelihood-ratio of leaving it out is.
     """
-    safe = jnp.where(crowd.present[:, None, None], covariance, jnp.eye(4))
+    safe = jnp.where(crowd.present[:, None, None], covariance, jnp.eye(4)[None])
     scale = jnp.sqrt(jnp.maximum(jnp.diagonal(safe, axis1=1, axis2=2), 1e-30))
     unit = safe / (scale[:, :, None] * scale[:, None, :])
-    inverse = jnp.linalg.inv(unit + 1e-6 * jnp.eye(4))
+    inverse = jnp.linalg.inv(unit + 1e-6 * jnp.eye(4)[None])
     std = scale[:, 3] / jnp.sqrt(jnp.maximum(inverse[:, 3, 3], 1.0))
     return jnp.where(crowd.present, crowd.photons / std, 0.0)
 
@@ -225,8 +224,8 @@ def search_frame(
         return crowd.misfit + price * crowd.present.sum()
 
     def goes_on(state):
-        _, _, best, _, number, tried, _, _ = state
-        return (number <= shakes) & tried
+        _, _, _, _, number, tried, lacking, _ = state
+        return (number <= shakes) & tried & (lacking == 0)
 
     def shake(state):
         kept, drawn, best, trial, number, _, lacking, rounds = state
@@ -234,7 +233,9 @@ def search_frame(
         value = cost(found)
         better = value < best - 0.5
         kept, drawn, best, lacking = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), (found, found_drawn, value, more), (kept, drawn, best, lacking)
+            lambda new, old: jnp.where(better, new, old),
+            (found, found_drawn, value, more),
+            (kept, drawn, best, lacking),
         )
         out = _doubtful(kept, drawn, bank, number)
         trial = replace(kept, present=kept.present & ~out)
@@ -272,8 +273,8 @@ def _explain(model: CrowdModel, bank: Bank, frame: Frame, crowd: Crowd, max_roun
     """Add and fit until nothing is added, then take out what is not significant."""
 
     def goes_on(state):
-        _, _, added, gain, _, n = state
-        return (n < max_rounds) & (added > 0) & (gain > 1.0)
+        _, _, added, gain, lacking, n = state
+        return (n < max_rounds) & (added > 0) & (gain > 1.0) & (lacking == 0)
 
     def round_of(state):
         crowd, drawn, _, _, _, n = state
@@ -316,14 +317,19 @@ def _explain(model: CrowdModel, bank: Bank, frame: Frame, crowd: Crowd, max_roun
 
 
 def search_frames(
-    model: CrowdModel, bank: Bank, frames: Frame, capacity: int, *, max_rounds: int = 20, per_round: int = 8, shakes: int = 3
+    model: CrowdModel,
+    bank: Bank,
+    frames: Frame,
+    capacity: int,
+    *,
+    max_rounds: int = 20,
+    per_round: int = 8,
+    shakes: int = 3,
 ) -> Found:
     """Find the emitters of frames (F, H, W) one after the other, each from nothing."""
 
     def one(frame: Frame) -> Found:
         crowd = no_emitters(model, frame, capacity)
-        return search_frame(
-            model, bank, frame, crowd, max_rounds=max_rounds, per_round=per_round, shakes=shakes
-        )
+        return search_frame(model, bank, frame, crowd, max_rounds=max_rounds, per_round=per_round, shakes=shakes)
 
     return jax.lax.map(one, frames)

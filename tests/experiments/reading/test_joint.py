@@ -1,0 +1,103 @@
+"""The joint reader: crowded movies by the command, windows of a large frame, saturated pixels, another PSF."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tifffile
+
+import localization
+from experiments import cli
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.joint import JointReader
+from experiments.reading.spots import psf_spots
+from localization import score
+from optics import make_camera, make_emitters, make_microscope, make_psf, masks, render_frame
+from optics.psf_io import save_psf
+from optics.pytree import replace
+
+pytestmark = pytest.mark.slow  # each compiles the search for its own window: 20 s
+PIXEL_UM, SHAPE, Z_RANGE = 0.11, (40, 44), (0.0, 0.8)
+CAMERA = make_camera(gain_adu_per_e=2.0, offset_adu=100.0, read_noise_e=1.5)
+
+
+@pytest.fixture(scope="module")
+def psf():
+    scope = make_microscope(
+        na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.67, pixel_um=PIXEL_UM, focus_um=0.4
+    )
+    mask = masks.astigmatism(0.08, design_wavelength_um=0.67)
+    return make_psf(scope, mask=mask, image_px=15, z_range_um=Z_RANGE, pixel="centre")
+
+
+@pytest.fixture(scope="module")
+def movie(psf):
+    """Two frames of 20 emitters, 1 per um^2, over a slope of background: counts (2, 40, 44) and the true list."""
+    rng = np.random.default_rng(2)
+    size = np.array([SHAPE[1] * PIXEL_UM, SHAPE[0] * PIXEL_UM, 0.7])
+    xyz = rng.uniform([0.3, 0.3, 0.1], size - [0.3, 0.3, 0], (2, 20, 3))
+    photons = rng.uniform(3000, 9000, (2, 20))
+    draw = jax.jit(lambda emitters: render_frame(psf, emitters, SHAPE))
+    light = np.stack([draw(make_emitters(*part)) for part in zip(xyz, photons, strict=True)])
+    expected = light + 10 + 0.2 * np.arange(SHAPE[1])
+    counts = 100 + 2 * (rng.poisson(expected) + rng.normal(0, 1.5, expected.shape))
+    frame = np.repeat([0, 1], 20)
+    truth = localization.make_localizations(frame, *xyz.reshape(-1, 3).T, photons=photons.ravel())
+    return np.round(counts).astype(np.float32), truth
+
+
+@pytest.fixture(scope="module")
+def spots(psf):
+    return psf_spots(psf, Z_RANGE, 1e-2)
+
+
+def test_the_command_reads_a_crowded_movie(psf, movie, tmp_path, capsys):
+    """`colocus localize --method joint` finds 9 of 10 and at most one in twenty that is none, errors within bounds."""
+    counts, truth = movie
+    tifffile.imwrite(tmp_path / "movie.tif", counts.astype(np.uint16), photometric="minisblack")
+    save_psf(tmp_path / "psf.npz", psf)
+    text = "gain_adu_per_e = 2.0\noffset_adu = 100.0\nread_noise_e = 1.5\n"
+    (tmp_path / "camera.toml").write_text(text)
+    out = tmp_path / "locs.colocus.h5"
+    command = ["localize", tmp_path / "movie.tif", "--model", tmp_path / "psf.npz", "--method", "joint", "--out", out]
+    command += ["--camera", tmp_path / "camera.toml", "z_min_um=0", "z_max_um=0.8"]
+    assert cli.main([str(part) for part in command]) == 0
+    found = localization.read(out)
+    result = score(found, truth, lateral_um=0.1, axial_um=0.2)
+    assert result.recall > 0.9 and result.precision > 0.95
+    pairs = localization.match(found, truth, lateral_um=0.1, axial_um=0.2)
+    for axis in "xyz":
+        error = getattr(found, f"{axis}_um")[pairs.found_index] - getattr(truth, f"{axis}_um")[pairs.truth_index]
+        sigma = getattr(found, f"sigma_{axis}_um")[pairs.found_index]
+        # the median of |error| / sigma is 0.67; 36 pairs tell it within 0.25
+        assert abs(np.median(np.abs(error) / sigma) - 0.67) < 0.25
+    assert np.all(found.score > 4)
+
+
+def test_windows_give_what_the_whole_frame_gives(movie, spots, monkeypatch):
+    """Cut into overlapping windows, the same emitters come out, each once, within a fifth of their uncertainty."""
+    counts, _ = movie
+    whole = JointReader(spots, CAMERA, ClassicalConfig(), "").read(counts[:1], 0)
+    monkeypatch.setattr("experiments.reading.joint._WINDOW_PX", 34)
+    cut = JointReader(spots, CAMERA, ClassicalConfig(), "").read(counts[:1], 0)
+    assert cut.frame.size == whole.frame.size
+    pairs = localization.match(cut, whole, lateral_um=0.05, axial_um=0.2)
+    assert len(pairs.found_index) == whole.frame.size
+    off = np.abs(cut.x_um[pairs.found_index] - whole.x_um[pairs.truth_index]) / whole.sigma_x_um[pairs.truth_index]
+    assert np.median(off) < 0.2
+
+
+def test_saturated_pixels_are_left_out(movie, spots):
+    """Pixels cut at 600 counts are masked: positions stay within three sigma of what the uncut frame gives."""
+    counts, truth = movie
+    config = ClassicalConfig(saturation_adu=500.0)
+    found = JointReader(spots, CAMERA, config, "").read(np.minimum(counts[:1], 500.0), 0)
+    result = score(found, localization.select(truth, truth.frame == 0), lateral_um=0.1, axial_um=0.2)
+    assert result.recall > 0.8 and result.precision > 0.9
+
+
+def test_another_gain_is_told(movie, spots):
+    """With half the true gain each pixel's deviance is twice what it should be, and the tally says so."""
+    reader = JointReader(spots, replace(CAMERA, gain_adu_per_e=jnp.asarray(1.0)), ClassicalConfig(), "")
+    reader.read(movie[0][:1], 0)
+    assert any("deviance" in what and count for what, count in reader.take_tally().items())

@@ -1,0 +1,213 @@
+"""Joint fits: the model against the renderer, slopes against differences, steps and bounds against dense algebra."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optics.camera import sample_camera
+from optics.fits.crowd import (
+    crowd_covariance,
+    draw_crowd,
+    fit_crowd,
+    make_crowd_model,
+    make_frame,
+    misfit,
+    no_emitters,
+    slopes_at,
+    solve,
+)
+from optics.fits.smooth import make_surface, surface_at
+from optics.psf import make_psf
+from optics.psf_table import tabulate_psf
+from optics.pytree import replace
+from optics.render import render_frame
+from optics.types import make_camera, make_emitters, make_microscope
+
+SHAPE, PIXEL_UM = (24, 28), 0.11
+CAMERA = make_camera(gain_adu_per_e=2.0, offset_adu=100.0, read_noise_e=1.2, quantum_efficiency=0.8)
+# two that overlap, one apart, one whose stamp hangs out of the frame
+XYZ_UM = np.array([[0.9, 0.8, 0.1], [1.25, 1.0, -0.2], [2.23, 1.9, 0.2], [2.9, 0.3, 0.0]])
+PHOTONS = np.array([3000.0, 2000.0, 2500.0, 4000.0])
+
+
+@pytest.fixture(scope="module")
+def psf():
+    scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=PIXEL_UM)
+    return make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.06], image_px=13, pupil_px=24, pixel="centre")
+
+
+@pytest.fixture(scope="module")
+def model(psf):
+    table = tabulate_psf(psf, (-0.4, 0.4), reach_px=1.0, tolerance=1e-3)
+    return make_crowd_model(table, CAMERA, PIXEL_UM, SHAPE, background_px=14)
+
+
+@pytest.fixture(scope="module")
+def level():
+    """A background that rises from 8 to about 20 photons over the frame."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    return 8 + 0.3 * x + 0.15 * y
+
+
+@pytest.fixture(scope="module")
+def truth(model, level):
+    """The crowd of the scene in 6 slots, the background's coefficients those that fit it best."""
+    both = [np.linalg.pinv(np.asarray(part)) for part in (model.surface.rows, model.surface.columns)]
+    frame = make_frame(CAMERA, jnp.zeros(SHAPE), jnp.ones(SHAPE, bool))
+    crowd = no_emitters(model, frame, 6)
+    return replace(
+        crowd,
+        xyz_um=crowd.xyz_um.at[:4].set(XYZ_UM),
+        photons=crowd.photons.at[:4].set(PHOTONS),
+        present=jnp.arange(6) < 4,
+        level=jnp.asarray(both[0] @ level @ both[1].T),
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(psf, level):
+    light = jax.jit(lambda e: render_frame(psf, e, SHAPE))(make_emitters(XYZ_UM, PHOTONS))
+    return np.asarray(light) + level
+
+
+@pytest.fixture(scope="module")
+def frame(expected):
+    adu = sample_camera(jax.random.key(4), CAMERA, jnp.asarray(expected))
+    return make_frame(CAMERA, adu, jnp.ones(SHAPE, bool).at[3, 4].set(False))
+
+
+def test_surface_holds_every_cubic():
+    """Cubic splines hold polynomials of third degree in x and y exactly: nothing is left of one but rounding."""
+    surface = make_surface((30, 47), 12.0)
+    y, x = np.mgrid[:30, :47] / 40.0
+    wanted = 3 + x - 2 * y**2 + x**3 * y - 0.5 * x * y**3
+    rows, columns = (np.linalg.pinv(np.asarray(part)) for part in (surface.rows, surface.columns))
+    assert np.allclose(surface_at(surface, jnp.asarray(rows @ wanted @ columns.T)), wanted, rtol=0, atol=1e-11)
+
+
+def test_the_model_is_what_the_renderer_draws(model, truth, expected):
+    """Emitters within the table's error of `render_frame`, half pixels and the frame's rim included."""
+    drawn = draw_crowd(model, truth)
+    assert np.abs(np.asarray(drawn.mean) - expected).max() < 2e-3 * expected.max()
+
+
+def test_slopes_are_those_of_the_misfit(model, truth, frame):
+    """The uphill direction is minus the gradient of half the deviance, by reverse mode through the whole model."""
+
+    def of(xyz, photons, level):
+        crowd = replace(truth, xyz_um=xyz, photons=photons, level=level)
+        return misfit(model, frame, draw_crowd(model, crowd).mean)
+
+    by_xyz, by_photons, by_level = jax.jit(jax.grad(of, (0, 1, 2)))(truth.xyz_um, truth.photons, truth.level)
+    at = slopes_at(model, frame, truth, draw_crowd(model, truth))
+    emitters = np.concatenate([by_xyz, by_photons[:, None]], axis=1)[:4]
+    # 1e-9: sums of some thousand pixels that cancel
+    assert np.allclose(-np.asarray(at.uphill)[:4], emitters, rtol=1e-9, atol=1e-9 * np.abs(emitters).max())
+    assert np.allclose(-np.asarray(at.uphill_level), np.asarray(by_level).ravel(), rtol=1e-9, atol=1e-9)
+
+
+def dense(model, truth, frame):
+    """All derivatives (J, pixels) of the mean by forward differences of the model, and the pixels' information."""
+    drawn = draw_crowd(model, truth)
+    parts = [np.asarray(p) for p in (truth.xyz_um[:4], truth.photons[:4], truth.level)]
+    flat = np.concatenate([np.column_stack([parts[0], parts[1]]).ravel(), parts[2].ravel()])
+
+    @jax.jit
+    def mean(values):
+        emitters = values[:16].reshape(4, 4)
+        crowd = replace(
+            truth,
+            xyz_um=truth.xyz_um.at[:4].set(emitters[:, :3]),
+            photons=truth.photons.at[:4].set(emitters[:, 3]),
+            level=values[16:].reshape(truth.level.shape),
+        )
+        return draw_crowd(model, crowd).mean.ravel()
+
+    steps = np.concatenate([np.tile([1e-5, 1e-5, 1e-5, 1e-1], 4), np.full(len(flat) - 16, 1e-3)])
+    columns = [
+        np.asarray(mean(jnp.asarray(flat + step)) - mean(jnp.asarray(flat - step))) / (2 * s)
+        for s, step in zip(steps, np.diag(steps), strict=True)
+    ]
+    photons = np.asarray(drawn.mean).ravel()
+    variance = (0.8 * photons + 1.2**2) / 0.8**2
+    return np.stack(columns), np.where(np.asarray(frame.valid).ravel(), 1 / variance, 0.0)
+
+
+def test_the_step_solves_the_normal_equations(model, truth, frame):
+    """Conjugate gradients with many inner steps give the damped step of dense algebra on central differences."""
+    drawn = draw_crowd(model, truth)
+    at = slopes_at(model, frame, truth, drawn)
+    by_emitter, by_level = solve(model, at, drawn.first, jnp.asarray(0.3), 400, residual=1e-9)
+    slopes, known = dense(model, truth, frame)
+    fisher = (slopes * known) @ slopes.T
+    right = np.concatenate([np.asarray(at.uphill)[:4].ravel(), np.asarray(at.uphill_level)])
+    # the splines' ridge of 1e-4 is part of the step's definition
+    damped = fisher + np.diag(
+        np.diagonal(fisher) * np.concatenate([np.full(16, 0.3), np.full(len(right) - 16, 0.3001)])
+    )
+    wanted = np.linalg.solve(damped, right)
+    found = np.concatenate([np.asarray(by_emitter)[:4].ravel(), np.asarray(by_level).ravel()])
+    scale = 1 / np.sqrt(np.diagonal(fisher))
+    # 1e-4: what central differences leave in a matrix of condition 1e4
+    assert np.abs((found - wanted) / scale).max() < 1e-4 * np.abs(wanted / scale).max()
+    assert not np.asarray(by_emitter)[4:].any()
+
+
+def test_covariance_is_the_inverse_of_the_whole_matrix(model, truth, frame):
+    """All neighbours and the background unknown: the blocks of a dense inverse of central differences."""
+    slopes, known = dense(model, truth, frame)
+    wanted = np.linalg.inv((slopes * known) @ slopes.T)
+    found = np.asarray(jax.jit(crowd_covariance)(model, frame, truth, draw_crowd(model, truth)))
+    for k in range(4):
+        block = wanted[4 * k : 4 * k + 4, 4 * k : 4 * k + 4]
+        size = np.sqrt(np.outer(np.diagonal(block), np.diagonal(block)))
+        # 1e-4: the ten roundings on the diagonal, and what differences of 1e-5 um leave
+        assert (np.abs(found[k] - block) / size).max() < 1e-4
+    assert np.isinf(found[4, 0, 0])
+    # a neighbour costs precision: the overlapping emitters are worse off than alone
+    alone = np.linalg.inv((slopes[:4] * known) @ slopes[:4].T)
+    assert wanted[0, 0] > 1.05 * alone[0, 0]
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return jax.jit(fit_crowd, static_argnames=("max_steps",))
+
+
+def test_a_frame_without_noise_gives_the_truth(model, truth, level, fit):
+    """From starts off by 30 nm, 100 nm in depth and 20 % in photons every parameter comes back."""
+    adu = 100 + 2 * 0.8 * draw_crowd(model, truth).mean
+    start = replace(
+        truth,
+        xyz_um=truth.xyz_um + jnp.array([[0.03, -0.03, 0.1]]),
+        photons=1.2 * truth.photons,
+        level=truth.level * 0 + 12.0,
+    )
+    found, drawn = fit(model, make_frame(CAMERA, adu, jnp.ones(SHAPE, bool)), start, max_steps=60)
+    assert (
+        np.abs(np.asarray(found.xyz_um - truth.xyz_um)[:4]).max() < 1e-3
+    )  # a gain of 0.02 is far from a sigma of 8 nm
+    assert np.abs(np.asarray(found.photons / truth.photons)[:4] - 1).max() < 3e-3
+    assert np.abs(np.asarray(surface_at(model.surface, found.level)) - level).max() < 0.2
+
+
+def test_noise_scatters_fits_as_predicted(model, truth, expected, fit):
+    """120 noisy frames: each parameter's spread over its predicted standard deviation is 1 within 4 sigma (0.26)."""
+    keys = jax.random.split(jax.random.key(0), 120)
+    adu = jax.vmap(lambda key: sample_camera(key, CAMERA, jnp.asarray(expected)))(keys)
+
+    def one(adu):
+        frame = make_frame(CAMERA, adu, jnp.ones(SHAPE, bool))
+        found, drawn = fit_crowd(model, frame, truth, 30)
+        covariance = crowd_covariance(model, frame, found, drawn)
+        return found.xyz_um, found.photons, jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2)), found.misfit
+
+    xyz, photons, std, left = jax.jit(lambda frames: jax.lax.map(one, frames))(adu)
+    found = np.concatenate([xyz, photons[..., None]], axis=2)[:, :4]
+    error = found - np.column_stack([truth.xyz_um, truth.photons])[:4]
+    ratio = np.sqrt(np.mean((error / np.asarray(std)[:, :4]) ** 2, axis=0))
+    assert np.abs(ratio - 1).max() < 0.26
+    # half a unit of misfit for each pixel less one for each parameter
+    free = SHAPE[0] * SHAPE[1] - 16 - truth.level.size
+    assert abs(float(left.mean()) / (free / 2) - 1) < 0.03
