@@ -6,7 +6,11 @@ import math
 from training import ConfigError
 
 _GAUSSIAN_PIXEL_UM = 0.1  # of the model "gaussian", unless given
-_LATER = {"calibration_part": None, "z_scale": 1.0, "false_per_um2": 1e-3}  # settings that jobs before did not know, and their defaults
+_LATER = {
+    "calibration_part": None,
+    "z_scale": 1.0,
+    "false_per_um2": 1e-3,
+}  # settings that jobs before did not know, and their defaults
 
 
 @dataclasses.dataclass(frozen=True)
