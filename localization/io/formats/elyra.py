@@ -34,7 +34,7 @@ _RULES = text.Columns(
 
 def _read(path: Path, info: TableInfo) -> Content:
     table = text.read(path, separator=_RULES.separator, encoding=_RULES.encoding)
-    locs, notes = text.to_localizations(path, table, _RULES)
+    locs, notes = text.to_localizations(path, table, _RULES, info)
     if locs.channel.size and locs.channel.min() > 0:
         locs = replace(locs, channel=locs.channel - 1)
     grouped = int((locs.extras["detections"] > 1).sum()) if "detections" in locs.extras else 0
@@ -47,4 +47,5 @@ FORMAT = Format(
     name="elyra",
     recognise=lambda head: bool({"first frame", "position x", "position y"} & set(text.labels_in(head))),
     read=_read,
+    as_told=True,
 )

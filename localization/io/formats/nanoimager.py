@@ -41,7 +41,7 @@ _ALIKE = 1e-3  # files round to a hundredth of a nm or pixel
 
 def _read(path: Path, info: TableInfo) -> Content:
     table = text.read(path)
-    locs, notes = text.to_localizations(path, table, _RULES)
+    locs, notes = text.to_localizations(path, table, _RULES, info)
     pixel_um = info.pixel_um if info.pixel_um is not None else _pixel_um(table)
     extras = {}
     for label, column in locs.extras.items():
@@ -74,4 +74,5 @@ FORMAT = Format(
         {"channel", "frame", "x", "y", "photons"} <= set(text.labels_in(head)) and "(" in head.first_line
     ),
     read=_read,
+    as_told=True,
 )

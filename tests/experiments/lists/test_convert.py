@@ -102,3 +102,12 @@ def test_every_format_to_our_own_and_back(table, tmp_path):
     convert(tmp_path / "a.colocus.h5", tmp_path / "b.csv")
     assert (tmp_path / "b.csv").read_bytes() == table.read_bytes()
     assert read(tmp_path / "a.colocus.h5").frame.tolist() == [0, 1, 4]
+
+
+def test_a_table_that_counts_otherwise_by_command(tmp_path, capsys):
+    """--frames-from and --origin with the pixel; what is written counts as its format does."""
+    (tmp_path / "in.csv").write_text("frame,x [px],y [nm]\n0,10,200\n")
+    arguments = ["convert", str(tmp_path / "in.csv"), "--out", str(tmp_path / "out.csv")]
+    assert cli.main([*arguments, "--pixel", "100"]) == 2 and "--frames-from 0" in capsys.readouterr().err
+    assert cli.main([*arguments, "--pixel", "100", "--frames-from", "0", "--origin", "centre"]) == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("1,1,1050.0,250.0,")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from localization import LocalizationError, read, read_file
+from localization import LocalizationError, read, read_file, write
 
 HEAD = ("id", "frame", "x [nm]", "y [nm]", "sigma [nm]", "intensity [photon]", "uncertainty [nm]")
 ROWS = ((1, 1, 1234.5, 2345.625, 130.25, 801.5, 8.25), (2, 3, 4000.25, 3000.75, 128.5, 900.0, 7.5))
@@ -151,6 +151,9 @@ def test_who_counts_otherwise_says_so(tmp_path):
         read(path, frames_from=2)
     with pytest.raises(LocalizationError, match="positions count from the first pixel's centre; give pixel_um"):
         read(path, frames_from=0, origin="centre")
-    (tmp_path / "other.csv").write_text("Channel,Frame,X (nm),Y (nm),Photons\n0,0,1,2,3\n")
-    with pytest.raises(LocalizationError, match="the format nanoimager says how it counts"):
-        read(tmp_path / "other.csv", frames_from=0)
+    (tmp_path / "other.csv").write_text("Channel,Frame,X (nm),Y (nm),Photons\n0,1,100,200,3\n")
+    other = read(tmp_path / "other.csv", frames_from=1, origin="centre", pixel_um=0.1)
+    assert (other.frame[0], other.x_um[0]) == (0, pytest.approx(0.15))
+    write(tmp_path / "ours.colocus.h5", other)
+    with pytest.raises(LocalizationError, match="the format colocus says how it counts"):
+        read(tmp_path / "ours.colocus.h5", frames_from=0)
