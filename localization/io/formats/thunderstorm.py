@@ -65,7 +65,7 @@ _WRITTEN: tuple[str, ...] = (
 
 
 def _read(path: Path, info: TableInfo) -> Content:
-    table, notes, told = text.read(path), [], info
+    table, notes, told = _named_by_locan(text.read(path)), [], info
     signs = _signs_of_picasso(Head(path), table)
     if signs == 2:
         told = replace(info, frames_from=info.frames_from or 0, origin=info.origin or "centre")
@@ -97,6 +97,16 @@ def _signs_of_picasso(head: Head, table: text.Table) -> int:
         np.asarray(pd.to_numeric(table.rows[label], errors="coerce"), float) for label in ("id", "bkgstd [photon]")
     )
     return int(ids[0] == 0) + int((noise == 0).all())
+
+
+def _named_by_locan(table: text.Table) -> text.Table:
+    """Name each axis where Locan (0.22) calls the uncertainty along x `uncertainty_xy`; that along y has no unit."""
+    if not {"uncertainty_xy [nm]", "uncertainty_y"} <= set(table.labels):
+        return table
+    names = {"uncertainty_xy [nm]": "uncertainty_x [nm]", "uncertainty_y": "uncertainty_y [nm]"}
+    labels = [names.get(label, label) for label in table.labels]
+    note = "written by Locan: 'uncertainty_xy' is that along x, 'uncertainty_y' in nm"
+    return text.Table(labels, table.rows.set_axis(labels, axis=1), (*table.notes, note))
 
 
 def _prefer_each_axis(table: text.Table) -> text.Table:

@@ -13,6 +13,7 @@ from localization import (
     concatenate,
     make_localizations,
     read,
+    read_file,
     select,
     to_frame,
     write,
@@ -209,3 +210,11 @@ def test_a_separator_at_the_end_of_each_line_moves_no_column(tmp_path):
     np.testing.assert_array_equal(locs.frame, [0, 1, 2])
     np.testing.assert_allclose([locs.x_um, locs.y_um], [[0.1, 0.2, 0.3], [0.201, 0.202, 0.203]])
     np.testing.assert_allclose(locs.photons, [901, 902, 903])
+
+
+def test_a_table_that_locan_saved(tmp_path):
+    """Its names (findings/locan_thunderstorm.sh): the uncertainty along x stands under that of both axes."""
+    (tmp_path / "locan.csv").write_text("frame,x [nm],y [nm],uncertainty_xy [nm],uncertainty_y\n1,100,20,5,7\n")
+    found = read_file(tmp_path / "locan.csv")
+    np.testing.assert_allclose((found.locs.sigma_x_um[0], found.locs.sigma_y_um[0]), (0.005, 0.007))
+    assert any("Locan" in note for note in found.notes)
