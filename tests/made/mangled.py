@@ -73,9 +73,8 @@ def judge(valid: Content, found: Content, done: str, counted: bool) -> str:
     if set(found.notes) - set(valid.notes):
         return "noted"
     if not counted and m < n and done in ("cut at a line", "lost a file"):
-        if any(
-            np.array_equal(found.values, part, equal_nan=True) for part in (valid.values[:m], valid.values[n - m :])
-        ):
+        ends = (valid.values[:m], valid.values[n - m :])  # names of channels are numbered as they come: columns 0 to 3
+        if any(np.array_equal(found.values[..., :4], part[..., :4], equal_nan=True) for part in ends):
             return "shorter"
     if done in ("cut", "cut at a line", "extended", "lost a file") or (counted and m != n):
         raise SilentLoss(f"{done}: {m} of {n} rows or frames, and no note")
@@ -94,7 +93,7 @@ def damage(folder: Path, rng: np.random.Generator) -> str:
     if kind == 0 and raw:
         at = int(rng.integers(0, len(raw)))
         path.write_bytes(raw[:at])
-        return "cut at a line" if raw[at - 1 : at] == b"\n" else "cut"
+        return "cut at a line" if raw[at - 1 : at] in (b"\n", b"\r") else "cut"
     if kind == 1:
         tails = (rng.bytes(int(rng.integers(1, 64))), bytes(int(rng.integers(1, 5000))), raw, b"garbage,1,2\n")
         path.write_bytes(raw + tails[int(rng.integers(0, 4))])

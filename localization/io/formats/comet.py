@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io import hdf5, text
+from localization.io.lines import NO_END, ends_with_a_line
 from localization.io.part import PartFile, cannot_write
 from localization.io.table_format import Content, Format, Head, TableInfo
 from localization.types import LocalizationError, make_localizations, one_line
@@ -36,7 +37,8 @@ def _read(path: Path, info: TableInfo) -> Content:
     x, y, z, frame = rows.T
     locs = make_localizations(frame, *(axis / text.NM_PER_UM for axis in (x, y, z)))
     note = "x, y and frames are taken as they are: an array does not say where they begin; 0 is the first frame"
-    return locs, [note], info
+    cut = not Head(path).magic.startswith(_MAGIC) and not ends_with_a_line(path)
+    return locs, [note, NO_END] if cut else [note], info
 
 
 def _array(path: Path) -> NDArray:

@@ -49,7 +49,7 @@ def _read(path: Path, info: TableInfo) -> Content:
     columns = dict(_FURTHER) | {name: (f"{axis}_um", text.BARE_NM) for axis, name in chosen.items() if name}
     labels = {"frame": "Frame", "x_um": "X", "y_um": "Y"}
     rules = text.Columns("an N-STORM list", columns, 1, labels, counters=("id",))
-    locs, notes = text.to_localizations(path, text.Table(table.labels, rows), rules)
+    locs, notes = text.to_localizations(path, text.Table(table.labels, rows, table.notes), rules)
     return text.unknown_where_not_positive(locs), [*_say(table, names, chosen), *channels, *notes], info
 
 
