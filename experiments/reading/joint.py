@@ -58,7 +58,7 @@ class JointReader:
         self.identity = {
             "joint": fingerprint(spots.table),
             "camera": fingerprint(camera),
-            "reading": repr(config),
+            "reading": config.identity(),
             "window": self._window,
         }
 
