@@ -1,4 +1,4 @@
-"""Fits: emitters located by maximum likelihood, and where to begin."""
+"""Fits: emitters located by maximum likelihood, singly or a whole frame together, and where to begin."""
 
 from optics.fits.climb import LEAST_BACKGROUND as LEAST_BACKGROUND
 from optics.fits.climb import LEAST_PHOTONS as LEAST_PHOTONS
