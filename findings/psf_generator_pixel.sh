@@ -3,14 +3,13 @@
 #        ends, so that they are pix_size N / (N - 1) apart: the same spot is 257 nm wide in 601 pixels, 230 nm in 9. Three
 #        images with a `defocus_step` of 200 nm are 300 nm apart. With `gibson_lanni` pixels are n_s / n_i smaller:
 #        at depth 0, where that model has no aberration, the spot is 293 nm wide.
-# With: psf-generator 0.1.0 (scalar, NA 1.2, 600 nm, indices 1.33 and 1.515), torch for the CPU.
+# With: psf-generator 0.1.0, torch 2.13.0 (scalar, NA 1.2, 600 nm, indices 1.33 and 1.515).
 # Matters: images of it that stand for truth, or that a decoder learns from, have the wrong scale in x, y and z.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PY:-python3}" -m venv env
-# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares some gigabytes of torch for other devices
 env/bin/pip install -q --disable-pip-version-check torch==2.13.0 psf-generator==0.1.0 2>pip.txt ||
     { cat pip.txt; exit 1; }
 env/bin/python -W ignore - >seen.txt <<'P'
