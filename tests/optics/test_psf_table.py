@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optics import make_microscope, make_psf, masks, tabulate_psf
+from optics import make_microscope, make_psf, masks, shipped_mask, tabulate_psf
 from optics.psf import psf_image
 from optics.psf_table import evaluate
 
@@ -71,7 +71,7 @@ def test_ordinary_psfs_are_tabulated(na, mask, image_px, focus_um, depths):
         "astigmatism": lambda: masks.astigmatism(0.08),
         "tetrapod": lambda: masks.tetrapod(2.0, scope),
         "double_helix": lambda: masks.double_helix(2.0, scope),
-        "learned": lambda: masks.shipped_mask("fisher-4um"),
+        "learned": lambda: shipped_mask("fisher-4um"),
     }
     psf = clear(na, image_px, depths, focus_um=focus_um, mask=plates[mask]())
     table = tabulate_psf(psf, depths)
