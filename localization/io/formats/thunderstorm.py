@@ -75,10 +75,11 @@ def _read(path: Path, info: TableInfo) -> Content:
                 f"{path}: written by Picasso, which counts from the first pixel's centre; give pixel_um (colocus "
                 "convert --pixel NM) to add half of it"
             )
-    elif signs == 1 and info.frames_from is None and info.origin is None:
+    elif signs == 1 and info.frames_from != 1 and info.origin is None:
+        frames = "" if info.frames_from == 0 else "from 1 and "
         notes.append(
             "it may be of Picasso, which counts frames from 0 and positions from the first pixel's centre: read as "
-            "ThunderSTORM's, from 1 and from the corner; else say --frames-from 0 --origin centre"
+            f"ThunderSTORM's, {frames}from the corner; else say --frames-from 0 --origin centre"
         )
     locs, more = text.to_localizations(path, _prefer_each_axis(table), _RULES, told)
     return locs, notes + more, info

@@ -157,3 +157,16 @@ def test_who_counts_otherwise_says_so(tmp_path):
     write(tmp_path / "ours.colocus.h5", other)
     with pytest.raises(LocalizationError, match="the format colocus says how it counts"):
         read(tmp_path / "ours.colocus.h5", frames_from=0)
+
+
+def test_frames_told_alone_leave_the_doubt_about_the_origin(tmp_path):
+    path = tmp_path / "export.csv"
+    header = "id,frame,x [nm],y [nm],sigma [nm],intensity [photon],offset [photon],bkgstd [photon],uncertainty_xy [nm]"
+    path.write_text(header + "\n0,0,1000,2000,130,900,10,3,12\n")
+    with pytest.raises(LocalizationError, match="--frames-from 0; .*--origin centre too"):
+        read_file(path, pixel_um=0.1)
+    found = read_file(path, pixel_um=0.1, frames_from=0)
+    assert found.locs.x_um.tolist() == [1.0]
+    assert any("from the corner; else say --frames-from 0 --origin centre" in note for note in found.notes)
+    found = read_file(path, pixel_um=0.1, frames_from=0, origin="centre")
+    assert found.locs.x_um.tolist() == pytest.approx([1.05]) and not found.notes
