@@ -35,6 +35,8 @@ _RULES = text.Columns(
 def _read(path: Path, info: TableInfo) -> Content:
     table = text.read(path, separator=_RULES.separator, encoding=_RULES.encoding)
     locs, notes = text.to_localizations(path, table, _RULES, info)
+    if info.origin is None:
+        notes.append("Elyra's table does not say where its first pixel begins: nothing is added")
     if locs.channel.size and locs.channel.min() > 0:
         locs = replace(locs, channel=locs.channel - 1)
     grouped = int((locs.extras["detections"] > 1).sum()) if "detections" in locs.extras else 0

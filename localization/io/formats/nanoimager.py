@@ -42,6 +42,8 @@ _ALIKE = 1e-3  # files round to a hundredth of a nm or pixel
 def _read(path: Path, info: TableInfo) -> Content:
     table = text.read(path)
     locs, notes = text.to_localizations(path, table, _RULES, info)
+    if info.origin is None:
+        notes.append("Nanoimager's table does not say where its first pixel begins: nothing is added")
     pixel_um = info.pixel_um if info.pixel_um is not None else _pixel_um(table)
     extras = {}
     for label, column in locs.extras.items():

@@ -157,3 +157,8 @@ def test_bad_tables_are_refused_in_one_line(kind, tmp_path):
     with pytest.raises(LocalizationError, match=words) as caught:
         read(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nstorm", "vutara", "oni", "elyra"])
+def test_where_the_first_pixel_begins_is_said_to_be_unknown(files, name):
+    assert any("does not say where its first pixel begins" in note for note in read_file(files[name]).notes)
