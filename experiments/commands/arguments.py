@@ -44,10 +44,17 @@ def add_list(parser: argparse.ArgumentParser, what: str = "a localization list")
     parser.add_argument("locs", type=Path, metavar="LOCS", help=what)
 
 
-def read_list(path: Path) -> "Localizations":
-    """Read a localization list; what its file says beside it goes to the terminal's error stream."""
+def read_list(path: Path, out: Path | None = None) -> "Localizations":
+    """Read a localization list; what its file says beside it goes to the terminal's error stream.
+
+    `out`, the file that the result replaces, must be another one: a second run would correct or merge once more.
+    """
     from localization import read_file
 
+    if out is not None and out.exists() and path.exists() and out.samefile(path):
+        from training import ConfigError
+
+        raise ConfigError(f"{out} is the input itself; name another file with --out")
     table = read_file(path)
     further = f", with {', '.join(table.locs.extras)}" if table.locs.extras else ""
     notes = [f"read as {table.format}{further}", *table.notes] if further or table.notes else []

@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             raise ConfigError(f"--{name.replace('_', '-')} goes with --apply CURVE")
     config = config_of(arguments, DriftConfig)
     return run_job(
-        lambda report: drift(read_list(arguments.locs), config, report),
+        lambda report: drift(read_list(arguments.locs, arguments.out), config, report),
         arguments.out,
         end=lambda written: [f"wrote {written[0]}, " + ", ".join(path.name for path in written[1:])],
     )
@@ -59,7 +59,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     pixel_um = None if arguments.camera_pixel is None else arguments.camera_pixel / 1000.0
     config = ApplyConfig(arguments.unit, pixel_um, arguments.frames_from)
     return run_job(
-        lambda report: apply_known_drift(read_list(arguments.locs), arguments.apply, config, report),
+        lambda report: apply_known_drift(read_list(arguments.locs, arguments.out), arguments.apply, config, report),
         arguments.out,
         end=wrote,
     )

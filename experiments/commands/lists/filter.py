@@ -33,4 +33,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if not arguments.criteria:
         raise ConfigError("name what to filter by, such as photons_min=500; see: colocus filter --help")
     config = load_settings(Criteria, None, arguments.criteria)
-    return run_job(lambda report: filter_list(read_list(arguments.locs), config, report), arguments.out, end=wrote)
+    return run_job(
+        lambda report: filter_list(read_list(arguments.locs, arguments.out), config, report), arguments.out, end=wrote
+    )

@@ -25,4 +25,6 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from experiments.lists.link import LinkConfig, link
 
     config = config_of(arguments, LinkConfig, z_radius_um=arguments.radius_z)
-    return run_job(lambda report: link(read_list(arguments.locs), config, report), arguments.out, end=wrote)
+    return run_job(
+        lambda report: link(read_list(arguments.locs, arguments.out), config, report), arguments.out, end=wrote
+    )

@@ -187,3 +187,17 @@ def test_picasso_in_picasso_out(command, of_picasso, tmp_path, capsys):
     if linked:
         assert "unknown in some rows, which Picasso would drop: group: left out" in printed
         assert found.locs.extras["detections"].sum() == 4000
+
+
+@pytest.mark.parametrize(
+    "command", [["filter", "photons_min=1"], ["link", "--radius", "0.1"], ["drift"], ["drift", "-a"]]
+)
+def test_the_input_is_not_replaced(command, tmp_path, capsys):
+    path = tmp_path / "locs.csv"
+    write(path, make_localizations(np.array([0, 1]), np.ones(2), np.ones(2), np.zeros(2), photons=900.0))
+    np.save(tmp_path / "drift.npy", np.array([[10.0, 0, 0, 0], [20.0, 0, 0, 1]]))
+    before = path.read_bytes()
+    words = ["--apply", str(tmp_path / "drift.npy")] if "-a" in command else command[1:]
+    assert cli.main([command[0], str(path), "--out", str(path), *words]) == 2
+    assert "is the input itself; name another file with --out" in capsys.readouterr().err
+    assert path.read_bytes() == before
