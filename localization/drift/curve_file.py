@@ -2,7 +2,7 @@
 
 Ours is a CSV of nm per frame, to be subtracted. Its `frame` counts like the list that it was written beside
 (ThunderSTORM's from 1, Picasso's from 0), so that the two can be joined by it; `frame from 0` always counts as Colocus
-does. Curves without that second column, which Colocus wrote before it had it, count from 0.
+does. Curves without that second column, which Colocus wrote before it had it, count from 0 if nothing else is told.
 
 Without a header: a row for each frame from the first one on, of x, y or x, y, z, as Picasso saves it (picasso.io of
 0.11.3: x and y in camera pixels, z in nm); and x, y, z, frame, in nm, the array that COMET returns (comet-smlm 1.2,
@@ -147,6 +147,11 @@ def _with_header(path: Path, labels: list[str], values: Floats) -> tuple[Floats,
     named = {split_label(label): values[:, k] for k, label in enumerate(labels)}
     place: Place = {name: (column, unit) for (name, unit), column in named.items() if name in _AXES}
     frames = {name: column for (name, _), column in named.items() if name in ("frame", _FROM_0)}
+    list_of_spots = [label for label in labels if split_label(label)[0] in ("intensity", "photons")]
+    if list_of_spots:
+        raise LocalizationError(
+            f"{path}: is a localization list (it has '{list_of_spots[0]}'); give the drift, such as FILE_drift.csv"
+        )
     missing = [name for name in ("frame", "x", "y") if name not in {*frames, *place}]
     if missing:
         raise LocalizationError(
@@ -154,7 +159,7 @@ def _with_header(path: Path, labels: list[str], values: Floats) -> tuple[Floats,
         )
     if _FROM_0 in frames:
         return frames[_FROM_0], place, True
-    return frames["frame"], place, labels == ["frame", "x [nm]", "y [nm]", "z [nm]"]  # our own of old, from 0
+    return frames["frame"], place, False
 
 
 def _bare(path: Path, values: Floats) -> tuple[Floats, Place, bool]:

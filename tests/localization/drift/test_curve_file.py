@@ -31,12 +31,13 @@ def test_our_curve_counts_like_its_list_and_comes_back(tmp_path, first_frame):
 
 
 def test_curves_of_before_count_from_0(tmp_path):
-    """The header without the second column of frames is told apart: its frames count from 0."""
+    """The header without the second column of frames counts from 0, and says so: others may write the same header."""
     path = tmp_path / "a_drift.csv"
     path.write_text("frame,x [nm],y [nm],z [nm]\n4,10.000,-30.000,100.000\n5,20.0,0.0,200.0\n6,40.0,30.0,300.0\n")
     found = read_drift(path)
     same(found, 4)
-    assert found.notes == ()
+    assert "counted from 0 (else --frames-from 1)" in found.notes[0]
+    same(read_drift(path, first_frame=1), 3)
 
 
 @pytest.mark.parametrize("columns", [2, 3])
@@ -116,3 +117,10 @@ def test_files_that_are_no_text(tmp_path):
     for name, message in (("a.npy", "cannot be read"), ("b.txt", "is not text"), ("c.npy", "shape"), ("d", "cannot")):
         with pytest.raises(LocalizationError, match=message):
             read_drift(tmp_path / name)
+
+
+def test_a_localization_list_is_no_drift(tmp_path):
+    path = tmp_path / "locs.csv"
+    path.write_text('"id","frame","x [nm]","y [nm]","intensity [photon]"\n1,1,1000,2000,900\n2,2,1000,2000,900\n')
+    with pytest.raises(LocalizationError, match="is a localization list"):
+        read_drift(path)
