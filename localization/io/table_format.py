@@ -1,10 +1,11 @@
 """What a table format must answer: `Format`, of which every file in `localization/io/formats` makes one."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,24 @@ def not_text(path: Path) -> LocalizationError:
         if file.read(4) == _OLE2:
             return LocalizationError(f"{path}: a workbook of Excel; save the sheet as CSV, or as text with tabs")
     return LocalizationError(f"{path}: not a text file; give a localization table (docs/formats.md)")
+
+
+def other_pixel(said_nm: Any, given_um: float | None) -> list[str]:
+    """Say that the pixel given is not the file's own.
+
+    >>> other_pixel(100.0, 0.11)
+    ['the file says a pixel of 100 nm: 110 nm is taken, as given; leave --pixel out if the file is right']
+    """
+    try:
+        said_um = float(said_nm) / 1000.0
+    except (TypeError, ValueError):
+        return []
+    if given_um is None or not said_um > 0 or math.isclose(said_um, given_um, rel_tol=1e-3):
+        return []
+    return [
+        f"the file says a pixel of {said_um * 1000.0:g} nm: {given_um * 1000.0:g} nm is taken, as given; leave --pixel "
+        "out if the file is right"
+    ]
 
 
 def depths(z_um: NDArray[np.float64], label: str, notes: list[str]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import pandas as pd
 from localization.io import hdf5, text
 from localization.io.extras import NATIVE, keeps_native
 from localization.io.part import PartFile
-from localization.io.table_format import Content, Format, TableInfo, depths
+from localization.io.table_format import Content, Format, TableInfo, depths, other_pixel
 from localization.types import COLUMNS, LocalizationError, Localizations, make_localizations
 
 _VERSION = "0.10.0"
@@ -52,6 +52,7 @@ def _read_hdf5(path: Path, info: TableInfo) -> Content:
     with hdf5.Reading(path) as file:
         meta, data = file["meta"].attrs, file["data"]
         size_um = _pixel_um(path, meta.get("px_size"), info.pixel_um)
+        notes += other_pixel(np.ravel(meta.get("px_size", np.nan))[-1], info.pixel_um)
         along_rows, along_columns = _um_per_unit(path, meta.get("xy_unit"), size_um)
         xyz, frame = hdf5.array(path, data, "xyz"), hdf5.array(path, data, "frame_ix")
         if xyz is None or frame is None or xyz.ndim != 2 or xyz.shape[1] != 3:

@@ -22,7 +22,7 @@ from localization.io import hdf5, text
 from localization.io.extras import EXTRAS, NATIVE, keeps_any
 from localization.io.part import PartFile, cannot_write
 from localization.io.picasso_yaml import load_yaml
-from localization.io.table_format import HDF5_MAGIC, Content, Format, Head, TableInfo, depths
+from localization.io.table_format import HDF5_MAGIC, Content, Format, Head, TableInfo, depths, other_pixel
 from localization.types import LocalizationError, make_localizations
 
 _VERSION = "picasso_format"
@@ -68,6 +68,7 @@ def _read(path: Path, info: TableInfo) -> Content:
             raise LocalizationError(f"{path}: no column '{missing[0]}' in locs; save it again with Picasso")
         description = _description(path, file)
         p = _pixel_um(path, description, info.pixel_um)
+        notes += other_pixel(_said(description, "Pixelsize"), info.pixel_um)
         unit = 1 / text.NM_PER_UM if in_nm else p
         frame = _floats(path, table, "frame")
         if np.isfinite(frame).all() and (frame != np.round(frame)).any():

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from localization.io import hdf5, text
 from localization.io.extras import keeps_any
 from localization.io.part import PartFile
-from localization.io.table_format import HDF5_MAGIC, Content, Format, Head, TableInfo
+from localization.io.table_format import HDF5_MAGIC, Content, Format, Head, TableInfo, other_pixel
 from localization.types import COLUMNS, LocalizationError, make_localizations
 
 _FRAME = re.compile(r"fr_(\d+)")
@@ -60,6 +60,7 @@ def _read(path: Path, info: TableInfo) -> Content:
             raise LocalizationError(f"{path}: does not say its pixel; give pixel_um (colocus convert --pixel NM)")
         text.half_pixel_um(p)
         fields, notes = _localizations(path, file)
+        notes += other_pixel(said.get("pixel_size"), info.pixel_um)
         size = [int(said.get(name, 0.0)) for name in ("movie_y", "movie_x", "movie_l")]
         rows = int(file.attrs.get("rows", fields["frame"].size))  # of ours alone: the format does not count its frames
     columns = {"frame": fields.pop("frame"), "z_um": fields.pop("z", np.zeros(0))}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from localization import LocalizationError, read, read_file, write
+from localization import LocalizationError, make_localizations, read, read_file, write
 
 HEAD = ("id", "frame", "x [nm]", "y [nm]", "sigma [nm]", "intensity [photon]", "uncertainty [nm]")
 ROWS = ((1, 1, 1234.5, 2345.625, 130.25, 801.5, 8.25), (2, 3, 4000.25, 3000.75, 128.5, 900.0, 7.5))
@@ -170,3 +170,13 @@ def test_frames_told_alone_leave_the_doubt_about_the_origin(tmp_path):
     assert any("from the corner; else say --frames-from 0 --origin centre" in note for note in found.notes)
     found = read_file(path, pixel_um=0.1, frames_from=0, origin="centre")
     assert found.locs.x_um.tolist() == pytest.approx([1.05]) and not found.notes
+
+
+@pytest.mark.parametrize("format", ["picasso", "picasso-1", "decode"])
+def test_another_pixel_than_the_file_s_own_is_said(format, tmp_path):
+    path = tmp_path / "locs.h5"
+    write(
+        path, make_localizations([0], [1.05], [2.05], [0.0]), format=format, pixel_um=0.1, frame_px=(9, 9), n_frames=1
+    )
+    assert not any("pixel of" in note for note in read_file(path, pixel_um=0.1).notes)
+    assert any("a pixel of 100 nm: 110 nm is taken" in note for note in read_file(path, pixel_um=0.11).notes)
