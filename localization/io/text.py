@@ -133,10 +133,7 @@ def to_localizations(
         wrong = np.flatnonzero((values < first) | (values != np.round(values)) | (np.abs(values) > 2**53))
         if wrong.size:
             line = text.rows.index[wrong[0]]
-            other = (
-                f"; if these start at {values[wrong[0]]:g}, say so (colocus convert --frames-from 0; where 0 is "
-                "the first pixel's centre, as in Picasso's tables, --origin centre too)"
-            )
+            other = "; if these start at 0, say so (--frames-from 0; as Picasso's, --origin centre too)"
             raise LocalizationError(
                 f"{path}: line {line}: column '{header[name]}' is {values[wrong[0]]:g}; "
                 f"{name}s are whole and start at {first} in {rules.title}{other if values[wrong[0]] == 0 else ''}"
