@@ -126,6 +126,21 @@ def test_czi_cut_off(tmp_path):
     refused(path, "directory of its frames is missing")
 
 
+def test_a_czi_whose_parts_disagree_says_so(tmp_path):
+    """A directory of fewer frames than it has entries for is refused; metadata that are not in their place are told."""
+    path = tmp_path / "a.czi"
+    write_czi(path, FRAMES)
+    whole = path.read_bytes()
+    at = whole.index(b"ZISRAWDIRECTORY") + 32
+    (n,) = struct.unpack_from("<i", whole, at)
+    assert n == len(FRAMES)
+    path.write_bytes(whole[:at] + struct.pack("<i", n - 1) + whole[at + 4 :])
+    refused(path, "directory of frames is damaged")
+    path.write_bytes(whole.replace(b"ZISRAWMETADATA", b"zISRAWMETADATA"))
+    with open_movie(path) as movie:
+        assert any("metadata are not where it says" in note for note in movie.notes)
+
+
 def test_czi_exposure(tmp_path):
     path = czi(tmp_path, "plain")
     comment = b"<Comment>pylibCZIrw generated</Comment>"

@@ -122,7 +122,7 @@ class CziMovie:
                 "copy it again, or open it in ZEN and save it"
             )
         room, used, n_blocks = struct.unpack_from("<qqi", head, 16)
-        used = used or room
+        exact, used = used > 0, used or room
         if not 0 <= used <= min(size, _MAX_DIRECTORY_BYTES) or n_blocks < 1:
             raise LocalizationError(
                 f"{self.path}: a directory of {n_blocks} frames; the file is damaged, copy it again"
@@ -143,6 +143,8 @@ class CziMovie:
                 raise LocalizationError(f"{self.path}: its directory of frames is damaged; copy it again")
             blocks.append(_Block(block_at, pixels, compression, part, start, extent, stored))
             place += 32 + 20 * n_dims
+        if exact and place != used - 128:  # a number of frames that is not that of its entries
+            raise LocalizationError(f"{self.path}: its directory of frames is damaged; copy it again")
         if any(block.part for block in blocks):
             raise LocalizationError(f"{self.path}: its frames lie in several CZI files; export them as one")
         return blocks
@@ -154,6 +156,8 @@ class CziMovie:
     def _xml(self, at: int) -> str:
         head = pread(self._fd, _HEADER + 8, at) if at > 0 else b""
         if not head.startswith(b"ZISRAWMETADATA"):
+            if at > 0:
+                self.notes.append(f"{self.path.name}: its metadata are not where it says; was it damaged?")
             return ""
         (n_bytes,) = struct.unpack_from("<i", head, _HEADER)
         text = pread(self._fd, min(max(n_bytes, 0), _MAX_XML_BYTES), at + _HEADER + 256).decode("utf-8", "replace")
