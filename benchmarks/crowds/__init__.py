@@ -1,0 +1,1 @@
+"""Crowded simulated frames for benchmarks of the joint fit: how they are drawn, read, scored and recorded."""

@@ -1,0 +1,68 @@
+"""Frames read by the joint fit as `colocus localize --method joint` reads them, one at a time, with the CPU's time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crowds.scenes import spots_of
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.joint import JointReader, search_window
+from localization import Localizations, concatenate, make_localizations
+from optics import make_camera
+from optics.fits.crowd import make_crowd_model
+from optics.fits.crowd_search import make_bank
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found in frames numbered from 0, and the CPU seconds (all threads) of each frame.
+
+    The first frames of a shape also compile; their median is not touched by that.
+    """
+
+    found: Localizations
+    cpu_s: NDArray
+
+    @property
+    def cpu_s_per_frame(self) -> float:
+        """The median."""
+        return float(np.median(self.cpu_s))
+
+
+def joint_reader(mask: str, false_per_um2: float = 1e-3) -> JointReader:
+    """The reader of a mask's frames, by its PSF alone."""
+    return JointReader(spots_of(mask), make_camera(), ClassicalConfig(false_per_um2=false_per_um2), mask)
+
+
+def read(reader: JointReader, images: NDArray) -> Reading:
+    """Read frames (F, H, W) one after the other."""
+    tables, seconds = [], []
+    for number, image in enumerate(images):
+        start = time.process_time()
+        tables.append(reader.read(np.asarray(image)[None], number))
+        seconds.append(time.process_time() - start)
+    return Reading(concatenate(tables), np.array(seconds))
+
+
+Start = tuple[NDArray, NDArray]  # positions (n, 3) in um and photons (n,)
+
+
+def search_tools(mask: str, shape: tuple[int, int]) -> Callable[[NDArray, int, Start | None], Localizations]:
+    """The search of one frame (H, W) by itself: what it finds in an image with this number, from a list or nothing."""
+    spots = spots_of(mask)
+    model = make_crowd_model(spots.table, make_camera(), spots.pixel_um, shape)
+    bank = make_bank(spots.table, shape)
+    known = np.ones(shape, bool)
+
+    def search(image: NDArray, number: int, start: Start | None) -> Localizations:
+        found = search_window(model, bank, image, known, **({} if start is None else {"start": start}))
+        crowd = found.crowd
+        own = np.asarray(crowd.present).ravel()
+        x, y, z = np.asarray(crowd.xyz_um, np.float64).reshape(-1, 3)[own].T
+        photons = np.asarray(crowd.photons, np.float64).ravel()[own]
+        return make_localizations(np.full(own.sum(), number), x, y, z, photons=photons)
+
+    return search
