@@ -13,7 +13,7 @@ import pytest
 
 from experiments.compare.config import load_experiment
 from experiments.compare.folder import claim
-from experiments.reading.chunks import Job, parts_folder
+from experiments.reading.chunks import Job, Parts, parts_folder
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.localize import LocalizeConfig, localize, make_reader
 from localization import read
@@ -96,13 +96,14 @@ def test_a_stopped_localize_ends_with_the_list_that_it_began(unpack, tmp_path):
         np.testing.assert_allclose(getattr(new, name), getattr(old, name), atol=atol, rtol=1e-4, err_msg=name)
 
 
-def test_a_fit_is_known_by_the_same_settings():
-    """As `localize` writes them beside its parts; hashes are of numbers that another processor rounds its own way."""
+def test_fits_that_were_begun_otherwise_are_refused(tmp_path):
+    """Parts of fits as an earlier version made them are not finished by another way of fitting: one line says so."""
     fits = ClassicalConfig(z_min_um=0.0, z_max_um=0.4)
     config = LocalizeConfig(gain_adu_per_photon=2.0, offset_adu=100.0, classical=fits)
-    identity = make_reader(BEFORE / "psf.npz", config).identity
-    assert list(identity) == list(NUMBERS["classical"])
-    assert identity["reading"] == NUMBERS["classical"]["reading"]
+    Parts.begin(tmp_path / "locs.csv", Job({"model": NUMBERS["classical"]}, ((0, 5),)))
+    now = make_reader(BEFORE / "psf.npz", config).identity
+    with pytest.raises(ConfigError, match="holds the parts of another job"):
+        Parts.begin(tmp_path / "locs.csv", Job({"model": now}, ((0, 5),)))
 
 
 def test_a_generator_draws_what_it_drew(monkeypatch):

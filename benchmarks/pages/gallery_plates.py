@@ -108,8 +108,7 @@ PLATES = (
         True,
         (
             "colocus localize $COLOCUS_DATA/deepstorm-sim-tubulin/frames_001-240.tif --model gaussian --gain 2.06 "
-            "--offset 100 --frames 0:80 --out $G/tubulin.csv gaussian_sigma_um=0.11 pixel_um=0.1 chi2_max=100 "
-            "rounds=2 sweeps=1",
+            "--offset 100 --frames 0:80 --out $G/tubulin.csv gaussian_sigma_um=0.11 pixel_um=0.1 chi2_max=100",
             "zcat $COLOCUS_DATA/deepstorm-sim-tubulin/positions_001-240.csv.gz | awk -F, -v OFS=, "
             '\'NR == 1 { print "Ground-truth,frame,xnano,ynano,znano,intensity" } '
             "NR > 1 && $1 <= 80 { print NR,$1,$2,$3,0,1 }' > $G/tubulin-truth.csv",
@@ -175,7 +174,7 @@ PLATES = (
             "--microscope benchmarks/gallery/double-helix.toml --out $G/dh-beads",
             "colocus localize $COLOCUS_DATA/autods3d-laminb1-dh/frames_00000-00062.tif --model $G/dh-beads/psf.npz "
             "--camera $G/dh-camera/camera.toml --frames 0:4 --out $G/dh.csv z_min_um=0 z_max_um=1.7 focus_um=1.1 "
-            "chi2_max=10 rounds=2 sweeps=1",
+            "chi2_max=10",
             "colocus render $G/dh.csv --out $G/dh.png --pixel 80 --mode gaussian --depth --min-sigma 60",
         ),
         "dh.csv",
@@ -194,7 +193,7 @@ PLATES = (
             "--microscope benchmarks/gallery/tetrapod.toml --out $G/tp-beads",
             "colocus localize $COLOCUS_DATA/autods3d-tetrapod/frames_00000-00032_00050-00076.tif "
             "--model $G/tp-beads/psf.npz --camera $G/tp-camera/camera.toml --frames 0:4 --out $G/tp.csv "
-            "z_min_um=0 z_max_um=4 focus_um=1.5 stamp_px=61 rounds=2 sweeps=1",
+            "z_min_um=0 z_max_um=4 focus_um=1.5 stamp_px=61",
             "colocus render $G/tp.csv --out $G/tp.png --pixel 80 --mode gaussian --depth --min-sigma 60",
         ),
         "tp.csv",
@@ -213,8 +212,7 @@ PLATES = (
             "colocus retrieve $G/epfl-bead.ome.tif --focus 0.75:-0.75:151 --microscope benchmarks/gallery/epfl.toml "
             "--out $G/epfl-beads retrieval.kind=scalar retrieval.bead_diameter_um=0",
             "colocus localize $COLOCUS_DATA/vipr-epfl-dh-beads/rows_000-090.tif --model $G/epfl-beads/psf.npz "
-            "--gain 13.5 --offset 100 --out $G/epfl.csv z_min_um=-0.8 z_max_um=0.8 focus_um=0.694 chi2_max=100 "
-            "rounds=1",
+            "--gain 13.5 --offset 100 --out $G/epfl.csv z_min_um=-0.8 z_max_um=0.8 focus_um=0.694 chi2_max=100",
             'awk -F, -v OFS=, \'NR == 1 { print "Ground-truth,frame,xnano,ynano,znano,intensity" } '
             "NR > 1 { print NR,$2,$3,$4,$5,$6 }' $COLOCUS_DATA/vipr-epfl-dh-beads/truth.csv > $G/epfl-truth.csv",
             "colocus evaluate $G/epfl.csv --truth $G/epfl-truth.csv --out $G/epfl.json",

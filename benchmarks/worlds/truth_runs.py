@@ -128,7 +128,7 @@ def _double_helix(one: TruthSet, calibrated: truth_psfs.Calibrated) -> Row:
     """Fits with a retrieved PSF, which is trusted as far as it explained its own beads."""
     error = float(np.sqrt(calibrated.misfit))
     # sparse and bright: one search, before what the PSF leaves unexplained can be taken for more emitters
-    config = ClassicalConfig(model_error=error, chi2_max=20.0, rounds=1)
+    config = ClassicalConfig(model_error=error, chi2_max=20.0)
     found = calibrated.in_set(methods.psf_fits(one, calibrated.psf, (-0.85, 0.85), config))
     return Row(
         one,
@@ -144,7 +144,7 @@ def fazel(arguments: Arguments, versions: Versions) -> Iterator[Row]:
     yield _ours(planes[0], arguments)
     for one, focus_um in zip(planes, truth_psfs.FAZEL_FOCI_UM, strict=True):
         psf = truth_psfs.fazel_psf(focus_um)
-        found = methods.psf_fits(one, psf, (-0.7, 0.5), ClassicalConfig(rounds=1, chi2_max=5.0))
+        found = methods.psf_fits(one, psf, (-0.7, 0.5), ClassicalConfig(chi2_max=5.0))
         yield Row(
             one,
             FITS,

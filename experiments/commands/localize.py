@@ -21,7 +21,7 @@ _OPTIONS = {
     "batch": (int, "N", "frames at a time"),
     "tile-px": (int, "N", "side of the tiles that large frames are cut into"),
     "model-config": (str, "TOML", "settings of DeepSTORM3D weights"),
-    "psf": (str, "NPZ", "a calibrated PSF, for --method polish with weights"),
+    "psf": (str, "NPZ", "a calibrated PSF, for --method decoder+joint with weights"),
     "chunk-frames": (int, "N", "frames whose result is kept after a stop (200)"),
 }
 _NAMES = {"gain": "gain_adu_per_photon", "offset": "offset_adu"}
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
-    text = "decoder, classical (fits), joint (crowded), polish (both)"
-    parser.add_argument("--method", metavar="M", choices=("decoder", "classical", "joint", "polish"), help=text)
+    text = "decoder, classical (fits), joint (crowded), decoder+joint"
+    parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
     add_movie_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on where it stopped (done anyway)")

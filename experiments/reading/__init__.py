@@ -1,4 +1,4 @@
-"""Movies read into lists: networks, classical fits, tiles, chunks that survive an interruption."""
+"""Movies read into lists: networks, fits, tiles, chunks that survive an interruption."""
 
 # the functions last: `localize` is also the name of its file
 from experiments.reading.chunks import Parts as Parts

@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.settings import load_camera
+from localization import LocalizationError
 from optics import Camera, adu_to_photons, make_camera
 from optics.camera import adu_per_photon
+from optics.pytree import replace
 from training import ConfigError
+
+_MAPS = ("gain_adu_per_e", "offset_adu", "read_noise_e", "quantum_efficiency")
 
 
 def one_camera(path: str) -> Camera:
@@ -58,3 +62,18 @@ def photometry(camera: Camera) -> tuple[float, float]:
 def to_photons(camera: Camera, counts: NDArray) -> NDArray:
     """Convert counts to photons per pixel in single precision, as networks take them."""
     return np.asarray(adu_to_photons(camera, counts), np.float32)
+
+
+def camera_part(camera: Camera, origin_px: tuple[int, int], shape: tuple[int, ...]) -> Camera:
+    """Cut the camera's maps to a part of its frames that begins at `origin_px` (column, row)."""
+    (column, row), maps = origin_px, {}
+    for name in _MAPS:
+        whole = np.asarray(getattr(camera, name))
+        if whole.ndim == 2:
+            maps[name] = whole[row : row + shape[0], column : column + shape[1]]
+            if maps[name].shape != tuple(shape):
+                raise LocalizationError(
+                    f"camera: {name} is a map of {whole.shape[0]} x {whole.shape[1]} px, too small for the frames; "
+                    "measure the whole field that the movie shows"
+                )
+    return replace(camera, **maps)

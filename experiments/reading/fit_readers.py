@@ -5,8 +5,8 @@ from pathlib import Path
 
 from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.decoder_joint import DecoderJointReader
 from experiments.reading.joint import JointReader
-from experiments.reading.polish import PolishReader
 from experiments.reading.readers import GAUSSIAN, Model, Reader
 from experiments.reading.spots import SpotTable, calibration_spots, gaussian_spots, is_psf, psf_spots
 from optics import Camera
@@ -15,25 +15,27 @@ from optics.psf_io import load_psf
 from optics.pytree import replace
 from training import ConfigError
 
-# of the image; half the pictures, so half the time, of what single fits ask for
-_JOINT_TOLERANCE = 1e-2
+# of the image; half the pictures, so half the time, of 1e-3, and both below the noise of 20,000 photons
+_TOLERANCE = 1e-2
 
 
 def classical_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> ClassicalReader:
-    """Make the reader that detects and fits, with the PSF of a file, of a run, or Gaussian. Raises `ConfigError`."""
+    """Make the reader that chooses how it fits, with the PSF of a file, of a run, or Gaussian. Raises `ConfigError`."""
     return ClassicalReader(_spots(model, config), _camera(model, camera, config), config, f"fits with {model.path}")
 
 
 def joint_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> JointReader:
     """Make the reader that fits all emitters of a frame together, with the PSF of a file, of a run, or Gaussian."""
-    spots = _spots(model, config, _JOINT_TOLERANCE)
-    return JointReader(spots, _camera(model, camera, config), config, f"joint fits with {model.path}")
+    return JointReader(_spots(model, config), _camera(model, camera, config), config, f"joint fits with {model.path}")
 
 
-def polish_reader(
-    reader: Reader, model: Model, psf: str, camera: Camera | None, config: ClassicalConfig
-) -> PolishReader:
-    """Make the reader that fits behind a decoder, with its run's PSF or that of a file `psf`. Raises `ConfigError`."""
+def decoder_joint_reader(
+    decoder: Reader, model: Model, psf: str, camera: Camera | None, config: ClassicalConfig
+) -> DecoderJointReader:
+    """Make the reader whose joint fit begins at a decoder's list, with its run's PSF or that of a file `psf`.
+
+    Raises `ConfigError`.
+    """
     if not psf and model.kind != "run":
         raise ConfigError(
             f"{model.path}: the weights do not tell their PSF; name the file of a calibrated one with --psf"
@@ -42,19 +44,18 @@ def polish_reader(
     low = own[0] if config.z_min_um is None else config.z_min_um
     high = own[1] if config.z_max_um is None else config.z_max_um
     config = change(config, z_min_um=low, z_max_um=high)
-    source = model
-    if psf:
-        source = Model(Path(psf), "run" if Path(psf).is_dir() else "psf")
+    source = Model(Path(psf), "run" if Path(psf).is_dir() else "psf") if psf else model
     spots = _spots(source, config)
-    if abs(spots.pixel_um - reader.pixel_um) > 1e-4 * reader.pixel_um:
+    if abs(spots.pixel_um - decoder.pixel_um) > 1e-4 * decoder.pixel_um:
         raise ConfigError(
-            f"{psf or model.path}: pixel_um = {spots.pixel_um:g}, the decoder's is {reader.pixel_um:g}; "
+            f"{psf or model.path}: pixel_um = {spots.pixel_um:g}, the decoder's is {decoder.pixel_um:g}; "
             "name a PSF of its optics"
         )
-    return PolishReader(reader, spots, _camera(model, camera, config), config)
+    joint = JointReader(spots, _camera(model, camera, config), config, f"{decoder.description}, then joint fits")
+    return DecoderJointReader(decoder, joint)
 
 
-def _spots(model: Model, config: ClassicalConfig, tolerance: float = 1e-3) -> SpotTable:
+def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
     if model.kind == "gaussian":
         if config.gaussian_sigma_um is None:
             raise ConfigError(
@@ -80,7 +81,7 @@ def _spots(model: Model, config: ClassicalConfig, tolerance: float = 1e-3) -> Sp
         psf = replace(psf, image_px=config.stamp_px)
     if config.focus_um is not None:
         psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + config.focus_um))
-    return psf_spots(psf, config.z_range_um(own), tolerance)
+    return psf_spots(psf, config.z_range_um(own), _TOLERANCE)
 
 
 def _calibrated(path: Path, config: ClassicalConfig) -> SpotTable:

@@ -1,34 +1,43 @@
 """Crowded frames explained as a whole: the reader that fits all emitters of a frame together, without training."""
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from experiments.reading.classical import camera_part
+from experiments.reading.cameras import camera_part
 from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.pieces.pixels import countable
+from experiments.reading.pieces.seams import join_windows, near_core
+from experiments.reading.pieces.tiles import Tile, tiles
 from experiments.reading.program import fingerprint
+from experiments.reading.remarks import ends, residual
 from experiments.reading.spots import SpotTable
-from experiments.reading.tiles import Tile, tiles
 from localization import Localizations, concatenate, make_localizations, select
 from optics import Camera
+from optics.camera import adu_to_photons
 from optics.fits.crowd import CrowdModel, make_crowd_model, make_frame
 from optics.fits.crowd_search import Bank, Found, make_bank, search_frames
 from optics.fits.smooth import surface_at
+from optics.pytree import replace
 
 _SLOTS = (16, 64, 256)  # places for emitters: a window that needs more is searched again with the next number
 _WINDOW_PX = 96  # side of a window of a large frame, where a stamp and its halo fit in
-_CHI2 = 1.5  # chi-square of a pixel over its expectation, from which a frame counts as not explained
+_BEYOND_PX = 2.0  # how far outside a window a start may stand
 
-_UNEXPLAINED = f"windows whose deviance is above {_CHI2:g} a pixel: another PSF, gain or background?"
+TOGETHER = "windows of frames fitted jointly"
+SATURATED, NOT_FINITE = "pixels saturated, left out", "pixels without a number, left out"
 
 _search = partial(jax.jit, static_argnames=("capacity",))(search_frames)
 
+Start = tuple[NDArray, NDArray]  # positions (n, 3) in um and photons (n,)
 
-def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray) -> Found:
+
+def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray, start: Start | None = None) -> Found:
     """Search one frame (H, W) with as many slots as it needs; leaves with a leading axis of 1."""
     frame = make_frame(model.camera, jnp.asarray(counts, dtype=float), jnp.asarray(known))
     for slots in _SLOTS:
@@ -38,10 +47,21 @@ def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class Movie:
+    """Frames that are read together: counts (n, H, W), which of them are valid, the number of the first, the place
+    (column, row) of their first pixel in the camera's field."""
+
+    counts: NDArray
+    valid: NDArray[np.bool_]
+    first_frame: int
+    origin_px: tuple[int, int]
+
+
 class JointReader:
     """Reads each frame as a sum of emitters and a smooth background, fitted together (`optics.fits.crowd_search`).
 
-    Large frames are read in windows that overlap by a stamp; an emitter is kept by the window whose core it lies in.
+    Large frames are read in windows that overlap by a stamp; their lists are joined by `seams.join_windows`.
     """
 
     context = 0
@@ -68,34 +88,81 @@ class JointReader:
         return taken
 
     def read(
-        self, counts: NDArray, first_frame: int, before: int = 0, after: int = 0, origin_px: tuple[int, int] = (0, 0)
+        self,
+        counts: NDArray,
+        first_frame: int,
+        before: int = 0,
+        after: int = 0,
+        origin_px: tuple[int, int] = (0, 0),
+        start: Localizations | None = None,
     ) -> Localizations:
-        """Localize counts (n, H, W); frame numbers begin at `first_frame`."""
-        counts = counts[before : len(counts) - after]
-        height, width = counts.shape[1:]
-        rows, columns = (tiles(n, min(n, self._window), self._halo) for n in (height, width))
-        found = [
-            self._read_window(counts[:, row.window, column.window], first_frame, origin_px, row, column)
-            for row in rows
-            for column in columns
-        ]
-        locs = concatenate(found)
-        return select(locs, np.lexsort((locs.x_um, locs.y_um, locs.frame)))
+        """Localize counts (n, H, W); frame numbers begin at `first_frame`. The search begins at the list `start`."""
+        movie = self.take_in(counts[before : len(counts) - after], first_frame, origin_px)
+        windows = self.windows(movie.counts.shape[1:])
+        every = np.ones((len(movie.counts), len(windows)), bool)
+        return self.finish(join_windows(self.read_windows(movie, every, start), windows, self.pixel_um), movie)
 
-    def _read_window(
-        self, counts: NDArray, first_frame: int, origin_px: tuple[int, int], row: Tile, column: Tile
-    ) -> Localizations:
-        place = (origin_px[0] + column.window.start, origin_px[1] + row.window.start)
-        model, bank = self._at(place, counts.shape[1:])
-        limit = self._config.saturation_adu
-        valid = np.isfinite(counts) & (np.ones(counts.shape, bool) if limit is None else counts < limit)
-        tables = []
-        for k, (frame, known) in enumerate(zip(np.where(valid, counts, 0), valid, strict=True)):
-            found = search_window(model, bank, frame, known)
-            chi2 = 2 * float(found.crowd.misfit[0]) / max(known.sum(), 1)
-            self._tally += Counter({_UNEXPLAINED: int(chi2 > _CHI2)})
-            tables.append(self._table(model, jax.tree.map(lambda leaf: leaf[0], found), first_frame + k, row, column))
-        return concatenate(tables)
+    def take_in(self, counts: NDArray, first_frame: int, origin_px: tuple[int, int]) -> Movie:
+        """See which pixels of frames count."""
+        pixels = countable(counts, self._config.saturation_adu)
+        self._tally += Counter({SATURATED: pixels.saturated, NOT_FINITE: pixels.not_finite})
+        return Movie(pixels.counts, pixels.valid, first_frame, origin_px)
+
+    def windows(self, shape: tuple[int, ...]) -> list[tuple[Tile, Tile]]:
+        """Cut frames of a shape (H, W) into windows, rows and columns of each."""
+        rows, columns = (tiles(n, min(n, self._window), self._halo) for n in shape)
+        return [(row, column) for row in rows for column in columns]
+
+    def read_windows(
+        self, movie: Movie, wanted: NDArray[np.bool_], start: Localizations | None = None
+    ) -> list[Localizations]:
+        """Search those windows of frames that are `wanted` (frames, windows); a list for each window."""
+        windows = self.windows(movie.counts.shape[1:])
+        lists: list[list[Localizations]] = [[] for _ in windows]
+        for k, number in np.argwhere(wanted):
+            row, column = windows[number]
+            lists[number].append(self._read_window(movie, int(k), row, column, start))
+        self._tally += Counter({TOGETHER: int(wanted.sum())})
+        return [concatenate([make_localizations([], [], [], []), *parts]) for parts in lists]
+
+    def finish(self, locs: Localizations, movie: Movie) -> Localizations:
+        """Keep rows as certain, and as far from the frame's rim, as the settings ask for; count the others."""
+        config, edge = self._config, self._config.edge_px * self.pixel_um
+        height, width = (side * self.pixel_um for side in movie.counts.shape[1:])
+        reasons = {
+            "rows not kept: centre at the edge of the frame": (locs.x_um < edge) | (locs.x_um > width - edge)
+            | (locs.y_um < edge) | (locs.y_um > height - edge),
+            "rows not kept: uncertain in x, y": np.maximum(locs.sigma_x_um, locs.sigma_y_um) > config.sigma_xy_max_um,
+            "rows not kept: uncertain in z": locs.sigma_z_um > config.sigma_z_max_um,
+        }  # fmt: skip
+        kept = np.ones(locs.frame.size, bool)
+        for reason, applies in reasons.items():
+            self._tally += Counter({reason: int((kept & applies).sum())})
+            kept &= ~applies
+        return select(locs, kept)
+
+    def _read_window(self, movie: Movie, k: int, row: Tile, column: Tile, start: Localizations | None) -> Localizations:
+        counts, known = (part[k, row.window, column.window] for part in (movie.counts, movie.valid))
+        place = (movie.origin_px[0] + column.window.start, movie.origin_px[1] + row.window.start)
+        model, bank = self._at(place, counts.shape)
+        first = None if start is None else self._start_in(start, movie.first_frame + k, row, column)
+        if first is not None and not np.all(first[1] > 0):
+            first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
+        found = search_window(model, bank, np.where(known, counts, 0), known, first)
+        found = jax.tree.map(lambda leaf: leaf[0], found)
+        level = surface_at(model.surface, found.crowd.level)
+        self._tally += residual(model.camera, counts, known, found.mean, level)
+        return self._table(found, np.asarray(level, np.float64), movie.first_frame + k, row, column)
+
+    def _start_in(self, start: Localizations, frame: int, row: Tile, column: Tile) -> Start:
+        """Those of a list that lie in a window of a frame, counted from its corner."""
+        x, y = start.x_um / self.pixel_um - column.window.start, start.y_um / self.pixel_um - row.window.start
+        here = start.frame == frame
+        for at, tile in ((x, column), (y, row)):
+            here &= (at > -_BEYOND_PX) & (at < tile.window.stop - tile.window.start + _BEYOND_PX)
+        z = start.z_um[here] if self._spots.deep else np.zeros(here.sum())
+        z = np.clip(z, *np.asarray(self._spots.table.z_range_um, np.float64))
+        return np.column_stack([x[here] * self.pixel_um, y[here] * self.pixel_um, z]), start.photons[here]
 
     def _at(self, place: tuple[int, int], shape: tuple[int, ...]) -> tuple[CrowdModel, Bank]:
         key = (*place, *shape)
@@ -105,17 +172,17 @@ class JointReader:
             table, pixel = self._spots.table, self._spots.pixel_um
             banks = [bank for (_, _, *known), (_, bank) in self._tools.items() if tuple(known) == size]
             bank = banks[0] if banks else make_bank(table, size, self._config.false_per_um2)
+            if self._config.threshold_sigma is not None:
+                bank = replace(bank, level=jnp.asarray(self._config.threshold_sigma, dtype=float))
             self._tools[key] = make_crowd_model(table, camera, pixel, size), bank
         return self._tools[key]
 
-    def _table(self, model: CrowdModel, found: Found, frame: int, row: Tile, column: Tile) -> Localizations:
-        crowd, pixel = found.crowd, self._spots.pixel_um
+    def _table(self, found: Found, level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
+        crowd, pixel = found.crowd, self.pixel_um
         xyz = np.asarray(crowd.xyz_um, np.float64)
-        place = np.floor(xyz[:, :2] / pixel).astype(int)
-        own = np.asarray(crowd.present)
-        for axis, core in enumerate((column.core_in_window, row.core_in_window)):
-            own = own & (place[:, axis] >= core.start) & (place[:, axis] < core.stop)
-        level = np.asarray(surface_at(model.surface, crowd.level), np.float64)
+        own = np.asarray(crowd.present) & near_core(xyz[:, 0], xyz[:, 1], row, column, pixel)
+        place = np.clip(np.floor(xyz[own, :2] / pixel).astype(int), 0, np.array(level.shape[::-1]) - 1)
+        self._tally += ends(self._spots.at_end(xyz[own, 2]), self._spots.deep)
         std = np.asarray(found.std, np.float64)[own]
         x, y, z = xyz[own].T
         return make_localizations(
@@ -124,9 +191,16 @@ class JointReader:
             y + row.window.start * pixel,
             z if self._spots.deep else 0 * z,
             photons=np.asarray(crowd.photons, np.float64)[own],
-            background=level[place[own, 1], place[own, 0]],
+            background=level[place[:, 1], place[:, 0]],
             sigma_x_um=std[:, 0],
             sigma_y_um=std[:, 1],
             sigma_z_um=std[:, 2] if self._spots.deep else np.nan,
             score=np.asarray(found.significance, np.float64)[own],
         )
+
+
+def _shared_light(photons: ArrayLike, known: NDArray, own: NDArray) -> NDArray:
+    """The light (n,) of emitters; those that tell none (0 or NaN) get an even share of what is above the background."""
+    seen = np.asarray(photons, np.float64)[known]
+    above = np.maximum(seen - np.quantile(seen, 0.25), 0).sum() if seen.size else 0.0
+    return np.where(own > 0, own, max(above / max(len(own), 1), 100.0))

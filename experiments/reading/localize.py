@@ -19,6 +19,7 @@ from experiments.reading.localize_config import LocalizeConfig, Span
 from experiments.reading.localize_config import parse_span as parse_span
 from experiments.reading.methods import make_reader
 from experiments.reading.readers import Reader
+from experiments.reading.remarks import remarks
 from localization import LocalizationError, Localizations, Movie, MovieFacts, compare_facts, concatenate, open_movie
 from optics.progress import Event, Report, silent
 from training import ConfigError
@@ -53,7 +54,7 @@ class LocalizeResult:
 
     def lines(self) -> list[str]:
         """Say what the reader counted, and where the list is."""
-        return [*(f"{count} {what}" for what, count in sorted(self.tally.items())), str(self.path)]
+        return [*remarks(self.tally), str(self.path)]
 
     def numbers(self) -> dict[str, Any]:
         """List what was done."""

@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from experiments.reading.classical_config import ClassicalConfig
 from localization import MovieOptions
 from training import ConfigError
 
 Span = tuple[int, int | None]
+Method = Literal["", "decoder", "classical", "joint", "decoder+joint"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class LocalizeConfig:
     `gain_adu_per_photon` and `offset_adu` replace the run's camera, as does the path of a `camera`.toml for both
     at once. `batch` frames go through a list decoder at a time, on each device. `tile_px` cuts large frames; None
     chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
-    kept if the job is stopped. `method` "decoder" reads with a network, "classical" detects and fits with the PSF of
-    `model` (the default for a psf.npz and for "gaussian"), "joint" explains each frame as a whole with it, "polish"
-    fits behind the network, with the PSF of the run or of the file `psf`; `classical` says how. `opening` says how the
-    movie is opened.
+    kept if the job is stopped. `method` "decoder" reads with a network, "classical" fits with the PSF of `model`, each
+    emitter by itself where nothing overlaps and jointly where something does (the default for a psf.npz and for
+    "gaussian"), "joint" explains each frame as a whole with it, "decoder+joint" begins that at the network's list, with
+    the PSF of the run or of the file `psf`; `classical` says how. `opening` says how the movie is opened.
     """
 
     threshold: float | None = None
@@ -38,7 +39,7 @@ class LocalizeConfig:
     tile_px: int | None = None
     model_config: str = ""
     chunk_frames: int = 200
-    method: Literal["", "decoder", "classical", "joint", "polish"] = ""
+    method: Method = ""
     psf: str = ""
     opening: MovieOptions = MovieOptions()
     classical: ClassicalConfig = ClassicalConfig()
@@ -49,8 +50,11 @@ class LocalizeConfig:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1 frame")
         if self.camera and not (self.gain_adu_per_photon is self.offset_adu is None):
             raise ConfigError(f"camera = {self.camera} brings its own gain and offset; leave those out")
-        if self.psf and self.method != "polish":
-            raise ConfigError(f"psf = {self.psf} is for method polish; the classical method takes its PSF as the model")
+        if self.method not in get_args(Method):
+            gone = "; polish is now decoder+joint" if self.method == "polish" else ""
+            raise ConfigError(f"method = {self.method!r} is none of {', '.join(get_args(Method)[1:])}{gone}")
+        if self.psf and self.method != "decoder+joint":
+            raise ConfigError(f"psf = {self.psf} is for method decoder+joint; the others take their PSF as the model")
         if self.tile_px is not None and self.tile_px < 1:
             raise ConfigError(f"tile_px = {self.tile_px} must be positive")
 

@@ -5,12 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.reading.cameras import one_camera, plain_camera, with_photometry
-from experiments.reading.fit_readers import classical_reader, joint_reader, polish_reader
+from experiments.reading.fit_readers import classical_reader, decoder_joint_reader, joint_reader
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import Model, Reader, Reading, describe, run_reader, weights_reader
 from experiments.settings import load_camera
 from optics import Camera, make_camera
 from training import ConfigError
+
+# of a decoder's usual threshold, where a joint fit follows: a wrong proposal costs as much time as a missing one, and
+# the fit's own test, not the decoder, decides what stays
+PROPOSING = 0.4
 
 
 def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
@@ -26,9 +30,10 @@ def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
     return READERS[method, named.kind](named, config)
 
 
-def _network(model: Model, config: LocalizeConfig) -> Reader:
+def _network(model: Model, config: LocalizeConfig, share: float = 1.0) -> Reader:
     camera = _network_camera(config, lambda: model.trained.camera)
-    return run_reader(model, Reading(config.threshold, camera, config.batch, config.tile_px), config.model_config)
+    reading = Reading(config.threshold, camera, config.batch, config.tile_px, share)
+    return run_reader(model, reading, config.model_config)
 
 
 def _weights(model: Model, config: LocalizeConfig) -> Reader:
@@ -47,16 +52,16 @@ def _joint(model: Model, config: LocalizeConfig) -> Reader:
     return joint_reader(model, _fits_camera(config), config.classical)
 
 
-def _polished_network(model: Model, config: LocalizeConfig) -> Reader:
-    camera = _fits_camera(config)
-    return polish_reader(_network(model, config), model, config.psf, camera, config.classical)
+def _joint_behind_run(model: Model, config: LocalizeConfig) -> Reader:
+    decoder = _network(model, config, PROPOSING)
+    return decoder_joint_reader(decoder, model, config.psf, _fits_camera(config), config.classical)
 
 
-def _polished_weights(model: Model, config: LocalizeConfig) -> Reader:
+def _joint_behind_weights(model: Model, config: LocalizeConfig) -> Reader:
     # a network of counts: the camera is the fits' alone
-    reading = Reading(config.threshold, tile_px=config.tile_px)
-    reader = weights_reader(model, reading, config.model_config)
-    return polish_reader(reader, model, config.psf, _fits_camera(config), config.classical)
+    reading = Reading(config.threshold, tile_px=config.tile_px, threshold_share=PROPOSING)
+    decoder = weights_reader(model, reading, config.model_config)
+    return decoder_joint_reader(decoder, model, config.psf, _fits_camera(config), config.classical)
 
 
 def _fits_camera(config: LocalizeConfig) -> Camera | None:
@@ -84,6 +89,6 @@ READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
     ("joint", "run"): _joint,
     ("joint", "psf"): _joint,
     ("joint", "gaussian"): _joint,
-    ("polish", "run"): _polished_network,
-    ("polish", "weights"): _polished_weights,
+    ("decoder+joint", "run"): _joint_behind_run,
+    ("decoder+joint", "weights"): _joint_behind_weights,
 }

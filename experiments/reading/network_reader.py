@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nets
+from experiments.reading.pieces.tiles import Tile, window_side
+from experiments.reading.pieces.tiles import tiles as cut
 from experiments.reading.program import NetworkProgram
-from experiments.reading.tiles import Tile, window_side
-from experiments.reading.tiles import tiles as cut
 from localization import Localizations, concatenate, select
 from training.decoders import ReadOut, Tiling
 

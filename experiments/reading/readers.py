@@ -88,12 +88,16 @@ def describe(path: Path) -> Model:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a network reads; None takes the model's own threshold, camera and size of pieces."""
+    """How a network reads; None takes the model's own threshold, camera and size of pieces.
+
+    `threshold_share` of the model's own threshold is taken: below 1 for a list that something else chooses from.
+    """
 
     threshold: float | None = None
     camera: Camera | None = None
     batch: int = 8
     tile_px: int | None = None
+    threshold_share: float = 1.0
 
 
 def load_reader(
@@ -148,7 +152,7 @@ def trained_reader(trained: Trained, reading: Reading = Reading(), name: str = "
     camera = trained.camera if reading.camera is None else reading.camera
     threshold = reading.threshold
     if threshold is None:
-        threshold = decoder.threshold * decoder.full_scale(run)
+        threshold = reading.threshold_share * decoder.threshold * decoder.full_scale(run)
     return NetworkReader(
         net,
         trained.variables,
@@ -199,7 +203,7 @@ def weights_reader(model: Model, reading: Reading, model_config: str = "") -> Ne
             f"or --model-config with a TOML file or one of {', '.join(PUBLISHED)}"
         )
     config = load_volume_config(model_config or beside)
-    if reading.threshold is not None:
-        config = replace(config, threshold=reading.threshold)
+    threshold = reading.threshold_share * config.threshold if reading.threshold is None else reading.threshold
+    config = replace(config, threshold=threshold)
     net, variables = nets.load_deepstorm3d(model.path, dilations=config.dilations, scaling=config.scaling)
     return volume_reader(net, variables, config, reading.tile_px, f"DeepSTORM3D network {model.path.name}")

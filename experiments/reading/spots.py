@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from optics import Psf
@@ -31,6 +32,12 @@ class SpotTable:
     def image_px(self) -> int:
         """Side of a stamp."""
         return self.table.image_px
+
+    def at_end(self, z_um: NDArray) -> NDArray[np.bool_]:
+        """Say which depths (or log widths) stand at an end of what the table holds."""
+        low, high = np.asarray(self.table.z_range_um, np.float64)
+        near = 1e-3 * (high - low)
+        return (z_um <= low + near) | (z_um >= high - near)
 
 
 def is_psf(model: Path) -> bool:

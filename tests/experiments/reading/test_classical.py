@@ -1,8 +1,7 @@
-"""Detection and fits: every emitter of sparse scenes at its bound, the light of neighbours, and polish of a list."""
+"""Fits without a network: every emitter of sparse scenes at its bound, and neighbours read jointly."""
 
 import dataclasses
 import os
-from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +12,12 @@ from scipy.special import ndtr
 
 import localization
 from experiments import cli
-from experiments.reading.classical import ClassicalReader, camera_part
+from experiments.reading.cameras import camera_part
+from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.fit_readers import classical_reader
+from experiments.reading.fits import EmitterFitter, unfitted
 from experiments.reading.localize import LocalizeConfig, make_reader
-from experiments.reading.polish import PolishReader
 from experiments.reading.readers import Model
 from experiments.reading.spots import gaussian_spots, psf_spots
 from localization import LocalizationError, make_localizations, match, score
@@ -113,35 +113,6 @@ def test_two_that_overlap_are_told_apart(psf, found):
         assert abs(locs.photons[mask].mean() / light - 1) < 0.05
 
 
-def test_polish_moves_a_coarse_list_to_the_bound(spots, scene):
-    """A list that is off by 60 nm, with and without light, ends at the bound; a false row stays."""
-    counts, truth = scene
-    rng = np.random.default_rng(8)
-
-    class Coarse:
-        min_frame_px, description, pixel_um, group, batch, context, identity = 16, "coarse", PIXEL_UM, 12, 12, 0, {}
-
-        def take_tally(self):
-            return Counter()
-
-        def read(self, counts, first_frame, before=0, after=0, origin_px=(0, 0)):
-            off = rng.normal(0, 0.06, (3, truth.frame.size))
-            light = np.where(np.arange(truth.frame.size) % 2, truth.photons, np.nan)
-            rows = make_localizations(
-                truth.frame, truth.x_um + off[0], truth.y_um + off[1], truth.z_um + off[2], photons=light
-            )
-            return localization.concatenate([rows, make_localizations([3], [0.05], [0.05], [0.4], score=0.5)])
-
-    reader = PolishReader(Coarse(), spots, CAMERA, CONFIG)
-    locs = reader.read(counts, 0)
-    assert reader.take_tally() == {"rows fitted again": 24, "rows left to the decoder": 1}
-    assert (locs.x_um[-1], locs.y_um[-1], locs.score[-1]) == (0.05, 0.05, 0.5)
-    pairs = match(locs, truth)
-    assert pairs.found_index.size == truth.frame.size
-    error = locs.x_um[pairs.found_index] - truth.x_um[pairs.truth_index]
-    assert np.sqrt(np.mean((error / locs.sigma_x_um[pairs.found_index]) ** 2)) < 1.4
-
-
 def test_gaussian_spots_are_found_without_a_psf():
     """Spots painted by the error function, of a width 15 % off: unbiased positions, photons, and z = 0."""
     rng = np.random.default_rng(9)
@@ -164,13 +135,9 @@ def test_gaussian_spots_are_found_without_a_psf():
 
 
 def test_the_table_of_gaussian_spots_is_the_error_function():
-    spots = gaussian_spots(0.13, 0.1)
-    from experiments.reading.fits import EmitterFitter, unfitted
-
-    u = 0.4
-    drawn, _ = EmitterFitter(spots, CAMERA).draw(
-        unfitted(np.array([0]), np.array([[1.43, 1.58, u, 1e3, 0]])), (1, 30, 30)
-    )
+    spots, u = gaussian_spots(0.13, 0.1), 0.4
+    emitter = unfitted(np.array([0]), np.array([[1.43, 1.58, u, 1e3, 0]]))
+    drawn = EmitterFitter(spots, CAMERA).draw(emitter, (1, 30, 30))
     edges = np.arange(31) * 0.1
     gx, gy = (np.diff(ndtr((edges - centre) / (0.13 * 1.7**u))) for centre in (1.43, 1.58))
     assert np.abs(drawn[0] - 1000 * np.outer(gy, gx))[9:21, 9:21].max() < 2e-3 * drawn.max()
@@ -207,8 +174,9 @@ def test_the_command_localizes_with_a_psf_file(psf, scene, tmp_path, capsys, mon
         "z_min_um, z_max_um": photometry,
         "unknown key 'threshold'": ["threshold=3"],
         "gain and offset both": ["--gain", "2", "z_max_um=0.8"],
-        "is for method polish": ["--psf", "psf.npz"],
-        "cannot be read with method polish": ["--method", "polish"],
+        "is for method decoder+joint": ["--psf", "psf.npz"],
+        "polish is now decoder+joint": ["--method", "polish"],
+        "cannot be read with method decoder+joint": ["--method", "decoder+joint"],
         "looks like nanometres": [*photometry, "z_min_um=0.0", "z_max_um=800.0"],
     }
     for message, arguments in wrong.items():
@@ -222,7 +190,7 @@ def test_the_command_localizes_with_a_psf_file(psf, scene, tmp_path, capsys, mon
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"rounds": 0}, "rounds = 0 must be at least 1"),
+        ({"group": 0}, "group = 0 must be at least 1"),
         ({"threshold_sigma": 0.0}, "threshold_sigma = 0.0 must be positive"),
         ({"stamp_px": 3}, "stamp_px = 3 must be at least 7"),
         ({"model_error": -0.1}, "model_error = -0.1 must be at least 0"),

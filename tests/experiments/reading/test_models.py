@@ -46,7 +46,7 @@ def frames():
     return np.random.default_rng(0).poisson(130.0, (5, 16, 16)).astype(np.uint16)
 
 
-def test_a_polished_run_is_read_once(learned, monkeypatch):
+def test_a_run_whose_list_is_fitted_is_read_once(learned, monkeypatch):
     """One read of its config.json, one PSF built, one checkpoint restored."""
     counts = dict.fromkeys(("config", "psf", "checkpoint"), 0)
 
@@ -62,7 +62,7 @@ def test_a_polished_run_is_read_once(learned, monkeypatch):
     monkeypatch.setattr(training.instrument, "make_psf", counted("psf", training.instrument.make_psf))
     restore = counted("checkpoint", ocp.CheckpointManager.restore)
     monkeypatch.setattr(ocp.CheckpointManager, "restore", restore)
-    make_reader(learned, LocalizeConfig(method="polish"))
+    make_reader(learned, LocalizeConfig(method="decoder+joint"))
     assert counts == {"config": 1, "psf": 1, "checkpoint": 1}
     load_reader(learned)
     assert counts == {"config": 2, "psf": 1, "checkpoint": 2}  # a network alone needs no PSF
