@@ -21,7 +21,7 @@ _OPTIONS = {
     "batch": (int, "N", "frames at a time"),
     "tile-px": (int, "N", "side of the tiles that large frames are cut into"),
     "model-config": (str, "TOML", "settings of DeepSTORM3D weights"),
-    "psf": (str, "NPZ", "a calibrated PSF, for --method decoder+joint with weights"),
+    "psf": (str, "NPZ", "a calibrated PSF: decoder+joint with weights"),
     "chunk-frames": (int, "N", "frames whose result is kept after a stop (200)"),
 }
 _NAMES = {"gain": "gain_adu_per_photon", "offset": "offset_adu"}

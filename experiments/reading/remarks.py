@@ -58,8 +58,8 @@ def remarks(tally: Mapping[str, float]) -> list[str]:
 
     >>> remarks({"pixels saturated, left out": 3, _LISTED: 100, _AT_END: 40})
     ['3 pixels saturated, left out', '40 of 100 emitters are at an end of the depths: widen z_min_um, z_max_um']
-    >>> remarks({_DARK: 1e4, _CHI2: 2e4})[0][:66]
-    'the noise of dark pixels is 2.00 times what the camera says (reduce'
+    >>> remarks({_DARK: 1e4, _CHI2: 2e4})[0][:64]
+    'the noise of dark pixels is 2.00 times what the camera says (red'
     """
     lines = [f"{count:g} {what}" for what, count in sorted(tally.items()) if not what.startswith(_SUM) and count]
     got = Counter(dict(tally))
