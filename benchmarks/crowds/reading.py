@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crowds.scenes import spots_of
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.joint import JointReader, search_window
+from experiments.reading.joint import JointReader, Start, search_window
+from experiments.reading.readers import Reader
 from localization import Localizations, concatenate, make_localizations
 from optics import make_camera
 from optics.fits.crowd import make_crowd_model
@@ -32,12 +34,12 @@ class Reading:
         return float(np.median(self.cpu_s))
 
 
-def joint_reader(mask: str, false_per_um2: float = 1e-3) -> JointReader:
-    """The reader of a mask's frames, by its PSF alone."""
-    return JointReader(spots_of(mask), make_camera(), ClassicalConfig(false_per_um2=false_per_um2), mask)
+def joint_reader(mask: str, **settings: Any) -> JointReader:
+    """The reader of a mask's frames, by its PSF alone; `settings` are those of `ClassicalConfig`."""
+    return JointReader(spots_of(mask), make_camera(), ClassicalConfig(**settings), mask)
 
 
-def read(reader: JointReader, images: NDArray) -> Reading:
+def read(reader: Reader, images: NDArray) -> Reading:
     """Read frames (F, H, W) one after the other."""
     tables, seconds = [], []
     for number, image in enumerate(images):
@@ -45,9 +47,6 @@ def read(reader: JointReader, images: NDArray) -> Reading:
         tables.append(reader.read(np.asarray(image)[None], number))
         seconds.append(time.process_time() - start)
     return Reading(concatenate(tables), np.array(seconds))
-
-
-Start = tuple[NDArray, NDArray]  # positions (n, 3) in um and photons (n,)
 
 
 def search_tools(mask: str, shape: tuple[int, int]) -> Callable[[NDArray, int, Start | None], Localizations]:
