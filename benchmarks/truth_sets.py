@@ -1,12 +1,14 @@
-"""Sets with exact truth: our list decoder, our fits, published weights and Picasso, one row each.
+"""Sets with exact truth: our list decoder, our fits, singly and jointly, published weights and Picasso, one row each.
 
     colocus train tubulin-2d --out runs/tubulin-2d        (and the other presets that the table names)
     python benchmarks/truth_sets.py --picasso-python ENV/bin/python [--runs runs] [--only NAME ...]
+    python benchmarks/truth_sets.py --joint [--only NAME ...] [--minutes N]    the rows of the joint fit, others kept
     python benchmarks/truth_sets.py --page                 docs/truth_sets.md from the results alone
 
 Jaccard, recall, precision, RMSE and efficiency at the gates of each set, with 95 % intervals from drawing frames, the
 score of as many randomly placed points, and the median error of the pairs, which is scored both as found and taken off.
-With `--only`, other sets keep the rows of the last result. Retrieved PSFs are kept in --work (half a minute each).
+With `--only`, other sets keep the rows of the last result. Retrieved PSFs (half a minute each) and the joint fit's
+list of each frame are kept in --work: a run that was stopped, or whose --minutes are over, goes on there.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from measure.record import RESULTS, Rows, write_result
 from pages import truth_page
 from worlds import DATA, ROOT
 from worlds.truth_data import TruthSet
+from worlds.truth_joint import JOINT_CASES, put_in
 from worlds.truth_runs import CASES, Row
 
 PLACE = 125  # of its rows in benchmarks/README.md
@@ -98,8 +101,11 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "truth_sets", help="where retrieved PSFs are kept")
     parser.add_argument("--picasso-python", default="", help="interpreter that has picassosr (pip install picassosr)")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="measure these, keep the others")
+    parser.add_argument("--joint", action="store_true", help="measure the rows of the joint fit, keep all others")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="read no more frames jointly after that")
     parser.add_argument("--page", action="store_true", help="write the page from the last results and end")
     arguments = parser.parse_args()
+    arguments.until = time.time() + 60 * arguments.minutes
     last = RESULTS / "truth_sets.json"
     kept = json.loads(last.read_text()) if last.exists() else {"numbers": {"cases": {}}, "versions": {}}
     if not arguments.page:
@@ -109,8 +115,13 @@ def main() -> int:
         cases, versions = kept["numbers"]["cases"], {k: v for k, v in kept["versions"].items() if k == "picassosr"}
         for name in arguments.only:
             started = time.perf_counter()
-            rows = list(measure(CASES[name](arguments, versions)))
-            cases[name] = {"rows": rows, "seconds": round(time.perf_counter() - started, 1)}
+            seconds = cases.get(name, {}).get("seconds", 0.0)
+            rows = cases.get(name, {}).get("rows", [])
+            if not arguments.joint:
+                rows = list(measure(CASES[name](arguments, versions)))
+                seconds = round(time.perf_counter() - started, 1)
+            rows = put_in(rows, list(measure(JOINT_CASES[name](arguments))))
+            cases[name] = {"rows": rows, "seconds": seconds}
             ordered = {key: cases[key] for key in CASES if key in cases}
             write_result("truth_sets", {"cases": ordered, "draws": DRAWS}, versions=versions)
     pages.write(truth_page)

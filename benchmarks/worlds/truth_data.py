@@ -237,10 +237,10 @@ def epfl() -> TruthSet:
     )
 
 
-def epfl_calibration() -> tuple[tuple[float, float], NDArray]:
-    """x, y and the depths over the frames of the bead that the PSF is retrieved from."""
+def epfl_calibration(bead: str = EPFL_CALIBRATION_BEAD) -> tuple[tuple[float, float], NDArray]:
+    """x, y and the depths over the frames of the bead that the PSF is retrieved from, or of another."""
     rows = pd.read_csv(DATA / "vipr-epfl-dh-beads" / "truth.csv", dtype={"bead": str})
-    rows = rows[rows["bead"] == EPFL_CALIBRATION_BEAD]
+    rows = rows[rows["bead"] == bead]
     one = rows.iloc[0]
     return (float(one["x_nm"]) / 1e3, float(one["y_nm_in_this_crop"]) / 1e3), np.asarray(rows["z_nm"], float) / 1e3
 

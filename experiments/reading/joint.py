@@ -26,7 +26,7 @@ from optics.fits.smooth import surface_at
 from optics.pytree import replace
 
 _SLOTS = (16, 64, 256)  # places for emitters: a window that needs more is searched again with the next number
-_WINDOW_PX = 96  # side of a window of a large frame, where a stamp and its halo fit in
+_WINDOW_PX = 128  # side of a window of a large frame, where a stamp and its halo fit in
 _BEYOND_PX = 2.0  # how far outside a window a start may stand
 
 TOGETHER = "windows of frames fitted jointly"
@@ -174,7 +174,10 @@ class JointReader:
             bank = banks[0] if banks else make_bank(table, size, self._config.false_per_um2)
             if self._config.threshold_sigma is not None:
                 bank = replace(bank, level=jnp.asarray(self._config.threshold_sigma, dtype=float))
-            self._tools[key] = make_crowd_model(table, camera, pixel, size), bank
+            self._tools[key] = (
+                make_crowd_model(table, camera, pixel, size, background_px=self._config.background_px or None),
+                bank,
+            )
         return self._tools[key]
 
     def _table(self, found: Found, level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:

@@ -1,0 +1,153 @@
+"""The joint fit on the sets with exact truth: what it reads each with, and its rows."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.spots import SpotTable, gaussian_spots, psf_spots
+from localization import Localizations, select
+from optics import Camera, make_camera
+from worlds import truth_data, truth_psfs
+from worlds import truth_methods as methods
+from worlds.ds3d_psf import DEMOS, demo_spots
+from worlds.joint_frames import read_jointly
+from worlds.truth_data import TruthSet
+from worlds.truth_images import epfl_bead, gaussian_of, two_lobes
+from worlds.truth_runs import Row
+
+JOINT, DIM = "Colocus, joint", "Colocus, joint, dim ones left out"
+DIM_SHARE = 0.2  # of the median light of a movie's emitters: those dimmer are left out in rows that say so
+
+Arguments = argparse.Namespace
+
+
+def bright(found: Localizations) -> Localizations:
+    """Without the emitters dimmer than a share of the movie's median: a prior on photons, learned from the list."""
+    return select(found, found.photons >= DIM_SHARE * np.median(found.photons)) if found.frame.size else found
+
+
+def _rows(
+    one: TruthSet,
+    spots: SpotTable,
+    how: str,
+    arguments: Arguments,
+    *,
+    frames: NDArray | None = None,
+    camera: Camera | None = None,
+    background_px: int = 0,
+    after: Callable[[Localizations], Localizations] = lambda found: found,
+) -> Iterator[Row]:
+    """The rows of a set: its own frames and camera, unless given."""
+    frames = one.frames if frames is None else frames
+    camera = methods.camera_of(one, 0) if camera is None else camera
+    name, config = one.name.replace(", ", "_").replace(" ", "-"), ClassicalConfig(background_px=background_px)
+    lists = read_jointly(frames, camera, spots, config, arguments.work, name, until=arguments.until)
+    n = len(lists.cpu_s)
+    if n < len(frames):  # the time was up: scored on what was read
+        kept = select(one.truth, one.truth.frame < n)
+        one = dataclasses.replace(one, frames=one.frames[:n], truth=kept, gain=one.gain[:n], offset=one.offset[:n])
+    print(f"  {name}:", dict(lists.remarks), flush=True)
+    found = after(lists.found)
+    yield Row(one, JOINT, found, f"{how}; {lists.cpu_s_per_frame:.2f} CPU-s a frame")
+    fewer = bright(found)
+    if fewer.frame.size < found.frame.size:
+        yield Row(one, DIM, fewer, f"the same list; dim: under {DIM_SHARE:g} of the movie's median light")
+
+
+def unstretched(image: NDArray) -> NDArray:
+    """A frame that was stretched to [0, 1], in photons: the steps between grey values are one photon each.
+
+    What was subtracted follows from the noise: second differences of 2 x 2 blocks have the variance of the level.
+    """
+    steps = np.diff(np.unique(np.asarray(image, float)))
+    counts = np.rint(image / np.median(steps[steps < 1.5 * steps.min()]))
+    n = np.array(counts.shape) // 2 * 2
+    a, b, c, d = (counts[i : n[0] : 2, j : n[1] : 2].ravel() for i in (0, 1) for j in (0, 1))
+    level, square = (a + b + c + d) / 4, ((a - b - c + d) / 2) ** 2
+    dark = level < np.quantile(level, 0.7)  # where images of molecules have no steps of their own
+    return counts + float(square[dark].mean() - level[dark].mean())
+
+
+def ds3d(demo: int) -> Callable[[Arguments], Iterator[Row]]:
+    def rows(arguments: Arguments) -> Iterator[Row]:
+        one = truth_data.ds3d(demo)
+        # demo 3 and 5 blur each emitter by another 0.75 to 1.25 px: the mean stands for all
+        spots = demo_spots(DEMOS[demo], arguments.work, blur_px=1.0)
+        how = "the set's own images, blur 1 px; background's knots 20 px apart"  # its super-Gaussian has an edge
+        if demo == 2:
+            # its level of 20 to 40 counts has no shot noise; taken as light, it stands for part of the read noise
+            frames, camera = one.frames, make_camera(read_noise_e=9.0)
+        else:
+            frames, camera = np.stack([unstretched(image) for image in one.frames]), make_camera()
+            how += "; photons from the steps between a frame's grey values"
+        yield from _rows(one, spots, how, arguments, frames=frames, camera=camera, background_px=20)
+
+    return rows
+
+
+def tubulin(arguments: Arguments) -> Iterator[Row]:
+    one = truth_data.tubulin()
+    yield from _rows(one, gaussian_of(0.11, one.pixel_um, 11), "Gaussian spots of 110 nm", arguments)
+
+
+def storm_2d(arguments: Arguments) -> Iterator[Row]:
+    one = truth_data.storm_2d()
+    yield from _rows(one, gaussian_of(0.16, one.pixel_um, 11), "Gaussian spots of 160 nm", arguments)
+
+
+def thunderstorm(arguments: Arguments) -> Iterator[Row]:
+    one = truth_data.thunderstorm()
+    yield from _rows(one, gaussian_spots(0.12, one.pixel_um), "Gaussian spots near 120 nm, width free", arguments)
+
+
+def storm_dh(arguments: Arguments) -> Iterator[Row]:
+    one = truth_data.storm_dh()
+    yield from _rows(one, two_lobes(one), "two Gaussians that turn with z, fitted to frame 0", arguments)
+
+
+def epfl(arguments: Arguments) -> Iterator[Row]:
+    one = truth_data.epfl()
+    (x_um, y_um), _ = truth_data.epfl_calibration()
+
+    def tested(found: Localizations) -> Localizations:
+        return select(found, np.hypot(found.x_um - x_um, found.y_um - y_um) > 1.0)
+
+    how = "pictures of one bead, all planes, smoothed; what of it lies beyond the frame from one of the others"
+    camera = make_camera(gain_adu_per_e=13.5, offset_adu=100.0, read_noise_e=1.4 / 13.5)
+    yield from _rows(one, epfl_bead(), how, arguments, camera=camera, after=tested)
+
+
+def fazel(arguments: Arguments) -> Iterator[Row]:
+    for one, focus_um in zip(truth_data.fazel(), truth_psfs.FAZEL_FOCI_UM, strict=True):
+        spots = psf_spots(truth_psfs.fazel_psf(focus_um), (-0.7, 0.5))
+        yield from _rows(one, spots, "this plane alone, with the set's own pupil", arguments)
+
+
+JOINT_CASES: dict[str, Callable[[Arguments], Iterator[Row]]] = {
+    "tubulin": tubulin,
+    "storm-2d": storm_2d,
+    "storm-dh": storm_dh,
+    "thunderstorm": thunderstorm,
+    "ds3d-demo2": ds3d(2),
+    "ds3d-demo3": ds3d(3),
+    "ds3d-demo5": ds3d(5),
+    "epfl-dh": epfl,
+    "fazel-biplane": fazel,
+}
+
+
+def put_in(kept: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a case with those of the joint fit new: after the other rows of ours on the same set."""
+    names = {row["method"] for row in fresh} | {JOINT, DIM}
+    old = [row for row in kept if row["method"] not in names]
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys(row["set"] for row in [*old, *fresh]):
+        others, ours = [r for r in old if r["set"] == name], [r for r in fresh if r["set"] == name]
+        place = max([k + 1 for k, r in enumerate(others) if r["method"].startswith("Colocus")], default=0)
+        rows += [*others[:place], *ours, *others[place:]]
+    return rows
