@@ -2,11 +2,11 @@
 
 In a crowded frame no emitter has pixels of its own. The model is mean(p) = sum_i N_i PSF(p; x_i, y_i, z_i) + b(p) with
 b a smooth surface. Each step is one of Levenberg and Marquardt with the Fisher matrix of all parameters (Fisher
-scoring, as in `climb.py`; doi 10.1038/nmeth0510-338). The matrix is never built: its products with a vector are stamps
-added up and cut out again, and conjugate gradients (Hestenes and Stiefel 1952, doi 10.6028/jres.049.044) solve for the
-step, each emitter's own 4 x 4 block and the background's as preconditioner. The cost of a step grows as the number of
-emitters. Fitting everything at once goes back to Boyd, Schiebinger and Recht 2017 (doi 10.1137/15M1035793) and, one
-Newton step an emitter in turn, to 3D-DAOSTORM (Babcock et al. 2012, doi 10.1186/2192-2853-1-6).
+scoring, as in `climb.py`; doi 10.1038/nmeth0510-338), which is one product of the derivative images with themselves.
+Drawing the derivatives costs more than a step does, so that up to three steps use the same ones (the chord method:
+Ortega and Rheinboldt 1970, doi 10.1137/1.9780898719468, ch. 7). Fitting everything at once goes back to Boyd, Schiebinger
+and Recht 2017 (doi 10.1137/15M1035793) and, one Newton step an emitter in turn, to 3D-DAOSTORM (Babcock et al. 2012,
+doi 10.1186/2192-2853-1-6).
 """
 
 import jax
@@ -18,14 +18,11 @@ from optics.camera import DARK_MEAN_E, adu_to_electrons, adu_to_photons, log_lik
 from optics.fits.smooth import Surface, make_surface, surface_at
 from optics.psf_table import PsfTable, weights
 from optics.pytree import pytree, replace
-from optics.render import lay_stamps
 from optics.types import Camera
 
 LEAST_MEAN = 1e-2  # photons: what a pixel of the model holds at least
-_INNER, _RESIDUAL = (
-    10,
-    1e-3,
-)  # conjugate gradients at most, and what they leave of the right side: fewer cost more steps
+_CHORDS = 3  # steps with the same derivatives
+_WORTH = 0.1  # of the gain that ends a fit: a step with old derivatives that gains less is the last one
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-4, 1e5
 _EASIER, _HARDER = 0.2, 8.0
 _RIDGE = 1e-4  # of the background's own information: splines under an emitter are hardly told from its wings
@@ -70,12 +67,17 @@ class Crowd:
 
 
 @pytree
-class Drawn:
-    """A crowd as it is drawn: first column and row of each stamp (M, 2), image and slopes (M, 4, K, K), mean (H, W)."""
+class CrowdFit:
+    """A fitted crowd: its `mean` (H, W) in photons, and what is known of its emitters with all others unknown.
 
-    first: jax.Array
-    rows: jax.Array
+    `covariance` (M, 4, 4) of x, y, z (um) and photons, infinite variances in a free slot; `overlap` (M, M) the cosine
+    between the images of any two, 0 with itself and in free slots.
+    """
+
+    crowd: Crowd
     mean: jax.Array
+    covariance: jax.Array
+    overlap: jax.Array
 
 
 def make_crowd_model(
@@ -111,25 +113,28 @@ def no_emitters(model: CrowdModel, frame: Frame, capacity: int) -> Crowd:
     )
 
 
-def draw_crowd(model: CrowdModel, crowd: Crowd) -> Drawn:
-    """Draw what is expected of a crowd, each emitter with its slopes."""
-    side, pixel = model.table.image_px, model.pixel_um
+def draw_images(model: CrowdModel, crowd: Crowd, rows: int = 1) -> jax.Array:
+    """Draw each emitter by itself, of one photon: (M, rows, H, W), `rows` 4 adds its slopes along x, y, z per um."""
+    side, pixel, (height, width) = model.table.image_px, model.pixel_um, model.surface.shape
     first = jnp.round(crowd.xyz_um[:, :2] / pixel - side / 2).astype(jnp.int32)
     inside = crowd.xyz_um[:, :2] - (first + side / 2) * pixel
     points = jnp.concatenate([inside, crowd.xyz_um[:, 2:]], axis=1)
-    mixed = jax.vmap(lambda point: weights(model.table, point))(points)
-    rows = jnp.matmul(mixed, model.table.pictures).reshape(-1, 4, side, side)
+    mixed = jax.vmap(lambda point: weights(model.table, point)[:rows])(points)
+    stamps = jnp.matmul(mixed, model.table.pictures).reshape(-1, rows, side, side)
+
+    def place(stamp, corner):
+        # the frame as a window of the stamp with nothing around it
+        around = jnp.pad(stamp, ((0, 0), (height, height), (width, width)))
+        return jax.lax.dynamic_slice(around, (0, height - corner[1], width - corner[0]), (rows, height, width))
+
+    return jax.vmap(place)(stamps, first)
+
+
+def draw_crowd(model: CrowdModel, crowd: Crowd) -> jax.Array:
+    """Draw the mean (H, W) that is expected of a crowd, in photons."""
+    images = draw_images(model, crowd)[:, 0]
     light = jnp.where(crowd.present, crowd.photons, 0.0)
-    stamps = rows[:, 0] * light[:, None, None]
-    mean = lay_stamps(stamps, first[:, ::-1], model.surface.shape) + surface_at(model.surface, crowd.level)
-    return Drawn(first=first, rows=rows, mean=jnp.maximum(mean, LEAST_MEAN))
-
-
-def cut_windows(image: jax.Array, first: jax.Array, side: int) -> jax.Array:
-    """The parts (M, K, K) of an image (H, W) under stamps at `first` (M, 2), column and row; 0 outside of it."""
-    padded = jnp.pad(image, side)
-    corner = jnp.clip(first + side, 0, jnp.array(image.shape[::-1])[None] + side)
-    return jax.vmap(lambda c: jax.lax.dynamic_slice(padded, (c[1], c[0]), (side, side)))(corner)
+    return jnp.maximum(jnp.tensordot(light, images, 1) + surface_at(model.surface, crowd.level), LEAST_MEAN)
 
 
 def misfit(model: CrowdModel, frame: Frame, mean: jax.Array) -> jax.Array:
@@ -140,105 +145,61 @@ def misfit(model: CrowdModel, frame: Frame, mean: jax.Array) -> jax.Array:
 
 @pytree
 class Slopes:
-    """The likelihood's slopes at a crowd, in units of 1 / sqrt of each one's own Fisher information.
+    """The mean's derivatives by all J = 4 M + A B parameters of a crowd: x, y, z, photons of each emitter, the splines.
 
-    `by_emitter` (M, 4, K * K) derivatives of the mean by x, y, z, photons, 0 where a parameter is held; `scale` (M, 4);
-    `uphill` (M, 4), `uphill_level` (A * B,); `information` (H, W) of the pixels; `block` (M, 4, 4), `level_block` and
-    `level_scale` of the background.
+    `columns` (J, H * W), 0 for a free slot; `fisher` (J, J) their information in units of 1 / `scale` (J,), so that its
+    diagonal is 1 (0 where nothing is known); `images` (M, H * W) of the emitters, one photon each.
     """
 
-    by_emitter: jax.Array
+    columns: jax.Array
     scale: jax.Array
-    free: jax.Array
-    uphill: jax.Array
-    information: jax.Array
-    block: jax.Array
-    uphill_level: jax.Array
-    level_block: jax.Array
-    level_scale: jax.Array
+    fisher: jax.Array
+    images: jax.Array
 
 
-def slopes_at(model: CrowdModel, frame: Frame, crowd: Crowd, drawn: Drawn) -> Slopes:
-    """Evaluate slope and information of a frame's likelihood by all parameters of a crowd."""
-    slots, side = crowd.present.size, model.table.image_px
-    score = jax.jvp(
-        lambda mean: log_likelihood(model.camera, frame.adu, mean), (drawn.mean,), (jnp.ones_like(drawn.mean),)
-    )[1]
-    score = jnp.where(frame.valid, score, 0.0)
-    known = jnp.where(frame.valid, pixel_information(model.camera, drawn.mean), 0.0)
-    light = crowd.photons[:, None, None, None]
-    rows = jnp.concatenate([drawn.rows[:, 1:] * light, drawn.rows[:, :1]], axis=1).reshape(slots, 4, -1)
-    here, there = (cut_windows(image, drawn.first, side).reshape(slots, -1) for image in (score, known))
-    uphill = jnp.einsum("mpk,mk->mp", rows, here)
-    block = jnp.einsum("mpk,mqk->mpq", rows * there[:, None], rows)
+def slopes_at(model: CrowdModel, frame: Frame, crowd: Crowd, mean: jax.Array) -> Slopes:
+    """Evaluate the derivatives of the mean at a crowd, and the Fisher matrix of all its parameters."""
+    slots = crowd.present.size
+    rows = draw_images(model, crowd, 4).reshape(slots, 4, -1)
+    light = jnp.where(crowd.present, crowd.photons, 0.0)[:, None, None]
+    by_photons = jnp.where(crowd.present[:, None, None], rows[:, :1], 0.0)
+    emitters = jnp.concatenate([rows[:, 1:] * light, by_photons], axis=1).reshape(4 * slots, -1)
+    splines = jnp.einsum("ya,xb->abyx", model.surface.rows, model.surface.columns)
+    columns = jnp.concatenate([emitters, splines.reshape(crowd.level.size, -1)])
+    known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0).ravel()
+    fisher = (columns * known) @ columns.T
+    own = jnp.diagonal(fisher)
+    scale = jnp.where(own > 0, 1 / jnp.sqrt(jnp.maximum(own, 1e-30)), 0.0)
+    return Slopes(columns=columns, scale=scale, fisher=fisher * scale[:, None] * scale, images=rows[:, 0])
+
+
+def uphill(model: CrowdModel, frame: Frame, at: Slopes, mean: jax.Array) -> jax.Array:
+    """The slopes (J,) of the log-likelihood at `mean` along the derivatives `at`, in units of 1 / scale."""
+    of_mean = jax.jvp(lambda mean: log_likelihood(model.camera, frame.adu, mean), (mean,), (jnp.ones_like(mean),))[1]
+    return at.columns @ jnp.where(frame.valid, of_mean, 0.0).ravel() * at.scale
+
+
+def factorise(crowd: Crowd, at: Slopes, held: jax.Array) -> jax.Array:
+    """The Cholesky factor (J, J) of the damped Fisher matrix, without what is `held` (J,)."""
+    moves = (at.scale > 0) & ~held
+    n_splines = crowd.level.size
+    added = jnp.concatenate([jnp.zeros(len(held) - n_splines), jnp.full(n_splines, _RIDGE)]) + crowd.damping
+    matrix = jnp.where(moves[:, None] & moves, at.fisher, 0.0) + jnp.diag(jnp.where(moves, added, 1.0))
+    return jnp.linalg.cholesky(matrix)
+
+
+def _held(model: CrowdModel, crowd: Crowd, slope: jax.Array) -> jax.Array:
+    """Which parameters (J,) stay: depths at an end of the range that would leave it."""
     low, high = model.table.z_range_um
-    z = crowd.xyz_um[:, 2]
-    held = ((z <= low) & (uphill[:, 2] < 0)) | ((z >= high) & (uphill[:, 2] > 0))
-    free = crowd.present[:, None] & ~(held[:, None] & (jnp.arange(4) == 2)[None, :])
-    own = jnp.diagonal(block, axis1=1, axis2=2)
-    scale = jnp.where(free & (own > 0), 1 / jnp.sqrt(jnp.maximum(own, 1e-30)), 0.0)
-    surface = model.surface
-    n = surface.rows.shape[1] * surface.columns.shape[1]
-    # sum over pixels of row splines a, c and column splines b, d, as two products
-    columns = jnp.einsum("xb,xd->xbd", surface.columns, surface.columns).reshape(surface.shape[1], -1)
-    rows_of = jnp.einsum("ya,yc->yac", surface.rows, surface.rows).reshape(surface.shape[0], -1)
-    b = surface.columns.shape[1]
-    level = (rows_of.T @ known @ columns).reshape(n // b, n // b, b, b).transpose(0, 2, 1, 3).reshape(n, n)
-    level_scale = 1 / jnp.sqrt(jnp.maximum(jnp.diagonal(level), 1e-12))
-    return Slopes(
-        by_emitter=rows,
-        scale=scale,
-        free=free,
-        uphill=uphill,
-        information=known,
-        block=block,
-        uphill_level=(surface.rows.T @ score @ surface.columns).ravel(),
-        level_block=level * level_scale[:, None] * level_scale[None, :],
-        level_scale=level_scale,
-    )
+    z, along = crowd.xyz_um[:, 2], slope[: 4 * crowd.present.size].reshape(-1, 4)[:, 2]
+    ends = ((z <= low) & (along < 0)) | ((z >= high) & (along > 0))
+    emitters = ends[:, None] & (jnp.arange(4) == 2)
+    return jnp.concatenate([emitters.ravel(), jnp.zeros(crowd.level.size, bool)])
 
 
-def solve(
-    model: CrowdModel, at: Slopes, first: jax.Array, damping: jax.Array, n_steps: int, residual: float = _RESIDUAL
-) -> tuple[jax.Array, jax.Array]:
-    """The step (M, 4) of the emitters and (A, B) of the background: (F + damping diag F)^-1 times the slope."""
-    surface, slots, side = model.surface, at.free.shape[0], model.table.image_px
-    a, b = surface.rows.shape[1], surface.columns.shape[1]
-    diagonal = jnp.where(at.free, damping, 1.0)
-    block = at.block * at.scale[:, :, None] * at.scale[:, None, :]
-    own = jnp.linalg.inv(block + jax.vmap(jnp.diag)(diagonal))
-    ridge = damping + _RIDGE
-    level = jax.scipy.linalg.cho_factor(at.level_block + ridge * jnp.eye(a * b), lower=True)
-
-    def times(v):
-        emitters, splines = v
-        stamps = jnp.einsum("mp,mpk->mk", emitters * at.scale, at.by_emitter).reshape(slots, side, side)
-        image = lay_stamps(stamps, first[:, ::-1], surface.shape)
-        image = image + surface_at(surface, (splines * at.level_scale).reshape(a, b))
-        image = image * at.information
-        under = cut_windows(image, first, side).reshape(slots, -1)
-        back = jnp.einsum("mpk,mk->mp", at.by_emitter, under) * at.scale
-        smooth = (surface.rows.T @ image @ surface.columns).ravel() * at.level_scale
-        return back + emitters * diagonal, smooth + splines * ridge
-
-    def precondition(v):
-        return jnp.einsum("mpq,mq->mp", own, v[0]), jax.scipy.linalg.cho_solve(level, v[1])
-
-    right = (at.uphill * at.scale, at.uphill_level * at.level_scale)
-    start = jax.tree.map(jnp.zeros_like, right)
-    step = jax.scipy.sparse.linalg.cg(times, right, x0=start, tol=residual, maxiter=n_steps, M=precondition)[0]
-    return step[0] * at.scale, (step[1] * at.level_scale).reshape(a, b)
-
-
-def crowd_step(
-    model: CrowdModel, frame: Frame, crowd: Crowd, drawn: Drawn, n_inner: int = _INNER
-) -> tuple[Crowd, Drawn, jax.Array]:
-    """One step of a whole crowd: tried, taken if the frame did not become less likely. Returns the gain too.
-
-    The gain is in log-likelihood; infinite for a step that was refused.
-    """
-    at = slopes_at(model, frame, crowd, drawn)
-    by_emitter, by_level = solve(model, at, drawn.first, crowd.damping, n_inner)
+def _moved(model: CrowdModel, crowd: Crowd, step: jax.Array) -> Crowd:
+    """A crowd after a step (J,), no emitter further than it may go at once."""
+    by_emitter = step[: 4 * crowd.present.size].reshape(-1, 4)
     low, high = model.table.z_range_um
     longest = jnp.array([_STEP_PX, _STEP_PX, 0.0]) * model.pixel_um
     longest = longest.at[2].set(_STEP_DEPTH * (high - low))
@@ -248,21 +209,51 @@ def crowd_step(
     far = jnp.array([width, height]) + _OUTSIDE_PX
     across = jnp.clip(xyz[:, :2], -_OUTSIDE_PX * model.pixel_um, far[None] * model.pixel_um)
     photons = jnp.clip(crowd.photons + by_emitter[:, 3], _DIMMER * crowd.photons, _BRIGHTER * crowd.photons)
-    tried = replace(
+    return replace(
         crowd,
         xyz_um=jnp.concatenate([across, jnp.clip(xyz[:, 2:], low, high)], axis=1),
         photons=jnp.where(crowd.present, photons, crowd.photons),
-        level=crowd.level + by_level,
+        level=crowd.level + step[4 * crowd.present.size :].reshape(crowd.level.shape),
     )
-    fresh = draw_crowd(model, tried)
-    found = misfit(model, frame, fresh.mean)
-    taken = found <= crowd.misfit + _rounding(model, frame)
-    gain = jnp.where(taken, crowd.misfit - found, jnp.inf)
-    damping = jnp.where(taken, _EASIER * crowd.damping, _HARDER * crowd.damping)
-    damping = jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING)
-    tried = replace(tried, misfit=found)
-    crowd, drawn = jax.tree.map(lambda new, old: jnp.where(taken, new, old), (tried, fresh), (crowd, drawn))
-    return replace(crowd, damping=damping), drawn, gain
+
+
+def crowd_steps(
+    model: CrowdModel, frame: Frame, crowd: Crowd, mean: jax.Array, least_gain: jax.Array | float
+) -> tuple[Crowd, jax.Array, jax.Array, Slopes]:
+    """Up to three steps of a whole crowd with the derivatives of where it stands; the first that fails is the last.
+
+    Returns crowd and mean after them, the gain in log-likelihood (infinite if no step was taken), and the derivatives.
+    """
+    at = slopes_at(model, frame, crowd, mean)
+    slope = uphill(model, frame, at, mean)
+    held = _held(model, crowd, slope)
+    factor = factorise(crowd, at, held)
+    slack = _rounding(model, frame)
+
+    def goes_on(state):
+        _, _, _, n, last = state
+        return (n < _CHORDS) & (last > _WORTH * least_gain)
+
+    def step(state):
+        crowd, mean, slope, n, _ = state
+        change = jax.scipy.linalg.cho_solve((factor, True), jnp.where(held, 0.0, slope)) * at.scale
+        tried = _moved(model, crowd, change)
+        fresh = draw_crowd(model, tried)
+        found = misfit(model, frame, fresh)
+        gain = crowd.misfit - found
+        taken = gain >= jnp.where(n == 0, -slack, 0.0)
+        tried = replace(tried, misfit=found)
+        crowd, mean = jax.tree.map(lambda new, old: jnp.where(taken, new, old), (tried, fresh), (crowd, mean))
+        # a first step may lose what rounding does; one that fails ends it
+        last = jnp.where(taken, jnp.maximum(gain, jnp.where(n == 0, slack, 0.0)), -1.0)
+        return crowd, mean, uphill(model, frame, at, mean), n + taken, last
+
+    before, damping = crowd.misfit, crowd.damping
+    state = crowd, mean, slope, 0, jnp.asarray(jnp.inf, mean.dtype)
+    crowd, mean, _, n, _ = jax.lax.while_loop(goes_on, step, state)
+    damping = jnp.where(n > 0, _EASIER * damping, _HARDER * damping)
+    crowd = replace(crowd, damping=jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING))
+    return crowd, mean, jnp.where(n > 0, before - crowd.misfit, jnp.inf), at
 
 
 def _rounding(model: CrowdModel, frame: Frame) -> jax.Array:
@@ -272,50 +263,60 @@ def _rounding(model: CrowdModel, frame: Frame) -> jax.Array:
 
 
 def fit_crowd(
-    model: CrowdModel, frame: Frame, crowd: Crowd, max_steps: int, least_gain: float = 0.02
-) -> tuple[Crowd, Drawn]:
-    """Climb until a step gains less than `least_gain` in log-likelihood, or for `max_steps`."""
-    drawn = draw_crowd(model, crowd)
-    damping = jnp.full_like(crowd.damping, _FIRST_DAMPING)
-    crowd = replace(crowd, misfit=misfit(model, frame, drawn.mean), damping=damping)
+    model: CrowdModel,
+    frame: Frame,
+    crowd: Crowd,
+    max_steps: jax.Array | int = 20,
+    least_gain: jax.Array | float = 0.02,
+) -> CrowdFit:
+    """Climb until new derivatives gain less than `least_gain` in log-likelihood, or for `max_steps` of them.
 
-    def goes_on(state):
-        crowd, _, gain, n = state
-        return (n < max_steps) & (gain > least_gain) & (crowd.damping < _MOST_DAMPING)
+    Batch over frames with `jax.vmap`. Numbers of steps are data: another number needs no new compilation.
+    """
+    with jax.default_matmul_precision("highest"):
+        mean = draw_crowd(model, crowd)
+        damping = jnp.full_like(crowd.damping, _FIRST_DAMPING)
+        crowd = replace(crowd, misfit=misfit(model, frame, mean), damping=damping)
+        n_params = 4 * crowd.present.size + crowd.level.size
 
-    def step(state):
-        crowd, drawn, _, n = state
-        return *crowd_step(model, frame, crowd, drawn), n + 1
+        def goes_on(state):
+            crowd, _, gain, n, *_ = state
+            return (n == 0) | ((n < max_steps) & (gain > least_gain) & (crowd.damping < _MOST_DAMPING))
 
-    first = jnp.asarray(jnp.inf, crowd.photons.dtype)
-    crowd, drawn, *_ = jax.lax.while_loop(goes_on, step, (crowd, drawn, first, 0))
-    return crowd, drawn
+        def step(state):
+            crowd, mean, _, n, *_ = state
+            crowd, mean, gain, at = crowd_steps(model, frame, crowd, mean, least_gain)
+            return crowd, mean, gain, n + 1, at.fisher, at.scale, at.images
+
+        first = jnp.asarray(jnp.inf, mean.dtype)
+        nothing = (
+            jnp.zeros((n_params, n_params), mean.dtype),
+            jnp.zeros(n_params, mean.dtype),
+            jnp.zeros((crowd.present.size, mean.size), mean.dtype),
+        )
+        state = jax.lax.while_loop(goes_on, step, (crowd, mean, first, 0, *nothing))
+        crowd, mean, _, _, fisher, scale, images = state
+        return CrowdFit(crowd, mean, crowd_covariance(crowd, fisher, scale), _overlap(crowd, images))
 
 
-def crowd_covariance(model: CrowdModel, frame: Frame, crowd: Crowd, drawn: Drawn) -> jax.Array:
+def crowd_covariance(crowd: Crowd, fisher: jax.Array, scale: jax.Array) -> jax.Array:
     """Covariance (M, 4, 4) of x, y, z (um) and photons of each emitter, all others and the background unknown.
 
-    The inverse of the whole frame's Fisher matrix. A slot without an emitter has infinite variances.
+    From the scaled Fisher matrix (J, J) of `slopes_at`. A slot without an emitter has infinite variances.
     """
     slots = crowd.present.size
-    light = jnp.where(crowd.present, crowd.photons, 0.0)[:, None, None, None]
-    rows = jnp.concatenate([drawn.rows[:, 1:] * light, drawn.rows[:, :1]], axis=1)
-
-    def whole(stamps, first):
-        return jax.vmap(lambda stamp: lay_stamps(stamp[None], first[None, ::-1], model.surface.shape))(stamps)
-
-    on_frame = jax.vmap(whole)(rows, drawn.first).reshape(4 * slots, -1)
-    splines = jnp.einsum("ya,xb->abyx", model.surface.rows, model.surface.columns)
-    known = jnp.where(frame.valid, pixel_information(model.camera, drawn.mean), 0.0)
-    columns = jnp.concatenate([on_frame, splines.reshape(-1, known.size)]) * jnp.sqrt(known).reshape(1, -1)
-    size = jnp.sqrt(jnp.sum(columns**2, axis=1))
-    told = (size > 0) & jnp.concatenate([jnp.repeat(crowd.present, 4), jnp.ones(len(columns) - 4 * slots, bool)])
-    scale = jnp.where(told, 1 / jnp.where(told, size, 1.0), 0.0)
-    columns = columns * scale[:, None]
-    matrix = columns @ columns.T + jnp.diag(jnp.where(told, 10 * np.finfo(columns.dtype).eps, 1.0))
-    inverse = jnp.linalg.inv(matrix)
-    own = jax.vmap(lambda m: jax.lax.dynamic_slice(inverse, (4 * m, 4 * m), (4, 4)))(jnp.arange(slots))
+    told = scale > 0
+    matrix = fisher + jnp.diag(jnp.where(told, 10 * np.finfo(fisher.dtype).eps, 1.0))
+    root = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(matrix), jnp.eye(len(scale)), lower=True)
+    root = root[:, : 4 * slots].reshape(len(scale), slots, 4)
+    own = jnp.einsum("jmp,jmq->mpq", root, root)
     scale = scale[: 4 * slots].reshape(slots, 4)
     found = own * scale[:, :, None] * scale[:, None, :]
     nothing = jnp.where(jnp.eye(4, dtype=bool), jnp.inf, 0.0)
     return jnp.where(crowd.present[:, None, None], found, nothing[None])
+
+
+def _overlap(crowd: Crowd, images: jax.Array) -> jax.Array:
+    unit = images / jnp.maximum(jnp.linalg.norm(images, axis=1, keepdims=True), 1e-12)
+    both = crowd.present[:, None] & crowd.present & ~jnp.eye(crowd.present.size, dtype=bool)
+    return jnp.where(both, unit @ unit.T, 0.0)
