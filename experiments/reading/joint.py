@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,30 +20,24 @@ from localization import Localizations, concatenate, make_localizations, select
 from optics import Camera
 from optics.camera import adu_to_photons
 from optics.fits.crowd import CrowdModel, make_crowd_model, make_frame
-from optics.fits.crowd_search import Bank, Found, make_bank, search_frames
+from optics.fits.crowd_search import Bank, make_bank
+from optics.fits.explain import Found, search_frames
 from optics.fits.smooth import surface_at
 from optics.pytree import replace
 
-_SLOTS = (16, 64, 256)  # places for emitters: a window that needs more is searched again with the next number
 _WINDOW_PX = 128  # side of a window of a large frame, where a stamp and its halo fit in
 _BEYOND_PX = 2.0  # how far outside a window a start may stand
 
 TOGETHER = "windows of frames fitted jointly"
 SATURATED, NOT_FINITE = "pixels saturated, left out", "pixels without a number, left out"
 
-_search = partial(jax.jit, static_argnames=("capacity",))(search_frames)
-
 Start = tuple[NDArray, NDArray]  # positions (n, 3) in um and photons (n,)
 
 
 def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray, start: Start | None = None) -> Found:
-    """Search one frame (H, W) with as many slots as it needs; leaves with a leading axis of 1."""
+    """Search one frame (H, W) with as many slots as it needs, from nothing or from a list."""
     frame = make_frame(model.camera, jnp.asarray(counts, dtype=float), jnp.asarray(known))
-    for slots in _SLOTS:
-        found = _search(model, bank, jax.tree.map(lambda leaf: leaf[None], frame), capacity=slots)
-        if not int(found.lacking[0]):
-            break
-    return found
+    return search_frames(model, bank, jax.tree.map(lambda leaf: leaf[None], frame), [start])[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +142,6 @@ class JointReader:
         if first is not None and not np.all(first[1] > 0):
             first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
         found = search_window(model, bank, np.where(known, counts, 0), known, first)
-        found = jax.tree.map(lambda leaf: leaf[0], found)
         level = surface_at(model.surface, found.crowd.level)
         self._tally += residual(model.camera, counts, known, found.mean, level)
         return self._table(found, np.asarray(level, np.float64), movie.first_frame + k, row, column)

@@ -9,9 +9,8 @@ from optics.fits.crowd import fit_crowd as fit_crowd
 from optics.fits.crowd import make_crowd_model as make_crowd_model
 from optics.fits.crowd import make_frame as make_frame
 from optics.fits.crowd_search import Bank as Bank
-from optics.fits.explain import Found as Found
 from optics.fits.crowd_search import make_bank as make_bank
-
+from optics.fits.explain import Found as Found
 from optics.fits.explain import Search as Search
 from optics.fits.explain import search_frames as search_frames
 from optics.fits.fit import Fits as Fits

@@ -4,9 +4,9 @@ In a crowded frame no emitter has pixels of its own. The model is mean(p) = sum_
 b a smooth surface. Each step is one of Levenberg and Marquardt with the Fisher matrix of all parameters (Fisher
 scoring, as in `climb.py`; doi 10.1038/nmeth0510-338), which is one product of the derivative images with themselves.
 Drawing the derivatives costs more than a step does, so that up to three steps use the same ones (the chord method:
-Ortega and Rheinboldt 1970, doi 10.1137/1.9780898719468, ch. 7). Fitting everything at once goes back to Boyd, Schiebinger
-and Recht 2017 (doi 10.1137/15M1035793) and, one Newton step an emitter in turn, to 3D-DAOSTORM (Babcock et al. 2012,
-doi 10.1186/2192-2853-1-6).
+Ortega and Rheinboldt 1970, doi 10.1137/1.9780898719468, ch. 7). Fitting everything at once goes back to Boyd,
+Schiebinger and Recht 2017 (doi 10.1137/15M1035793) and, one Newton step an emitter in turn, to 3D-DAOSTORM (Babcock et
+al. 2012, doi 10.1186/2192-2853-1-6).
 """
 
 import jax
@@ -125,7 +125,9 @@ def draw_images(model: CrowdModel, crowd: Crowd, rows: int = 1) -> jax.Array:
     def place(stamp, corner):
         # the frame as a window of the stamp with nothing around it
         around = jnp.pad(stamp, ((0, 0), (height, height), (width, width)))
-        return jax.lax.dynamic_slice(around, (0, height - corner[1], width - corner[0]), (rows, height, width))
+        return jax.lax.dynamic_slice(
+            around, (jnp.int32(0), height - corner[1], width - corner[0]), (rows, height, width)
+        )
 
     return jax.vmap(place)(stamps, first)
 
@@ -167,10 +169,10 @@ def slopes_at(model: CrowdModel, frame: Frame, crowd: Crowd, mean: jax.Array) ->
     splines = jnp.einsum("ya,xb->abyx", model.surface.rows, model.surface.columns)
     columns = jnp.concatenate([emitters, splines.reshape(crowd.level.size, -1)])
     known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0).ravel()
-    fisher = (columns * known) @ columns.T
+    fisher = (columns * known[None]) @ columns.T
     own = jnp.diagonal(fisher)
     scale = jnp.where(own > 0, 1 / jnp.sqrt(jnp.maximum(own, 1e-30)), 0.0)
-    return Slopes(columns=columns, scale=scale, fisher=fisher * scale[:, None] * scale, images=rows[:, 0])
+    return Slopes(columns=columns, scale=scale, fisher=fisher * scale[:, None] * scale[None], images=rows[:, 0])
 
 
 def uphill(model: CrowdModel, frame: Frame, at: Slopes, mean: jax.Array) -> jax.Array:
@@ -184,7 +186,7 @@ def factorise(crowd: Crowd, at: Slopes, held: jax.Array) -> jax.Array:
     moves = (at.scale > 0) & ~held
     n_splines = crowd.level.size
     added = jnp.concatenate([jnp.zeros(len(held) - n_splines), jnp.full(n_splines, _RIDGE)]) + crowd.damping
-    matrix = jnp.where(moves[:, None] & moves, at.fisher, 0.0) + jnp.diag(jnp.where(moves, added, 1.0))
+    matrix = jnp.where(moves[:, None] & moves[None], at.fisher, 0.0) + jnp.diag(jnp.where(moves, added, 1.0))
     return jnp.linalg.cholesky(matrix)
 
 
@@ -193,7 +195,7 @@ def _held(model: CrowdModel, crowd: Crowd, slope: jax.Array) -> jax.Array:
     low, high = model.table.z_range_um
     z, along = crowd.xyz_um[:, 2], slope[: 4 * crowd.present.size].reshape(-1, 4)[:, 2]
     ends = ((z <= low) & (along < 0)) | ((z >= high) & (along > 0))
-    emitters = ends[:, None] & (jnp.arange(4) == 2)
+    emitters = ends[:, None] & (jnp.arange(4) == 2)[None]
     return jnp.concatenate([emitters.ravel(), jnp.zeros(crowd.level.size, bool)])
 
 
@@ -318,5 +320,5 @@ def crowd_covariance(crowd: Crowd, fisher: jax.Array, scale: jax.Array) -> jax.A
 
 def _overlap(crowd: Crowd, images: jax.Array) -> jax.Array:
     unit = images / jnp.maximum(jnp.linalg.norm(images, axis=1, keepdims=True), 1e-12)
-    both = crowd.present[:, None] & crowd.present & ~jnp.eye(crowd.present.size, dtype=bool)
+    both = crowd.present[:, None] & crowd.present[None] & ~jnp.eye(crowd.present.size, dtype=bool)
     return jnp.where(both, unit @ unit.T, 0.0)

@@ -1,9 +1,8 @@
-"""Explain crowded frames: candidates are added, everything is fitted, the insignificant is taken out, until no more come.
+"""Explain crowded frames: add candidates, fit everything, take out the insignificant, until no more come.
 
-One frame's search is a small program (`_explain_one`) that asks for fits and for candidates; the two are compiled once
-for each number of slots, and the frames that ask for the same are served together where the device likes batches.
-Alternating additions from the residual with joint local descent is ADCG (Boyd, Schiebinger and Recht 2017,
-doi 10.1137/15M1035793).
+One frame's search is a small program (`_explain_one`) that asks for fits and for candidates. The two are compiled once,
+fits for each number of slots, so that a search costs what its emitters do. Alternating additions from the residual with
+joint local descent is ADCG (Boyd, Schiebinger and Recht 2017, doi 10.1137/15M1035793).
 """
 
 from collections.abc import Generator, Sequence
@@ -12,13 +11,11 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from optics.fits.crowd import Crowd, CrowdFit, CrowdModel, Frame, fit_crowd, no_emitters
 from optics.fits.crowd_search import Bank, Candidates, propose
-from optics.pytree import replace
 
 _LEAST_SLOTS = 8  # then doubled
 _FIRST_ROUNDS = 0.7  # of the level: while emitters are missing, noise is more than it will be
@@ -39,7 +36,7 @@ class Search:
     rounds: int = 20
     per_round: int = 8
     shakes: int = 3
-    steps: tuple[int, int] = (3, 15)
+    steps: tuple[int, int] = (5, 15)
     gains: tuple[float, float] = (0.5, 0.02)
 
 
@@ -239,9 +236,7 @@ def _explain_one(level: float, start: _Emitters, search: Search) -> _Program:
     return Found(crowd, std, last.significance, np.asarray(last.mean), rounds)
 
 
-def _add_and_clean(
-    level: float, start: _Emitters, search: Search
-) -> Generator[_Fit | _Look, Any, tuple[_Fitted, int]]:
+def _add_and_clean(level: float, start: _Emitters, search: Search) -> Generator[_Fit | _Look, Any, tuple[_Fitted, int]]:
     """Add and fit until nothing is added, then take out what is not significant, the weakest first."""
     steps, gain = search.steps[0], search.gains[0]
     fitted: _Fitted = yield _Fit(start, steps, gain)
