@@ -1,6 +1,7 @@
 """One crowded frame explained step by step, as a picture: proposals, fits, what is left of the frame after each."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,8 @@ from optics.fits.explain import Found, Search, search_frames
 
 MASK, COUNT, FRAME = "tetrapod", 18, 2
 LIMIT = 5.0  # of residuals, in standard deviations
-BAR = {"fraction": 0.046, "pad": 0.03}  # as high as its panel
-CIRCLE = {"facecolors": "none", "edgecolors": "white", "linewidths": 1.0}
+BAR: dict[str, Any] = {"fraction": 0.046, "pad": 0.03}  # as high as its panel
+CIRCLE: dict[str, Any] = {"facecolors": "none", "edgecolors": "white", "linewidths": 1.0}
 
 
 @dataclass(frozen=True)
