@@ -24,8 +24,8 @@ class ClassicalConfig:
     (0: the stamp's side; less where light that is no emitter's changes sooner). Method "classical" first fits each
     emitter by itself, over a background that is even over `background_px` (0: twice the stamp, at least 16), and reads
     jointly where two stamps share pixels, where a fit does not end or has chi-square over its expectation above
-    `chi2_max`, and where something is left. There a fitted image is trusted to `model_error` of itself: what it leaves
-    beyond that is another emitter. `group` frames are looked at together.
+    `chi2_max`, and where something is left. `group` frames are looked at together. Either way a fitted image is trusted
+    to `model_error` of itself: what it leaves below that is no emitter.
 
     Kept: rows with bounds up to `sigma_xy_max_um`, `sigma_z_max_um`, and centres at least `edge_px` inside the frame.
     """

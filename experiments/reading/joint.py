@@ -18,16 +18,18 @@ from experiments.reading.remarks import ends, residual
 from experiments.reading.spots import SpotTable
 from localization import Localizations, concatenate, make_localizations, select
 from optics import Camera
-from optics.camera import adu_to_photons
+from optics.camera import adu_per_photon, adu_to_photons, variance_adu
 from optics.fits.crowd import CrowdModel, make_crowd_model, make_frame
 from optics.fits.crowd_search import Bank, make_bank
 from optics.fits.explain import Found, search_frames
 from optics.fits.smooth import surface_at
+from optics.psf_table import evaluate
 from optics.pytree import replace
 
 _WINDOW_PX = 128  # side of a window of a large frame, where a stamp and its halo fit in
 _BEYOND_PX = 2.0  # how far outside a window a start may stand
 
+_DOUBTED = "rows not kept: no more than model_error of brighter neighbours"
 TOGETHER = "windows of frames fitted jointly"
 SATURATED, NOT_FINITE = "pixels saturated, left out", "pixels without a number, left out"
 
@@ -38,6 +40,39 @@ def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray
     """Search one frame (H, W) with as many slots as it needs, from nothing or from a list."""
     frame = make_frame(model.camera, jnp.asarray(counts, dtype=float), jnp.asarray(known))
     return search_frames(model, bank, jax.tree.map(lambda leaf: leaf[None], frame), [start])[0]
+
+
+@jax.jit
+def trusted_share(
+    model: CrowdModel,
+    known: jax.Array,
+    xyz_um: jax.Array,
+    photons: jax.Array,
+    mean: jax.Array,
+    light: jax.Array,
+    error: jax.Array,
+) -> jax.Array:
+    """What is left (M,) of each emitter's significance if the images of the others may be off by a share `error`.
+
+    `mean` (H, W) is what is expected and `light` the emitters' part of it. An error e of the others' light L adds
+    (e L)^2 to the variance v of a pixel, and the significance falls by sqrt(sum(f^2 / (v + e^2 L^2)) / sum(f^2 / v)),
+    f the emitter's own image.
+    """
+    side = model.table.image_px
+    first = jnp.round(xyz_um[:, :2] / model.pixel_um - side / 2).astype(jnp.int32)
+    inside = jnp.concatenate([xyz_um[:, :2] - (first + side / 2) * model.pixel_um, xyz_um[:, 2:]], axis=1)
+    images = jax.vmap(lambda point: evaluate(model.table, point)[0])(inside).reshape(-1, side, side)
+    weight = jnp.where(known, adu_per_photon(model.camera) ** 2 / variance_adu(model.camera, mean), 0.0)
+    corner = jnp.clip(first + side, 0, jnp.array(mean.shape[::-1])[None] + side)
+
+    def under(image: jax.Array) -> jax.Array:
+        padded = jnp.pad(image, side)
+        return jax.vmap(lambda at: jax.lax.dynamic_slice(padded, (at[1], at[0]), (side, side)))(corner)
+
+    others = jnp.maximum(under(light) - photons[:, None, None] * images, 0.0)
+    plain = images**2 * under(weight)
+    doubtful = plain / (1 + (error * others) ** 2 * under(weight))
+    return jnp.sqrt(doubtful.sum(axis=(1, 2)) / jnp.maximum(plain.sum(axis=(1, 2)), 1e-30))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +179,12 @@ class JointReader:
         found = search_window(model, bank, np.where(known, counts, 0), known, first)
         level = surface_at(model.surface, found.crowd.level)
         self._tally += residual(model.camera, counts, known, found.mean, level)
-        return self._table(found, np.asarray(level, np.float64), movie.first_frame + k, row, column)
+        crowd, error = found.crowd, jnp.asarray(self._config.model_error, dtype=float)
+        light = found.mean - level
+        share = trusted_share(model, jnp.asarray(known), crowd.xyz_um, crowd.photons, found.mean, light, error)
+        trusted = np.asarray(crowd.present & (found.significance * share > bank.level))
+        self._tally += Counter({_DOUBTED: int(np.sum(np.asarray(crowd.present) & ~trusted))})
+        return self._table(found, trusted, np.asarray(level, np.float64), movie.first_frame + k, row, column)
 
     def _start_in(self, start: Localizations, frame: int, row: Tile, column: Tile) -> Start:
         """Those of a list that lie in a window of a frame, counted from its corner."""
@@ -172,10 +212,10 @@ class JointReader:
             )
         return self._tools[key]
 
-    def _table(self, found: Found, level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
+    def _table(self, found: Found, kept: NDArray, level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
         crowd, pixel = found.crowd, self.pixel_um
         xyz = np.asarray(crowd.xyz_um, np.float64)
-        own = np.asarray(crowd.present) & near_core(xyz[:, 0], xyz[:, 1], row, column, pixel)
+        own = kept & near_core(xyz[:, 0], xyz[:, 1], row, column, pixel)
         place = np.clip(np.floor(xyz[own, :2] / pixel).astype(int), 0, np.array(level.shape[::-1]) - 1)
         self._tally += ends(self._spots.at_end(xyz[own, 2]), self._spots.deep)
         std = np.asarray(found.std, np.float64)[own]
