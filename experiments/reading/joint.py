@@ -25,6 +25,7 @@ from optics.fits.explain import Found, search_frames
 from optics.fits.smooth import surface_at
 from optics.psf_table import evaluate
 from optics.pytree import replace
+from optics.render import lay_stamps
 
 _WINDOW_PX = 128  # side of a window of a large frame, where a stamp and its halo fit in
 _BEYOND_PX = 2.0  # how far outside a window a start may stand
@@ -43,25 +44,28 @@ def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray
 
 
 @jax.jit
-def trusted_share(
+def trusted(
     model: CrowdModel,
     known: jax.Array,
     xyz_um: jax.Array,
     photons: jax.Array,
+    significance: jax.Array,
+    level: jax.Array,
     mean: jax.Array,
-    light: jax.Array,
+    background: jax.Array,
     error: jax.Array,
-) -> jax.Array:
-    """What is left (M,) of each emitter's significance if the images of the others may be off by a share `error`.
+) -> tuple[jax.Array, jax.Array]:
+    """Which emitters (M,) stay above `level` if the images of the others may be off by a share `error`, and their mean.
 
-    `mean` (H, W) is what is expected and `light` the emitters' part of it. An error e of the others' light L adds
-    (e L)^2 to the variance v of a pixel, and the significance falls by sqrt(sum(f^2 / (v + e^2 L^2)) / sum(f^2 / v)),
-    f the emitter's own image.
+    `mean` (H, W) is what is expected of all emitters and `background`; that of those that stay is returned. An error e
+    of the others' light L adds (e L)^2 to the variance v of a pixel, and the significance falls by
+    sqrt(sum(f^2 / (v + e^2 L^2)) / sum(f^2 / v)), f the emitter's own image.
     """
     side = model.table.image_px
     first = jnp.round(xyz_um[:, :2] / model.pixel_um - side / 2).astype(jnp.int32)
     inside = jnp.concatenate([xyz_um[:, :2] - (first + side / 2) * model.pixel_um, xyz_um[:, 2:]], axis=1)
     images = jax.vmap(lambda point: evaluate(model.table, point)[0])(inside).reshape(-1, side, side)
+    stamps = photons[:, None, None] * images
     weight = jnp.where(known, adu_per_photon(model.camera) ** 2 / variance_adu(model.camera, mean), 0.0)
     corner = jnp.clip(first + side, 0, jnp.array(mean.shape[::-1])[None] + side)
 
@@ -69,10 +73,12 @@ def trusted_share(
         padded = jnp.pad(image, side)
         return jax.vmap(lambda at: jax.lax.dynamic_slice(padded, (at[1], at[0]), (side, side)))(corner)
 
-    others = jnp.maximum(under(light) - photons[:, None, None] * images, 0.0)
+    others = jnp.maximum(under(mean - background) - stamps, 0.0)
     plain = images**2 * under(weight)
     doubtful = plain / (1 + (error * others) ** 2 * under(weight))
-    return jnp.sqrt(doubtful.sum(axis=(1, 2)) / jnp.maximum(plain.sum(axis=(1, 2)), 1e-30))
+    share = jnp.sqrt(doubtful.sum(axis=(1, 2)) / jnp.maximum(plain.sum(axis=(1, 2)), 1e-30))
+    kept = significance * share > level
+    return kept, mean - lay_stamps(jnp.where(kept[:, None, None], 0.0, stamps), first[:, ::-1], mean.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +184,24 @@ class JointReader:
             first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
         found = search_window(model, bank, np.where(known, counts, 0), known, first)
         level = surface_at(model.surface, found.crowd.level)
-        self._tally += residual(model.camera, counts, known, found.mean, level)
-        crowd, error = found.crowd, jnp.asarray(self._config.model_error, dtype=float)
-        light = found.mean - level
-        share = trusted_share(model, jnp.asarray(known), crowd.xyz_um, crowd.photons, found.mean, light, error)
-        trusted = np.asarray(crowd.present & (found.significance * share > bank.level))
-        self._tally += Counter({_DOUBTED: int(np.sum(np.asarray(crowd.present) & ~trusted))})
-        return self._table(found, trusted, np.asarray(level, np.float64), movie.first_frame + k, row, column)
+        emitters = _emitters(found)
+        kept, mean = self._trusted(model, bank, known, emitters, found.mean, level)
+        self._tally += residual(model.camera, counts, known, mean, level)
+        self._tally += Counter({_DOUBTED: int((~kept).sum())})
+        return self._table(emitters.take(kept), np.asarray(level, np.float64), movie.first_frame + k, row, column)
+
+    def _trusted(
+        self, model: CrowdModel, bank: Bank, known: NDArray, emitters: "_Emitters", mean: ArrayLike, level: ArrayLike
+    ) -> tuple[NDArray[np.bool_], ArrayLike]:
+        n = len(emitters.photons)
+        if not n or not self._config.model_error:
+            return np.ones(n, bool), mean
+        free = 2 ** max(3, (n - 1).bit_length()) - n  # of a number of places for which there is a compiled program
+        xyz = np.pad(emitters.xyz_um, ((0, free), (0, 0)), mode="edge")
+        light, strength = (np.pad(part, (0, free)) for part in (emitters.photons, emitters.significance))
+        parts = (xyz, light, strength, bank.level, mean, level, self._config.model_error)
+        kept, left = trusted(model, jnp.asarray(known), *(jnp.asarray(part, dtype=float) for part in parts))
+        return np.asarray(kept)[:n], left
 
     def _start_in(self, start: Localizations, frame: int, row: Tile, column: Tile) -> Start:
         """Those of a list that lie in a window of a frame, counted from its corner."""
@@ -212,26 +229,43 @@ class JointReader:
             )
         return self._tools[key]
 
-    def _table(self, found: Found, kept: NDArray, level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
-        crowd, pixel = found.crowd, self.pixel_um
-        xyz = np.asarray(crowd.xyz_um, np.float64)
-        own = kept & near_core(xyz[:, 0], xyz[:, 1], row, column, pixel)
-        place = np.clip(np.floor(xyz[own, :2] / pixel).astype(int), 0, np.array(level.shape[::-1]) - 1)
-        self._tally += ends(self._spots.at_end(xyz[own, 2]), self._spots.deep)
-        std = np.asarray(found.std, np.float64)[own]
-        x, y, z = xyz[own].T
+    def _table(self, emitters: "_Emitters", level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
+        pixel, deep = self.pixel_um, self._spots.deep
+        own = emitters.take(near_core(emitters.xyz_um[:, 0], emitters.xyz_um[:, 1], row, column, pixel))
+        self._tally += ends(self._spots.at_end(own.xyz_um[:, 2]), deep)
+        place = np.clip(np.floor(own.xyz_um[:, :2] / pixel).astype(int), 0, np.array(level.shape[::-1]) - 1)
+        x, y, z = own.xyz_um.T
         return make_localizations(
-            np.full(own.sum(), frame),
+            np.full(x.size, frame),
             x + column.window.start * pixel,
             y + row.window.start * pixel,
-            z if self._spots.deep else 0 * z,
-            photons=np.asarray(crowd.photons, np.float64)[own],
+            z if deep else 0 * z,
+            photons=own.photons,
             background=level[place[:, 1], place[:, 0]],
-            sigma_x_um=std[:, 0],
-            sigma_y_um=std[:, 1],
-            sigma_z_um=std[:, 2] if self._spots.deep else np.nan,
-            score=np.asarray(found.significance, np.float64)[own],
+            sigma_x_um=own.std[:, 0],
+            sigma_y_um=own.std[:, 1],
+            sigma_z_um=own.std[:, 2] if deep else np.nan,
+            score=own.significance,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Emitters:
+    """n emitters of a window, in numpy."""
+
+    xyz_um: NDArray[np.float64]
+    photons: NDArray[np.float64]
+    std: NDArray[np.float64]
+    significance: NDArray[np.float64]
+
+    def take(self, rows: NDArray) -> "_Emitters":
+        return _Emitters(self.xyz_um[rows], self.photons[rows], self.std[rows], self.significance[rows])
+
+
+def _emitters(found: Found) -> _Emitters:
+    there = np.asarray(found.crowd.present)
+    parts = (found.crowd.xyz_um, found.crowd.photons, found.std, found.significance)
+    return _Emitters(*(np.asarray(part, np.float64)[there] for part in parts))
 
 
 def _shared_light(photons: ArrayLike, known: NDArray, own: NDArray) -> NDArray:

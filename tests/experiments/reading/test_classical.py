@@ -13,17 +13,20 @@ from scipy.special import ndtr
 import localization
 from experiments import cli
 from experiments.reading.cameras import camera_part
-from experiments.reading.classical import ClassicalReader
+from experiments.reading.classical import ALONE, ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.fit_readers import classical_reader
 from experiments.reading.fits import EmitterFitter, unfitted
-from experiments.reading.localize import LocalizeConfig, make_reader
+from experiments.reading.joint import TOGETHER
+from experiments.reading.localize import LocalizeConfig, localize, make_reader
 from experiments.reading.readers import Model
+from experiments.reading.remarks import remarks
 from experiments.reading.spots import gaussian_spots, psf_spots
 from localization import LocalizationError, make_localizations, match, score
 from optics import make_camera, make_emitters, make_microscope, make_psf, masks, render_frame
 from optics.fits.matched_filter import local_background as background
 from optics.psf_io import save_psf
+from optics.pytree import replace
 from training import ConfigError
 
 PIXEL_UM, SIDE, FRAMES = 0.11, 40, 12
@@ -111,6 +114,108 @@ def test_two_that_overlap_are_told_apart(psf, found):
         error = locs.x_um[mask] - x_um
         assert abs(error.mean()) < 3 * locs.sigma_x_um[mask].mean()
         assert abs(locs.photons[mask].mean() / light - 1) < 0.05
+
+
+def test_what_way_frames_went_is_told(found, scene):
+    """Two emitters a frame, most of them more than a stamp apart or not: every frame is counted once."""
+    reader = found[1]
+    reader.take_tally()
+    reader.read(scene[0], 0)
+    tally = reader.take_tally()
+    assert tally[ALONE] + tally[TOGETHER] == FRAMES and tally[ALONE] > 0
+
+
+def test_pixels_without_a_number_and_a_lost_frame(found, scene):
+    """NaN beside one emitter, Inf elsewhere, a whole frame of NaN: finite rows, those of other frames unchanged."""
+    counts, (before, reader) = scene[0].copy(), found
+    row, column = (int(at / PIXEL_UM) for at in (before.y_um[0], before.x_um[0]))
+    counts[0, row, column + 1] = np.nan
+    counts[1, 0, 0] = np.inf
+    counts[2] = np.nan
+    reader.take_tally()
+    locs = reader.read(counts, 0)
+    assert all(np.isfinite(getattr(locs, name)).all() for name in ("x_um", "y_um", "z_um", "photons", "sigma_z_um"))
+    assert f"{2 + SIDE**2} pixels without a number, left out" in remarks(reader.take_tally())
+    assert 2 not in locs.frame and {0, 1} <= set(locs.frame)
+    rest, same = (localization.select(table, table.frame > 2) for table in (locs, before))
+    np.testing.assert_allclose(rest.x_um, same.x_um, atol=1e-4)
+
+
+def test_saturated_pixels_are_left_out(found, scene):
+    """Counts that end at 255 as an 8-bit camera's do: the emitters are where they were, and the tally says so."""
+    reader = found[1]
+    reader.take_tally()
+    locs = reader.read(np.minimum(scene[0], 255), 0)
+    assert any("saturated" in line for line in remarks(reader.take_tally()))
+    pairs = match(locs, scene[1])
+    assert pairs.found_index.size >= 0.8 * scene[1].frame.size
+    light = locs.photons[pairs.found_index] / scene[1].photons[pairs.truth_index]
+    assert abs(np.median(light) - 1) < 0.1  # where 255 are taken for the light itself, half of it is missing
+
+
+def test_a_gain_off_by_two_is_said(spots, scene):
+    """Half the true gain: photons are counted twice, the noise does not follow, and the factor is told."""
+    reader = ClassicalReader(spots, replace(CAMERA, gain_adu_per_e=jnp.asarray(1.0)), CONFIG, "half")
+    reader.read(scene[0][:4], 0)
+    (line,) = [line for line in remarks(reader.take_tally()) if "noise" in line]
+    assert 1.6 < float(line.split(" times")[0].split()[-1]) < 2.4
+
+
+def test_a_psf_of_other_optics_is_said(psf, found):
+    """Bright emitters drawn with a trefoil in place of astigmatism: much of their light is not explained."""
+    other = replace(psf, mask=masks.zernike([(3, 3, 0.1)], design_wavelength_um=0.67))
+    emitters = make_emitters([[2.2, 2.1, 0.1]], [20000.0])
+    expected = np.asarray(_render(other, emitters)) + 15
+    found[1].take_tally()
+    found[1].read(record(np.random.default_rng(10), np.repeat(expected[None], 2, axis=0)), 0)
+    lines = remarks(found[1].take_tally())
+    assert any(line.startswith("the PSF leaves") for line in lines), lines
+
+
+def test_emitters_beyond_the_depths_are_said(psf, found):
+    """Emitters 0.3 um above the deepest that is fitted end there; they are listed, and a line says how many."""
+    rng = np.random.default_rng(11)
+    far = [make_emitters([[*rng.uniform(1.5, 2.9, 2), 1.1]], [6000.0]) for _ in range(FRAMES)]
+    expected = np.stack([np.asarray(_render(psf, one)) for one in far]) + 15
+    found[1].take_tally()
+    found[1].read(record(rng, expected), 0)
+    assert any("at an end of the depths" in line for line in remarks(found[1].take_tally()))
+
+
+def test_frames_smaller_than_a_stamp(spots, scene):
+    """Frames of 18 pixels, the stamp has 21: an emitter in the middle is found as in the whole frame."""
+    truth = scene[1]
+    inner = (np.abs(truth.x_um - 2.2) < 1.0) & (np.abs(truth.y_um - 2.2) < 1.0)
+    assert inner.any()
+    first = np.flatnonzero(inner)[0]
+    corner = [int(at / PIXEL_UM) - 9 for at in (truth.x_um[first], truth.y_um[first])]
+    frame = int(truth.frame[first])
+    counts = scene[0][frame : frame + 1, corner[1] : corner[1] + 18, corner[0] : corner[0] + 18]
+    locs = ClassicalReader(spots, CAMERA, CONFIG, "small").read(counts, 0)
+    off = np.hypot(
+        locs.x_um - truth.x_um[first] + corner[0] * PIXEL_UM, locs.y_um - truth.y_um[first] + corner[1] * PIXEL_UM
+    )
+    assert off.min() < 0.03
+
+
+def test_a_stopped_job_ends_with_the_same_bytes(psf, scene, tmp_path):
+    """Ctrl-C after the first of three chunks; the same call goes on and writes what an undisturbed one writes."""
+    save_psf(tmp_path / "psf.npz", psf)
+    tifffile.imwrite(tmp_path / "movie.tif", scene[0][:6].astype(np.uint16), photometric="minisblack")
+    fits = ClassicalConfig(z_min_um=0.0, z_max_um=0.8, group=FRAMES)
+    config = LocalizeConfig(gain_adu_per_photon=2.0, offset_adu=100.0, chunk_frames=2, classical=fits)
+
+    def stop(event):
+        if event.stage == "frame" and event.done > 2:
+            raise KeyboardInterrupt
+
+    job = tmp_path / "movie.tif", tmp_path / "psf.npz"
+    with pytest.raises(KeyboardInterrupt):
+        localize(*job, tmp_path / "stopped.csv", config, report=stop)
+    assert len(list((tmp_path / "stopped.csv.parts").glob("frames_*.npz"))) == 1
+    localize(*job, tmp_path / "stopped.csv", config)
+    localize(*job, tmp_path / "whole.csv", config)
+    assert (tmp_path / "stopped.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_gaussian_spots_are_found_without_a_psf():
