@@ -97,9 +97,12 @@ print(f"{movie.name}: {FRAMES} frames of {SIDE_PX} x {SIDE_PX} pixels, {frame.si
 # (`colocus calibrate-camera`): tutorial 02.
 #
 # ## 2. Localize
-# The classical way: find spots that stand above the noise, fit each with the calibrated PSF by maximum
-# likelihood, subtract, look again. A trained network in place of `psf.npz` is called in the same way. The work
-# is done in chunks (here of 200 frames) that are kept: after a power cut the same call goes on where it stopped,
+# All emitters of a frame and its background are fitted together with the calibrated PSF, by maximum likelihood: where
+# two spots overlap, neither has to give its light away. How many there are is found by a matched filter of what is not
+# explained yet; one more is believed if noise alone would make it once in 1,000 um² (`false_per_um2`). Frames whose
+# spots stand apart are fitted spot by spot, which is faster and comes to the same. A trained network in place of
+# `psf.npz` is called in the same way ([docs/joint_reading.md](../joint_reading.md) says which method is for what). The
+# work is done in chunks (here of 200 frames) that are kept: after a power cut the same call goes on where it stopped,
 # and the list comes out the same to the byte.
 #
 #     colocus localize movie.tif --model psf.npz --camera camera.toml --out locs.csv z_min_um=0 z_max_um=0.8
@@ -109,12 +112,11 @@ print(f"{movie.name}: {FRAMES} frames of {SIDE_PX} x {SIDE_PX} pixels, {frame.si
 config = LocalizeConfig(
     camera=str(folder / "camera.toml"),
     chunk_frames=200,
-    classical=ClassicalConfig(z_min_um=Z_RANGE_UM[0], z_max_um=Z_RANGE_UM[1], rounds=4, group=200),
+    classical=ClassicalConfig(z_min_um=Z_RANGE_UM[0], z_max_um=Z_RANGE_UM[1]),
 )
 result = localize(movie, folder / "psf.npz", folder / "locs.csv", config)
 print(f"{result.rows} localizations of {result.frames} frames")
-for reason, number in result.tally.items():
-    print(f"  {number} {reason}")
+print(*result.lines()[:-1], sep="\n")
 
 found = localization.read(folder / "locs.csv")
 

@@ -77,7 +77,8 @@ class ClassicalReader:
         # as many frames as there are in a group, so that one compiled program serves all
         counts, valid = (np.pad(part, ((0, self.batch - n), (0, 0), (0, 0))) for part in (movie.counts, movie.valid))
         photons = np.asarray(adu_to_photons(fitter.camera, counts), np.float64)
-        found, _ = detector.find(photons, np.zeros_like(photons), self._config.model_error)
+        nothing = np.zeros_like(photons)
+        found, level = detector.find(photons, nothing, self._config.model_error)
         close = _sharing(found, self._spots.image_px * self.pixel_um)
         crowded = self._in_windows(found.take(close), len(photons), windows)
         # an emitter is fitted if any of the windows that list it may be explained by such fits
@@ -91,9 +92,10 @@ class ClassicalReader:
         bad = ~fits.good | (fits.chi2_ratio > self._config.chi2_max + excess)
         crowded |= self._in_windows(fits.take(bad), len(photons), windows)
         fits = fits.take(~bad & (strength > self._level))
-        drawn = fitter.draw(fits, photons.shape)
-        rest, level = detector.find(photons - drawn, drawn, self._config.model_error)
-        crowded |= self._in_windows(rest, len(photons), windows)
+        drawn = fitter.draw(fits, photons.shape) if len(fits) else nothing
+        if len(fits):
+            rest, level = detector.find(photons - drawn, drawn, self._config.model_error)
+            crowded |= self._in_windows(rest, len(photons), windows)
         for number, (row, column) in enumerate(windows):
             valid[:, row.core, column.core] &= ~crowded[:, number, None, None]
         self._tally += residual(fitter.camera, counts, valid, drawn + level, level)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.reading.joint import JointReader
+from experiments.reading.pieces.pixels import countable
 from experiments.reading.readers import Reader
 from localization import Localizations
 
@@ -33,6 +34,6 @@ class DecoderJointReader:
     ) -> Localizations:
         """Localize counts (before + n + after, H, W), the n in the middle; frame numbers begin at `first_frame`."""
         # a network answers a pixel without a number with a list without any
-        numbers = np.nan_to_num(counts, nan=float(np.nanmedian(counts)) if np.isnan(counts).any() else 0.0)
+        numbers = counts if np.isfinite(counts).all() else countable(counts).counts
         start = self._decoder.read(numbers, first_frame, before, after, origin_px)
         return self._joint.read(counts, first_frame, before, after, origin_px, start=start)

@@ -1,6 +1,8 @@
 """Crowded frames explained as a whole: the reader that fits all emitters of a frame together, without training."""
 
+import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax
@@ -27,6 +29,7 @@ from optics.psf_table import evaluate
 from optics.pytree import replace
 from optics.render import lay_stamps
 
+_MOST_THREADS = 8
 _WINDOW_PX = 128  # side of a window of a large frame, where a stamp and its halo fit in
 _BEYOND_PX = 2.0  # how far outside a window a start may stand
 
@@ -107,6 +110,8 @@ class JointReader:
         self._spots, self._camera, self._config = spots, camera, config
         self._tools: dict[tuple[int, ...], tuple[CrowdModel, Bank]] = {}
         self._tally: Counter[str] = Counter()
+        # on the device that computes with this process's cores, frames are read side by side
+        self.threads = min(_MOST_THREADS, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
         self._halo = spots.image_px // 2 + 2
         self._window = max(_WINDOW_PX, 2 * self._halo + 16)
         self.identity = {
@@ -152,11 +157,19 @@ class JointReader:
     ) -> list[Localizations]:
         """Search those windows of frames that are `wanted` (frames, windows); a list for each window."""
         windows = self.windows(movie.counts.shape[1:])
+        jobs = [(int(k), *windows[number]) for k, number in np.argwhere(wanted)]
+        for number in np.flatnonzero(wanted.any(axis=0)):
+            self._at(movie, *windows[number])  # made before threads share it
+        pool = ThreadPoolExecutor(self.threads)
+        try:
+            done = list(pool.map(lambda job: self._read_window(movie, *job, start), jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
         lists: list[list[Localizations]] = [[] for _ in windows]
-        for k, number in np.argwhere(wanted):
-            row, column = windows[number]
-            lists[number].append(self._read_window(movie, int(k), row, column, start))
-        self._tally += Counter({TOGETHER: int(wanted.sum())})
+        for (_, number), (locs, counted) in zip(np.argwhere(wanted), done, strict=True):
+            lists[number].append(locs)
+            self._tally += counted
+        self._tally += Counter({TOGETHER: len(jobs)})
         return [concatenate([make_localizations([], [], [], []), *parts]) for parts in lists]
 
     def finish(self, locs: Localizations, movie: Movie) -> Localizations:
@@ -175,10 +188,11 @@ class JointReader:
             kept &= ~applies
         return select(locs, kept)
 
-    def _read_window(self, movie: Movie, k: int, row: Tile, column: Tile, start: Localizations | None) -> Localizations:
+    def _read_window(
+        self, movie: Movie, k: int, row: Tile, column: Tile, start: Localizations | None
+    ) -> tuple[Localizations, Counter[str]]:
         counts, known = (part[k, row.window, column.window] for part in (movie.counts, movie.valid))
-        place = (movie.origin_px[0] + column.window.start, movie.origin_px[1] + row.window.start)
-        model, bank = self._at(place, counts.shape)
+        model, bank = self._at(movie, row, column)
         first = None if start is None else self._start_in(start, movie.first_frame + k, row, column)
         if first is not None and not np.all(first[1] > 0):
             first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
@@ -186,9 +200,11 @@ class JointReader:
         level = surface_at(model.surface, found.crowd.level)
         emitters = _emitters(found)
         kept, mean = self._trusted(model, bank, known, emitters, found.mean, level)
-        self._tally += residual(model.camera, counts, known, mean, level)
-        self._tally += Counter({_DOUBTED: int((~kept).sum())})
-        return self._table(emitters.take(kept), np.asarray(level, np.float64), movie.first_frame + k, row, column)
+        own = emitters.take(kept)
+        own = own.take(near_core(own.xyz_um[:, 0], own.xyz_um[:, 1], row, column, self.pixel_um))
+        tally = residual(model.camera, counts, known, mean, level) + Counter({_DOUBTED: int((~kept).sum())})
+        tally += ends(self._spots.at_end(own.xyz_um[:, 2]), self._spots.deep)
+        return self._table(own, np.asarray(level, np.float64), movie.first_frame + k, row, column), tally
 
     def _trusted(
         self, model: CrowdModel, bank: Bank, known: NDArray, emitters: "_Emitters", mean: ArrayLike, level: ArrayLike
@@ -213,10 +229,11 @@ class JointReader:
         z = np.clip(z, *np.asarray(self._spots.table.z_range_um, np.float64))
         return np.column_stack([x[here] * self.pixel_um, y[here] * self.pixel_um, z]), start.photons[here]
 
-    def _at(self, place: tuple[int, int], shape: tuple[int, ...]) -> tuple[CrowdModel, Bank]:
-        key = (*place, *shape)
-        if key not in self._tools:
-            size = (shape[0], shape[1])
+    def _at(self, movie: Movie, row: Tile, column: Tile) -> tuple[CrowdModel, Bank]:
+        """Model and filters of a window."""
+        place = (movie.origin_px[0] + column.window.start, movie.origin_px[1] + row.window.start)
+        size = (row.window.stop - row.window.start, column.window.stop - column.window.start)
+        if (key := (*place, *size)) not in self._tools:
             camera = camera_part(self._camera, place, size)
             table, pixel = self._spots.table, self._spots.pixel_um
             banks = [bank for (_, _, *known), (_, bank) in self._tools.items() if tuple(known) == size]
@@ -229,10 +246,8 @@ class JointReader:
             )
         return self._tools[key]
 
-    def _table(self, emitters: "_Emitters", level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
+    def _table(self, own: "_Emitters", level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
         pixel, deep = self.pixel_um, self._spots.deep
-        own = emitters.take(near_core(emitters.xyz_um[:, 0], emitters.xyz_um[:, 1], row, column, pixel))
-        self._tally += ends(self._spots.at_end(own.xyz_um[:, 2]), deep)
         place = np.clip(np.floor(own.xyz_um[:, :2] / pixel).astype(int), 0, np.array(level.shape[::-1]) - 1)
         x, y, z = own.xyz_um.T
         return make_localizations(

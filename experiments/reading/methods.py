@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.reading.cameras import one_camera, plain_camera, with_photometry
+from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.fit_readers import classical_reader, decoder_joint_reader, joint_reader
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import Model, Reader, Reading, describe, run_reader, weights_reader
@@ -42,14 +43,18 @@ def _weights(model: Model, config: LocalizeConfig) -> Reader:
 
 
 def _fits(model: Model, config: LocalizeConfig) -> Reader:
-    settings = config.classical
-    if config.threshold is not None:
-        settings = replace(settings, threshold_sigma=config.threshold)
-    return classical_reader(model, _fits_camera(config), settings)
+    return classical_reader(model, _fits_camera(config), _enough(config))
 
 
 def _joint(model: Model, config: LocalizeConfig) -> Reader:
-    return joint_reader(model, _fits_camera(config), config.classical)
+    return joint_reader(model, _fits_camera(config), _enough(config))
+
+
+def _enough(config: LocalizeConfig) -> ClassicalConfig:
+    """The settings of fits, with the threshold that was asked for."""
+    if config.threshold is None:
+        return config.classical
+    return replace(config.classical, threshold_sigma=config.threshold)
 
 
 def _joint_behind_run(model: Model, config: LocalizeConfig) -> Reader:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,10 @@ from experiments import cli
 from experiments.reading.cameras import camera_part
 from experiments.reading.classical import ALONE, ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.decoder_joint import DecoderJointReader
 from experiments.reading.fit_readers import classical_reader
 from experiments.reading.fits import EmitterFitter, unfitted
-from experiments.reading.joint import TOGETHER
+from experiments.reading.joint import TOGETHER, JointReader
 from experiments.reading.localize import LocalizeConfig, localize, make_reader
 from experiments.reading.readers import Model
 from experiments.reading.remarks import remarks
@@ -216,6 +218,35 @@ def test_a_stopped_job_ends_with_the_same_bytes(psf, scene, tmp_path):
     localize(*job, tmp_path / "stopped.csv", config)
     localize(*job, tmp_path / "whole.csv", config)
     assert (tmp_path / "stopped.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_decoders_list_is_where_the_joint_fit_begins(spots, scene):
+    """A list off by 60 nm, half of it without light, with a false row and one missing: ends as what is there."""
+    counts, truth = scene
+    rng, n = np.random.default_rng(8), 8
+
+    class Coarse:
+        min_frame_px, description, pixel_um, group, batch, context, identity = 16, "coarse", PIXEL_UM, 12, 12, 0, {}
+
+        def take_tally(self):
+            return Counter()
+
+        def read(self, counts, first_frame, before=0, after=0, origin_px=(0, 0)):
+            rows = np.arange(1, n)
+            off = rng.normal(0, 0.06, (3, rows.size))
+            light = np.where(rows % 2, truth.photons[rows], np.nan)
+            frame, at = truth.frame[rows], [getattr(truth, f"{axis}_um")[rows] for axis in "xyz"]
+            listed = make_localizations(frame, *(one + by for one, by in zip(at, off, strict=True)), photons=light)
+            return localization.concatenate([listed, make_localizations([3], [0.6], [0.6], [0.4], score=0.5)])
+
+    reader = DecoderJointReader(Coarse(), JointReader(spots, CAMERA, CONFIG, "joint"))
+    locs = reader.read(counts[: n // 2], 0)
+    assert reader.take_tally()[TOGETHER] == n // 2
+    true = localization.select(truth, truth.frame < n // 2)
+    assert score(locs, true, lateral_um=0.1, axial_um=0.2).jaccard == 1
+    pairs = match(locs, true)
+    error = locs.x_um[pairs.found_index] - true.x_um[pairs.truth_index]
+    assert np.sqrt(np.mean((error / locs.sigma_x_um[pairs.found_index]) ** 2)) < 1.8  # 8 of them
 
 
 def test_gaussian_spots_are_found_without_a_psf():
