@@ -157,16 +157,16 @@ class JointReader:
     ) -> list[Localizations]:
         """Search those windows of frames that are `wanted` (frames, windows); a list for each window."""
         windows = self.windows(movie.counts.shape[1:])
-        jobs = [(int(k), *windows[number]) for k, number in np.argwhere(wanted)]
+        jobs = [(int(k), int(number)) for k, number in np.argwhere(wanted)]
         for number in np.flatnonzero(wanted.any(axis=0)):
             self._at(movie, *windows[number])  # made before threads share it
         pool = ThreadPoolExecutor(self.threads)
         try:
-            done = list(pool.map(lambda job: self._read_window(movie, *job, start), jobs))
+            done = list(pool.map(lambda job: self._read_window(movie, job[0], *windows[job[1]], start=start), jobs))
         finally:
             pool.shutdown(cancel_futures=True)
         lists: list[list[Localizations]] = [[] for _ in windows]
-        for (_, number), (locs, counted) in zip(np.argwhere(wanted), done, strict=True):
+        for (_, number), (locs, counted) in zip(jobs, done, strict=True):
             lists[number].append(locs)
             self._tally += counted
         self._tally += Counter({TOGETHER: len(jobs)})
@@ -189,7 +189,7 @@ class JointReader:
         return select(locs, kept)
 
     def _read_window(
-        self, movie: Movie, k: int, row: Tile, column: Tile, start: Localizations | None
+        self, movie: Movie, k: int, row: Tile, column: Tile, *, start: Localizations | None
     ) -> tuple[Localizations, Counter[str]]:
         counts, known = (part[k, row.window, column.window] for part in (movie.counts, movie.valid))
         model, bank = self._at(movie, row, column)
@@ -207,8 +207,8 @@ class JointReader:
         return self._table(own, np.asarray(level, np.float64), movie.first_frame + k, row, column), tally
 
     def _trusted(
-        self, model: CrowdModel, bank: Bank, known: NDArray, emitters: "_Emitters", mean: ArrayLike, level: ArrayLike
-    ) -> tuple[NDArray[np.bool_], ArrayLike]:
+        self, model: CrowdModel, bank: Bank, known: NDArray, emitters: "_Emitters", mean: NDArray, level: jax.Array
+    ) -> tuple[NDArray[np.bool_], NDArray | jax.Array]:
         n = len(emitters.photons)
         if not n or not self._config.model_error:
             return np.ones(n, bool), mean
