@@ -48,7 +48,7 @@ def psf():
 
 @pytest.fixture(scope="module")
 def spots(psf):
-    return psf_spots(psf, Z_RANGE)
+    return psf_spots(psf, Z_RANGE, 1e-2)  # as the command tabulates it: one set of compiled programs
 
 
 _render = jax.jit(lambda psf, emitters: render_frame(psf, emitters, (SIDE, SIDE)))
