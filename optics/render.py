@@ -106,11 +106,7 @@ def _render(psf: Psf, emitters: Emitters, shape: tuple[int, int], chunk: int) ->
 
     frame = jnp.repeat(jnp.arange(n_frames), capacity)
     xyz, photons, valid = emitters.xyz_um.reshape(total, 3), emitters.photons.ravel(), emitters.valid.ravel()
-    # the stamp's central pixel (for an even stamp: its central corner) nearest to the emitter
-    position = xyz[:, :2] / pixel - 0.5
-    lead = (size - 1) / 2
-    start = jnp.round(position - lead).astype(jnp.int32)  # first column and row of the stamp
-    offset = (position - lead - start) * pixel
+    start, offset = stamp_place(xyz[:, :2], pixel, size)
     relative = jnp.concatenate([offset, xyz[:, 2:]], axis=1)
     height, width = shape
     seen = (start[:, 0] > -size) & (start[:, 0] < width) & (start[:, 1] > -size) & (start[:, 1] < height)
@@ -158,6 +154,20 @@ def _render(psf: Psf, emitters: Emitters, shape: tuple[int, int], chunk: int) ->
         drawn, _ = jax.lax.scan(jax.checkpoint(add_chunk), drawn, batches)
     canvas, stray = drawn
     return canvas[:, size : size + height, size : size + width], stray
+
+
+def stamp_place(xy_um: jax.Array, pixel_um: jax.Array | float, side_px: int) -> tuple[jax.Array, jax.Array]:
+    """Column and row of a stamp's first pixel (N, 2), and where emitters at `xy_um` stand from its centre, um (N, 2).
+
+    The stamp's central pixel (for an even stamp: its central corner) is the one nearest to the emitter.
+
+    >>> stamp_place(jnp.array([[0.52, 0.3]]), 0.1, 3)[0].tolist()
+    [[4, 1]]
+    """
+    position = xy_um / pixel_um - 0.5
+    lead = (side_px - 1) / 2
+    start = jnp.round(position - lead).astype(jnp.int32)
+    return start, (position - lead - start) * pixel_um
 
 
 def lay_stamps(stamps: jax.Array, first: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -8,14 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 
 import nets
-from optics import Camera, PhaseMask, Psf, mask_params
+from optics import Camera, PhaseMask, Psf, WingPlan, mask_params, plan_wings
 from optics.background import Background
 from optics.field import FieldAberration, aberration_at, load_field
 from optics.pytree import replace
-from training.config import (
-    DecoderConfig,
-    RunConfig,
-)
+from training.config import DecoderConfig, RunConfig, SceneConfig
 from training.decoders import find_kind
 from training.generator.draw import SceneGenerator
 from training.generator.files import check_microscope, load_facts, load_generator, scene_ranges
@@ -83,7 +80,9 @@ def build(run: RunConfig) -> Parts:
 
     psf = replace(psf, mask=to_mask(params))
     camera = build_camera(run.camera)
-    scene = make_scene(run.scene, run.microscope.pixel_um, n_frames=run.decoder.frames)
+    scene = make_scene(
+        run.scene, run.microscope.pixel_um, n_frames=run.decoder.frames, wings=wing_plan(run, psf, run.scene)
+    )
     return Parts(
         run=run,
         psf=psf,
@@ -96,6 +95,19 @@ def build(run: RunConfig) -> Parts:
         field=field,
         generated=generated,
     )
+
+
+def wing_plan(run: RunConfig, psf: Psf, scene: SceneConfig, *, scored: bool = False) -> WingPlan | None:
+    """Choose how light around the stamps is drawn in a run's scenes; None where it is an even background.
+
+    A mask that is learned gets a table of one field in every step; one that stays, or is `scored`, of all.
+    """
+    if scene.stray == "even":
+        return None
+    shape, z_range_um = (scene.frame_px, scene.frame_px), (scene.z_min_um, scene.z_max_um)
+    learned = run.learn is not None
+    fields = "one" if learned and not scored else "all"
+    return plan_wings(psf, shape, z_range_um, learned=learned, fields=fields)
 
 
 def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, SceneGenerator]:

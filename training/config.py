@@ -127,6 +127,10 @@ class SceneConfig:
     frame; 0: each is on in its own frame alone. Emitters of fewer than `truth_photons_min` photons are shown, but
     not asked for. `field_px` is the side of the camera that frames are drawn from (0: no place in a field).
 
+    `stray` says what becomes of the light that leaves the stamps. "even": it returns as an even background. "drawn":
+    it is drawn where it falls, and so are emitters beyond the frame, as dense as those in it and no nearer to its border
+    than `margin_um`, whose light comes in (`optics.wings`). They are not asked for.
+
     `generator` is the folder of `colocus generate fit`, or the name of a generator that comes with Colocus: training
     frames are then its scenes. The other fields go on to say what a trained run is scored on, but for the ranges of a
     list decoder, which are the generator's (`training.generator.files.with_generator` sets both alike).
@@ -151,6 +155,7 @@ class SceneConfig:
     lifetime_frames: float = 0.0
     truth_photons_min: float = 0.0
     field_px: int = 0
+    stray: Literal["even", "drawn"] = "even"
     generator: str = ""
 
     def __post_init__(self):

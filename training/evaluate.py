@@ -6,8 +6,9 @@ import numpy as np
 
 import localization
 from localization import Localizations, make_localizations
+from optics import make_wings
 from optics.types import Emitters
-from training.build import Parts
+from training.build import Parts, wing_plan
 from training.config import SceneConfig
 from training.decode import make_decoder, read_output
 from training.instrument import build_background
@@ -26,6 +27,7 @@ def emitters_to_localizations(emitters: Emitters, *, first_frame: int = 0) -> Lo
 
 # one compiled program, whatever the mask or the scene's ranges
 _simulate = jax.jit(simulate, static_argnames=("differentiable", "chunk"))
+_wings = jax.jit(make_wings, static_argnames=("plan", "shape"))
 
 
 def scored_frames(
@@ -44,11 +46,14 @@ def scored_frames(
     with one `capacity` share one compiled program.
     """
     psf = learned_psf(parts, state)
-    ranges = make_scene(scene, parts.run.microscope.pixel_um, capacity, parts.run.decoder.frames)
+    plan = wing_plan(parts.run, psf, scene, scored=True)
+    ranges = make_scene(scene, parts.run.microscope.pixel_um, capacity, parts.run.decoder.frames, plan)
+    shape = (scene.frame_px, scene.frame_px)
+    wings = None if plan is None else _wings(psf, plan, shape)
     background = build_background(scene)
     key = jax.random.key(seed)
     pieces = [
-        _simulate(frame_keys(key, first, batch), psf, ranges, background, parts.camera, field=parts.field)
+        _simulate(frame_keys(key, first, batch), psf, ranges, background, parts.camera, field=parts.field, wings=wings)
         for first in range(0, n_frames, batch)
     ]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n_frames], *pieces)

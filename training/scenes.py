@@ -1,9 +1,13 @@
 """Random scenes and the frames that a microscope makes of them: drawn on the device, fresh every step."""
 
+import math
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from optics import Camera, Emitters, Psf, adu_to_photons, render_scenes, sample_background, sample_camera
+from optics import Camera, Emitters, Psf, WingPlan, Wings, adu_to_photons, make_wings, render_scenes, render_wings
+from optics import sample_background, sample_camera
 from optics import sample_camera_differentiable as sample_smoothly
 from optics.background import Background
 from optics.field import FieldAberration, aberration_at
@@ -11,8 +15,8 @@ from optics.pytree import pytree, replace, static
 from training.blinking import blink
 from training.config import SceneConfig
 
-# tags of the keys that scenes without neighbours, blinking or a field never draw
-_BEFORE, _AFTER, _BLINK, _ORIGIN, _NOISE = 101, 102, 103, 104, 105
+# tags of the keys that scenes without neighbours, blinking, a field or surroundings never draw
+_BEFORE, _AFTER, _BLINK, _ORIGIN, _NOISE, _AROUND = 101, 102, 103, 104, 105, 106
 
 
 @pytree
@@ -39,7 +43,9 @@ class Frames:
 class Scene:
     """The ranges that emitters are drawn from; numbers are data, so that new ranges need no new compilation.
 
-    `capacity` is the most emitters a frame can hold. See `SceneConfig` for the fields.
+    `capacity` is the most emitters a frame can hold. With `wings` the light around the stamps is drawn, and emitters
+    beyond the frame with it: `around_um` are half the sides of the squares about the frame's centre between which they
+    lie, `around_ratio` how many there are for each in the frame. See `SceneConfig` for the other fields.
     """
 
     count_min: jax.Array
@@ -52,23 +58,37 @@ class Scene:
     photons_mean: jax.Array
     lifetime_frames: jax.Array
     truth_photons_min: jax.Array
+    around_um: jax.Array
+    around_ratio: jax.Array
     capacity: int = static()
     frame_px: int = static()
     photons: str = static()
     n_frames: int = static(default=1)
     blinking: bool = static(default=False)
     field_px: int = static(default=0)
+    around_capacity: int = static(default=0)
+    wings: WingPlan | None = static(default=None)
 
 
 def make_scene(
-    config: SceneConfig, pixel_um: jax.Array | float, capacity: int | None = None, n_frames: int = 1
+    config: SceneConfig,
+    pixel_um: jax.Array | float,
+    capacity: int | None = None,
+    n_frames: int = 1,
+    wings: WingPlan | None = None,
 ) -> Scene:
     """Make the ranges of a configuration; `capacity` defaults to its largest count, `n_frames` is 1 or 3.
+
+    `wings` says how far light around the stamps is drawn (`optics.plan_wings`); without it, it is an even background.
 
     >>> make_scene(SceneConfig(count_max=5), 0.11).capacity
     5
     """
     side, margin = config.frame_px * pixel_um, config.margin_um
+    capacity = max(config.count_max, capacity or 0)
+    # emitters farther off than a picture's half show nothing in the frame
+    reach = margin if wings is None else max(margin, (wings.side_px + 1) / 2 * pixel_um)
+    ratio = 4 * ((side / 2 + reach) ** 2 - (side / 2 + margin) ** 2) / (side - 2 * margin) ** 2
     return Scene(
         count_min=jnp.asarray(config.count_min),
         count_max=jnp.asarray(config.count_max),
@@ -80,7 +100,11 @@ def make_scene(
         photons_mean=jnp.asarray(config.photons_mean),
         lifetime_frames=jnp.asarray(config.lifetime_frames),
         truth_photons_min=jnp.asarray(config.truth_photons_min),
-        capacity=max(config.count_max, capacity or 0),
+        around_um=jnp.array([side / 2 + margin, side / 2 + reach]),
+        around_ratio=jnp.asarray(ratio),
+        around_capacity=0 if wings is None else math.ceil(capacity * float(ratio)) + 1,
+        wings=wings,
+        capacity=capacity,
         frame_px=config.frame_px,
         photons=config.photons,
         n_frames=n_frames,
@@ -102,34 +126,78 @@ def sample_scene(key: jax.Array, scene: Scene) -> Emitters:
     key_count, key_place, key_photons = jax.random.split(key, 3)
     slots = jnp.arange(scene.capacity)
     count = jax.random.randint(key_count, (), scene.count_min, scene.count_max + 1)
-    one_each = jax.vmap(jax.random.fold_in, (None, 0))
-    share = jax.vmap(lambda k: jax.random.uniform(k, (3,)))(one_each(key_place, slots))
+    share = _uniform(key_place, slots, 3)
     xyz = scene.low_um + share * (scene.high_um - scene.low_um)
-    keys = one_each(key_photons, slots)
+    return Emitters(xyz_um=xyz, photons=_photons(key_photons, scene, slots), valid=slots < count)
+
+
+def _one_each(key: jax.Array, slots: jax.Array) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, slots)
+
+
+def _uniform(key: jax.Array, slots: jax.Array, n: int) -> jax.Array:
+    """Numbers that are even in 0...1, n for each slot, the same whatever the number of slots."""
+    return jax.vmap(lambda k: jax.random.uniform(k, (n,)))(_one_each(key, slots))
+
+
+def _photons(key: jax.Array, scene: Scene, slots: jax.Array) -> jax.Array:
+    keys = _one_each(key, slots)
     if scene.photons == "uniform":
         spread = jax.vmap(jax.random.uniform)(keys)
-        photons = scene.photons_min + spread * (scene.photons_max - scene.photons_min)
-    else:
-        shape = scene.photons_shape
-        photons = jax.vmap(lambda k: jax.random.gamma(k, shape))(keys) * (scene.photons_mean / shape)
-    return Emitters(xyz_um=xyz, photons=photons, valid=slots < count)
+        return scene.photons_min + spread * (scene.photons_max - scene.photons_min)
+    shape = scene.photons_shape
+    return jax.vmap(lambda k: jax.random.gamma(k, shape))(keys) * (scene.photons_mean / shape)
+
+
+def sample_around(key: jax.Array, scene: Scene, count: jax.Array) -> Emitters:
+    """Draw the emitters beyond a frame with `count` of them in it, as dense as those, with photons and depths alike.
+
+    They fill the band between the two squares of `around_um`: four rectangles, each a quarter turn of the last.
+    """
+    key_place, key_photons, key_number = jax.random.split(key, 3)
+    slots = jnp.arange(scene.around_capacity)
+    number = jnp.floor(count * scene.around_ratio + jax.random.uniform(key_number))
+    along, across, depth, turn = _uniform(key_place, slots, 4).T
+    inner, outer = scene.around_um
+    u, v = inner + along * (outer - inner), -inner + across * (outer + inner)
+    turn = jnp.floor(4 * turn)
+    x, y = jnp.where(turn % 2 == 0, u, v), jnp.where(turn % 2 == 0, v, -u)
+    sign = jnp.where(turn < 2, 1.0, -1.0)
+    centre = 0.5 * (scene.low_um + scene.high_um)
+    z = scene.low_um[2] + depth * (scene.high_um[2] - scene.low_um[2])
+    return Emitters(
+        xyz_um=jnp.stack([centre[0] + sign * x, centre[1] + sign * y, z], axis=1),
+        photons=_photons(key_photons, scene, slots),
+        valid=slots < number,
+    )
 
 
 def sample_frames(key: jax.Array, scene: Scene) -> tuple[Emitters, Emitters]:
     """Draw a scene over its frames: (what each frame shows, what is true of the middle one).
 
     Leaves (n_frames, N, ...) and (capacity, ...). Without blinking and neighbours both are `sample_scene`'s
-    emitters; else the truth are those of them that give at least `truth_photons_min` in the middle frame.
+    emitters; else the truth are those of them that give at least `truth_photons_min` in the middle frame. Emitters
+    beyond the frame are shown, but not true.
     """
-    emitters = sample_scene(key, scene)
-    if scene.n_frames == 1 and not scene.blinking:
-        shown = jax.tree.map(lambda leaf: leaf[None], emitters)
-    else:
-        before, after = (sample_scene(jax.random.fold_in(key, tag), scene) for tag in (_BEFORE, _AFTER))
-        key_blink = jax.random.fold_in(key, _BLINK)
-        shown = blink(key_blink, emitters, before, after, scene.lifetime_frames, scene.n_frames)
+    shown = _over_frames(key, scene, lambda k: sample_scene(k, scene))
     middle = jax.tree.map(lambda leaf: leaf[scene.n_frames // 2, : scene.capacity], shown)
-    return shown, replace(middle, valid=middle.valid & (middle.photons >= scene.truth_photons_min))
+    truth = replace(middle, valid=middle.valid & (middle.photons >= scene.truth_photons_min))
+    if scene.wings is not None:
+        count = sample_scene(key, scene).valid.sum()
+        key_around = jax.random.fold_in(key, _AROUND)
+        around = _over_frames(key_around, scene, lambda k: sample_around(k, scene, count))
+        shown = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), shown, around)
+    return shown, truth
+
+
+def _over_frames(key: jax.Array, scene: Scene, sample: Callable[[jax.Array], Emitters]) -> Emitters:
+    """The emitters that `sample` draws, over the frames of a scene: leaves (n_frames, N, ...)."""
+    emitters = sample(key)
+    if scene.n_frames == 1 and not scene.blinking:
+        return jax.tree.map(lambda leaf: leaf[None], emitters)
+    before, after = (sample(jax.random.fold_in(key, tag)) for tag in (_BEFORE, _AFTER))
+    key_blink = jax.random.fold_in(key, _BLINK)
+    return blink(key_blink, emitters, before, after, scene.lifetime_frames, scene.n_frames)
 
 
 def frame_keys(key: jax.Array, first: int | jax.Array, batch: int) -> jax.Array:
@@ -147,11 +215,14 @@ def simulate(
     differentiable: bool = False,
     chunk: int = 32,
     field: FieldAberration | None = None,
+    wings: Wings | None = None,
 ) -> Frames:
     """Draw one scene per key, render it, add background and camera noise, convert back to photons.
 
     Light that falls outside the emitters' stamps comes back as an even background (`render_scenes`): a mask
-    that throws light away pays for it, as it does in a sample that goes on beyond the frame.
+    that throws light away pays for it, as it does in a sample that goes on beyond the frame. Where the scene has
+    `Scene.wings` it is drawn instead, with that of the emitters beyond the frame; only what goes farther than the
+    plan is even. `wings` is its table where the PSF is known before (`optics.make_wings`); else it is made here.
 
     `differentiable` swaps the exact camera noise for its reparametrised Gaussian, through which gradients
     reach the `psf`. With a `field` each frame has the PSF of its centre's place in the field.
@@ -161,14 +232,19 @@ def simulate(
     shown, truth = jax.vmap(sample_frames, (0, None))(keys_scene, scene)
     level = jax.vmap(lambda k: sample_background(k, background, shape))(keys_background)
     origin_px = _origins(keys_scene, scene) if scene.field_px else None
+    together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
     if field is None:
-        together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
         light, stray = render_scenes(psf, together, shape, chunk=chunk)
     else:
         assert origin_px is not None, "a field of aberrations needs scene.field_px"
         light, stray = _render_in_field(psf, field, scene, shown, origin_px, chunk)
+    area_px = scene.frame_px**2
+    if scene.wings is not None:
+        wings = make_wings(psf, scene.wings, shape) if wings is None else wings
+        around, stray = render_wings(wings, together, psf.microscope.pixel_um)
+        light, area_px = light + around, (2 * scene.around_um[1] / psf.microscope.pixel_um) ** 2
     light, stray = light.reshape(-1, n, *shape), stray.reshape(-1, n)
-    level = level[:, None] + stray[..., None, None] / (scene.frame_px**2)
+    level = level[:, None] + stray[..., None, None] / area_px
     sample = sample_smoothly if differentiable else sample_camera
     if n > 1:  # noise of its own in each of the frames
         keys_camera = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, _NOISE), n))(keys_camera).reshape(

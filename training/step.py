@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 import nets
+from optics import make_wings
 from optics.pytree import replace
 from optics.types import Psf
 from training.build import Parts
@@ -62,12 +63,22 @@ def make_train_step(
     same frames. `draw` makes frames of keys and the PSF of the moment; without it the run's scenes are simulated, or
     come from its generator.
     """
-    run = parts.run
+    run, plan = parts.run, parts.scene.wings
+    wings = None
+    if plan is not None and run.learn is None and parts.generated is None:  # once: the mask stays as it is
+        wings = jax.jit(make_wings, static_argnums=(1, 2))(parts.psf, plan, (run.scene.frame_px, run.scene.frame_px))
 
     def simulated(keys: jax.Array, psf: Psf) -> Frames:
         learned = run.learn is not None
         return simulate(
-            keys, psf, parts.scene, parts.background, parts.camera, differentiable=learned, field=parts.field
+            keys,
+            psf,
+            parts.scene,
+            parts.background,
+            parts.camera,
+            differentiable=learned,
+            field=parts.field,
+            wings=wings,
         )
 
     def generated(keys: jax.Array, psf: Psf) -> Frames:
