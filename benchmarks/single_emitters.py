@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import localization
-from experiments.compare.arms import depth_bounds_um
+from experiments.compare.scoring import depth_bounds_um
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.decoder_joint import DecoderJointReader
 from experiments.reading.joint import JointReader

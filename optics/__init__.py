@@ -22,8 +22,8 @@ from optics.field import make_field_aberration as make_field_aberration, save_fi
 # frames: many molecules, background, camera
 from optics.render import render_frame as render_frame, render_frames as render_frames, render_scenes as render_scenes
 from optics.render import stamp_fraction as stamp_fraction
-from optics.wings import Wings as Wings, WingPlan as WingPlan, make_wings as make_wings, plan_wings as plan_wings
-from optics.wings import render_wings as render_wings, stamp_side as stamp_side
+from optics.wings.sizes import WingPlan as WingPlan, plan_wings as plan_wings, stamp_side as stamp_side
+from optics.wings.table import Wings as Wings, make_wings as make_wings, render_wings as render_wings
 from optics.background import Background as Background, Constant as Constant, RandomField as RandomField
 from optics.background import SuperGaussian as SuperGaussian, UniformLevel as UniformLevel
 from optics.background import sample_background as sample_background

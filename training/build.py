@@ -100,14 +100,15 @@ def build(run: RunConfig) -> Parts:
 def wing_plan(run: RunConfig, psf: Psf, scene: SceneConfig, *, scored: bool = False) -> WingPlan | None:
     """Choose how light around the stamps is drawn in a run's scenes; None where it is an even background.
 
-    A mask that is learned gets a table of one field in every step; one that stays, or is `scored`, of all.
+    Where it is `scored` emitters beyond the frame have stamps as exact as those in it. A mask that is learned gets a
+    table of one field in every step; one that stays, or is scored, of all.
     """
     if scene.stray == "even":
         return None
     shape, z_range_um = (scene.frame_px, scene.frame_px), (scene.z_min_um, scene.z_max_um)
     learned = run.learn is not None
     fields = "one" if learned and not scored else "all"
-    return plan_wings(psf, shape, z_range_um, learned=learned, fields=fields)
+    return plan_wings(psf, shape, z_range_um, learned=learned, fields=fields, stamped=scored)
 
 
 def _on_generated_scenes(run: RunConfig, psf: Psf) -> tuple[Psf, SceneGenerator]:

@@ -128,8 +128,8 @@ class SceneConfig:
     not asked for. `field_px` is the side of the camera that frames are drawn from (0: no place in a field).
 
     `stray` says what becomes of the light that leaves the stamps. "even": it returns as an even background. "drawn":
-    it is drawn where it falls, and so are emitters beyond the frame, as dense as those in it and no nearer to its border
-    than `margin_um`, whose light comes in (`optics.wings`). They are not asked for.
+    it is drawn where it falls, and so are emitters beyond the frame whose light comes in (`optics.wings`). These are as
+    dense as those in it and no nearer to its border than `margin_um`; they are not asked for.
 
     `generator` is the folder of `colocus generate fit`, or the name of a generator that comes with Colocus: training
     frames are then its scenes. The other fields go on to say what a trained run is scored on, but for the ranges of a

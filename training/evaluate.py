@@ -32,7 +32,7 @@ _wings = jax.jit(make_wings, static_argnames=("plan", "shape"))
 
 def scored_frames(
     parts: Parts,
-    state: TrainState,
+    state: TrainState | None,
     scene: SceneConfig,
     seed: int,
     n_frames: int,
@@ -41,6 +41,8 @@ def scored_frames(
     batch: int = 16,
 ) -> Frames:
     """Draw `n_frames` frames of `scene` as the run's microscope, with its learned mask, sees them.
+
+    A run whose mask is not learned needs no `state`.
 
     The same `seed` draws the same emitters for every run, so that comparisons are paired. Scenes drawn
     with one `capacity` share one compiled program.
@@ -77,8 +79,21 @@ def evaluate(
     `threshold` and `share_borders` as in `read_output`.
     """
     frames = scored_frames(parts, state, scene, seed, n_frames, capacity=capacity, batch=batch)
-    decode = make_decoder(parts, state.variables)
-    found = []
+    found = read_frames(parts, state, frames, threshold=threshold, batch=batch, share_borders=share_borders)
+    return found, emitters_to_localizations(frames.emitters)
+
+
+def read_frames(
+    parts: Parts,
+    state: TrainState,
+    frames: Frames,
+    *,
+    threshold: float = 0.5,
+    batch: int = 16,
+    share_borders: bool = True,
+) -> Localizations:
+    """Localize frames with a trained run's decoder; `threshold` and `share_borders` as in `read_output`."""
+    decode, n_frames, found = make_decoder(parts, state.variables), len(frames.images), []
     for first in range(0, n_frames, batch):
         piece = (frames.images[first : first + batch], frames.origin_px)
         if frames.origin_px is not None:
@@ -87,4 +102,4 @@ def evaluate(
         full = jax.tree.map(lambda leaf, n=n: jnp.pad(leaf, ((0, batch - n), *[(0, 0)] * (leaf.ndim - 1))), piece)
         output = jax.tree.map(lambda leaf, n=n: leaf[:n], decode(*full))
         found.append(read_output(parts, output, first_frame=first, threshold=threshold, share_borders=share_borders))
-    return localization.concatenate(found), emitters_to_localizations(frames.emitters)
+    return localization.concatenate(found)

@@ -6,8 +6,19 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from optics import Camera, Emitters, Psf, WingPlan, Wings, adu_to_photons, make_wings, render_scenes, render_wings
-from optics import sample_background, sample_camera
+from optics import (
+    Camera,
+    Emitters,
+    Psf,
+    WingPlan,
+    Wings,
+    adu_to_photons,
+    make_wings,
+    render_scenes,
+    render_wings,
+    sample_background,
+    sample_camera,
+)
 from optics import sample_camera_differentiable as sample_smoothly
 from optics.background import Background
 from optics.field import FieldAberration, aberration_at
@@ -232,8 +243,11 @@ def simulate(
     shown, truth = jax.vmap(sample_frames, (0, None))(keys_scene, scene)
     level = jax.vmap(lambda k: sample_background(k, background, shape))(keys_background)
     origin_px = _origins(keys_scene, scene) if scene.field_px else None
-    together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
+    everyone = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
+    if scene.wings is not None and not scene.wings.stamped:  # the table draws those beyond the frame
+        shown = jax.tree.map(lambda leaf: leaf[:, :, : leaf.shape[2] - _beyond(scene)], shown)
     if field is None:
+        together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
         light, stray = render_scenes(psf, together, shape, chunk=chunk)
     else:
         assert origin_px is not None, "a field of aberrations needs scene.field_px"
@@ -241,7 +255,9 @@ def simulate(
     area_px = scene.frame_px**2
     if scene.wings is not None:
         wings = make_wings(psf, scene.wings, shape) if wings is None else wings
-        around, stray = render_wings(wings, together, psf.microscope.pixel_um)
+        n_slots = everyone.photons.shape[1]
+        stamped = scene.wings.stamped | (jnp.arange(n_slots) < n_slots - _beyond(scene))
+        around, stray = render_wings(wings, everyone, psf.microscope.pixel_um, stamped)
         light, area_px = light + around, (2 * scene.around_um[1] / psf.microscope.pixel_um) ** 2
     light, stray = light.reshape(-1, n, *shape), stray.reshape(-1, n)
     level = level[:, None] + stray[..., None, None] / area_px
@@ -255,6 +271,12 @@ def simulate(
     if n > 1:
         images = jnp.moveaxis(images.reshape(-1, n, *shape), 1, -1)
     return Frames(images=images, emitters=truth, background=level[:, n // 2], origin_px=origin_px)
+
+
+def _beyond(scene: Scene) -> int:
+    """The slots of emitters beyond the frame: the last ones of those shown."""
+    groups = 1 if scene.n_frames == 1 else 3  # on in the middle frame, before and after it
+    return groups * scene.around_capacity
 
 
 def _origins(keys: jax.Array, scene: Scene) -> jax.Array:

@@ -67,9 +67,12 @@ def load_run(folder: Path | str) -> tuple[RunConfig, TrainState]:
     return trained.run, trained.state
 
 
-def learned_psf(parts: Parts, state: TrainState) -> Psf:
-    """Return the PSF of a run, with its learned mask in place."""
-    return replace(parts.psf, mask=parts.to_mask(state.mask_params)) if parts.run.learn else parts.psf
+def learned_psf(parts: Parts, state: TrainState | None) -> Psf:
+    """Return the PSF of a run, with its learned mask in place; a run that learns none needs no `state`."""
+    if parts.run.learn is None:
+        return parts.psf
+    assert state is not None, "a learned mask is in the state of its run"
+    return replace(parts.psf, mask=parts.to_mask(state.mask_params))
 
 
 def _mask_params(run: RunConfig) -> Any:

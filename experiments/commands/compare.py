@@ -12,7 +12,7 @@ from experiments.commands.arguments import UsageError, add_assignments, add_inte
 if TYPE_CHECKING:
     from experiments.compare.config import ExperimentConfig
 
-ABOUT = "Train and score one decoder per mask; write a report. The masks are the arms of CONFIG."
+ABOUT = "Score masks, the arms of CONFIG, by decoders trained for each, joint fits, or both; write a report."
 GROUP = "learn"
 
 

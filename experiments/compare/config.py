@@ -3,23 +3,29 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from experiments.settings import override, read_toml
 from optics import masks
 from training import ConfigError, LearnConfig, MaskConfig, RunConfig, from_dict
 from training.decoders import find_kind
 
+# who reads an arm's frames: its decoder; the joint fit of each frame from the decoder's list; the joint fit alone
+Reading = Literal["decoder", "decoder+joint", "joint"]
+
 
 @dataclasses.dataclass(frozen=True)
 class ArmConfig:
     """One mask of a comparison. With `learn` the mask is only the start of a co-design.
 
-    `label` names the arm in folders, tables and figures.
+    `label` names the arm in folders, tables and figures. `read` says who reads its frames, in place of `score.read`:
+    an arm that is read by "joint" alone, and does not learn, has no decoder and is not trained.
     """
 
     label: str = ""
     mask: MaskConfig = MaskConfig()
     learn: bool = False
+    read: tuple[Reading, ...] = ()
 
     def __post_init__(self):
         if not self.label or any(c in self.label for c in "/\\."):
@@ -28,11 +34,14 @@ class ArmConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
-    """What a trained arm is scored on.
+    """What an arm is scored on, and who reads it.
 
     Frames with `counts` emitters each at the training's photons and background, and frames with
     `pair_count` emitters at each (`pair_photons`, `pair_background`), the lists taken in step; `frames` of
     each kind, `single_frames` with one emitter for the comparison with the precision bound.
+
+    `read` names the readings: by the "decoder", at `threshold`; by "decoder+joint", the joint fit of each frame that
+    begins at the decoder's list; by "joint", the joint fit alone, which knows the PSF and needs no training.
     """
 
     counts: tuple[int, ...] = (1, 2, 5, 10, 18)
@@ -43,8 +52,11 @@ class ScoreConfig:
     single_frames: int = 200
     threshold: float = 0.5
     seed: int = 1_000_003
+    read: tuple[Reading, ...] = ("decoder",)
 
     def __post_init__(self):
+        if not self.read:
+            raise ConfigError('score.read is empty; name "decoder", "decoder+joint" or "joint"')
         if len(self.pair_photons) != len(self.pair_background):
             raise ConfigError("score.pair_photons and score.pair_background must be of equal length")
         if not self.counts or min(self.counts) < 1:
@@ -88,6 +100,24 @@ def load_experiment(name_or_path: str, assignments: Sequence[str] = ()) -> Exper
     config = from_dict(ExperimentConfig, override(read_toml(name_or_path), assignments))
     find_kind(config.run.decoder.kind)  # a kind that is not there is refused before any folder is begun
     return config
+
+
+def readings(config: ExperimentConfig, arm: ArmConfig) -> list[Reading]:
+    """List who reads an arm, each once.
+
+    >>> readings(ExperimentConfig(), ArmConfig("a", read=("joint", "joint")))
+    ['joint']
+    """
+    chosen: list[Reading] = []
+    for reading in arm.read or config.score.read:
+        if reading not in chosen:
+            chosen.append(reading)
+    return chosen
+
+
+def is_trained(config: ExperimentConfig, arm: ArmConfig) -> bool:
+    """Say whether an arm is trained: it learns its mask, or a decoder reads it."""
+    return arm.learn or readings(config, arm) != ["joint"]
 
 
 def arm_run(config: ExperimentConfig, arm: ArmConfig, seed: int) -> RunConfig:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.compare.arms import HEADLINE
-from experiments.compare.results import ArmResult
-from experiments.compare.summary import density_cells, pair_cells
+from experiments.compare.results import WORDS, ArmResult
+from experiments.compare.scoring import HEADLINE
+from experiments.compare.summary import density_cells, of_reading, pair_cells
 from experiments.report.metrics import METRICS
 from experiments.report.plot_style import logarithmic, new_figure, styled
 
@@ -58,6 +58,29 @@ def draw_density(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE) 
             plot_against_density(axes, summary, styles, metric, gate)
             axes.set_ylabel(METRICS[metric].title)
         _legend(grid.flat[-1], grid.flat[0])
+    return figure
+
+
+def draw_readings(summary: dict[str, Any], styles: Styles, gate: str = HEADLINE) -> Figure:
+    """Draw who finds what: a column for each reading, Jaccard and axial errors against density."""
+    columns = summary["readings"]
+    with styled():
+        figure = new_figure(3.2 * len(columns) + 0.4, 5.0)
+        grid = figure.subplots(2, len(columns), squeeze=False, sharey="row")
+        for column, reading in zip(grid.T, columns, strict=True):
+            part = of_reading(summary, reading)
+            for axes, metric in zip(column, ("jaccard", "rmse_z_um"), strict=True):
+                plot_against_density(axes, part, styles, metric, gate)
+            column[0].set_title(f"read by {WORDS[reading]}")
+        for row, metric in zip(grid, ("jaccard", "rmse_z_um"), strict=True):
+            row[0].set_ylabel(METRICS[metric].title)
+            # one scale for all columns, from the lines of all
+            ends = [axes.dataLim for axes in row]
+            high = max(box.y1 for box in ends)
+            row[0].set_ylim(
+                *((min(0.9, max(0, min(box.y0 for box in ends) - 0.03)), 1.01) if high <= 1 else (0, 1.06 * high))
+            )
+        grid[0][0].legend(loc="lower left", fontsize=8)
     return figure
 
 

@@ -1,5 +1,6 @@
 """An experiment's folder: whose it is, and what its log says of the start."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def claim(config: ExperimentConfig, out: Path, *, resume: bool) -> RunFolder:
     """Make sure that `out` may be used for this experiment (`ConfigError`).
 
     An experiment goes on in its own folder alone, with `resume`, and with the settings that it began with;
-    arms and seeds may be added.
+    arms, seeds and readings may be added.
     """
     return RunFolder.claim(out, config, resume=resume, changes=_changes, what=_WHAT)
 
@@ -29,12 +30,13 @@ def claim(config: ExperimentConfig, out: Path, *, resume: bool) -> RunFolder:
 def _changes(before: ExperimentConfig, after: ExperimentConfig) -> Iterator[str]:
     for name in ("run", "learn", "score"):
         for key, _, _ in differences(to_dict(getattr(before, name)), to_dict(getattr(after, name)), f"{name}."):
-            yield key
+            if key != "score.read":  # each reading has scores of its own
+                yield key
     arms = {arm.label: arm for arm in after.arms}
     for arm in before.arms:
         if arm.label not in arms:
             yield f"it has the arm {arm.label!r} too"
-        elif arms[arm.label] != arm:
+        elif dataclasses.replace(arms[arm.label], read=arm.read) != arm:
             yield f"arm {arm.label!r}"
     lost = [seed for seed in before.seeds if seed not in after.seeds]
     if lost:

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import localization
-from experiments.compare.arms import GATES
 from experiments.compare.results import ArmResult
+from experiments.compare.scoring import GATES
 from experiments.report.plot_style import hide_axes, new_figure, outline, scale_bar, show_phase, show_psf, styled
 from localization import make_localizations
 

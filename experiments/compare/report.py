@@ -5,18 +5,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments.compare.arms import HEADLINE
-from experiments.compare.config import ExperimentConfig
-from experiments.compare.figures import write_figures
+from experiments.compare.config import ExperimentConfig, is_trained
+from experiments.compare.figures import figure_name, write_figures
 from experiments.compare.folder import logged_start
-from experiments.compare.results import load_results
-from experiments.compare.summary import density_cells, pair_cells, sign, summarise
+from experiments.compare.results import WORDS, load_results
+from experiments.compare.scoring import HEADLINE
+from experiments.compare.summary import density_cells, pair_cells, shown_name, sign, summarise
 from experiments.compare.toml import to_toml
 from experiments.report.metrics import CHIEF, METRICS, Metric
 from experiments.report.page import Figures, page, table
 from optics.whole_file import write_text
 
 _SCORES = {name: METRICS[name] for name in CHIEF}
+_READERS = (
+    "The decoder is a network trained for the arm; the joint fit explains each frame by its emitters and a background, "
+    "knows the PSF and needs no training. It begins at the decoder's list, or alone from nothing."
+)
 
 
 def write_report(config: ExperimentConfig, out: Path) -> dict[str, Any]:
@@ -46,11 +50,14 @@ def render(config: ExperimentConfig, summary: dict[str, Any], figures: dict[str,
 def _subtitle(config: ExperimentConfig) -> str:
     scope, scene, every = config.run.microscope, config.run.scene, config.run.optimiser
     seeds = "1 seed" if len(config.seeds) == 1 else f"{len(config.seeds)} seeds"
+    trained = [arm for arm in config.arms if is_trained(config, arm)]
+    budget = f"the same network, {every.steps} steps of {every.batch} frames, {seeds}"
+    who = "Every arm: " if len(trained) == len(config.arms) else "Every arm that is trained: "
     return (
         f"NA {scope.na:g}, {1e3 * scope.wavelength_um:g} nm light, z from {scene.z_min_um:g} to "
         f"{scene.z_max_um:g} µm, {scene.count_min} to {scene.count_max} emitters of {_light(scene)} photons "
-        f"in frames of {scene.frame_px} × {scene.frame_px} px of {1e3 * scope.pixel_um:g} nm. Every arm: "
-        f"the same network, {every.steps} steps of {every.batch} frames, {seeds}."
+        f"in frames of {scene.frame_px} × {scene.frame_px} px of {1e3 * scope.pixel_um:g} nm. "
+        + (f"{who}{budget}." if trained else "Nothing is trained: the joint fit knows the PSF.")
     )
 
 
@@ -83,17 +90,31 @@ def _sections(config, summary, figures, start):
         "Each panel on its own square-root grey scale, from zero to its brightest pixel; the number is that "
         "pixel's share of the photons.",
     )
-    yield _stamp_table(summary)
-    yield shown.figure("density", "Scores against density", f"Gate {HEADLINE} (lateral/axial). Bars are {bars}.")
-    yield shown.figure(
-        "pairs",
-        "Scores at given photons and background",
-        f"{config.score.pair_count} emitters per frame, gate {HEADLINE}. Bars are {bars}.",
-    )
+    yield _stamp_table(config, summary)
+    several_readings = len(summary["readings"]) > 1
+    if several_readings:
+        yield shown.figure(
+            "readings",
+            "Who reads, and what is found",
+            f"{_READERS} Gate {HEADLINE} (lateral/axial). Bars are {bars}.",
+        )
+    for reading in summary["readings"]:
+        by = f", read by {WORDS[reading]}" if several_readings else ""
+        yield shown.figure(
+            figure_name("density", summary, reading),
+            f"Scores against density{by}",
+            f"Gate {HEADLINE} (lateral/axial). Bars are {bars}.",
+        )
+        yield shown.figure(
+            figure_name("pairs", summary, reading),
+            f"Scores at given photons and background{by}",
+            f"{config.score.pair_count} emitters per frame, gate {HEADLINE}. Bars are {bars}.",
+        )
     yield shown.figure(
         "frames",
         "An example frame",
-        "The same scene, at the highest density scored, as each microscope sees it (square-root grey scale).",
+        "The same scene, at the highest density scored, as each microscope sees it (square-root grey scale)"
+        + (f", read by {WORDS[summary['readings'][0]]}." if several_readings else "."),
     )
     yield shown.figure(
         "bounds",
@@ -140,12 +161,13 @@ _SCENE_HEAD = ["emitters", "per µm²", "photons / 1000", "background"]
 
 def _score_table(summary: dict[str, Any], gate: str) -> str:
     head = ["arm", *_SCENE_HEAD, *(f"{m.label}, {m.unit}" if m.unit else m.label for m in _SCORES.values())]
-    rows, groups = [], set()
+    rows, groups, several = [], set(), len(summary["readings"]) > 1
     for arm in summary["arms"]:
         groups.add(len(rows))
+        name = html.escape(shown_name(arm, several))
         for cell in density_cells(arm) + pair_cells(arm):
             values = [_with_interval(cell["gates"][gate][name], metric) for name, metric in _SCORES.items()]
-            rows.append([html.escape(arm["label"]), *_scene_cells(cell), *values])
+            rows.append([name, *_scene_cells(cell), *values])
     caption = "Estimate [95 % interval]. Errors are of the emitters found inside the gate."
     return f"<h2>Scores, gate {html.escape(gate)}</h2>{table(caption, head, rows, groups)}"
 
@@ -154,20 +176,21 @@ def _difference_table(summary: dict[str, Any]) -> str:
     if not summary["differences"]:
         return ""
     head = ["arm", "gate", *_SCENE_HEAD[:2], *(f"{m.label}, {m.unit}" if m.unit else m.label for m in _SCORES.values())]
-    rows, groups, before = [], set(), ("", "")
+    rows, groups, before, several = [], set(), ("", ""), len(summary["readings"]) > 1
     gates = list(summary["arms"][0]["cells"][0]["gates"])
     for row in sorted(summary["differences"], key=lambda row: gates.index(row["gate"])):
         if not row["cell"].startswith("count "):
             continue
-        if (row["gate"], row["arm"]) != before:
+        name = shown_name({"label": row["arm"], "reading": row["reading"]}, several)
+        if (row["gate"], name) != before:
             groups.add(len(rows))
-            before = (row["gate"], row["arm"])
+            before = (row["gate"], name)
         values = []
-        for name, metric in _SCORES.items():
-            value = row["metrics"][name]
+        for score, metric in _SCORES.items():
+            value = row["metrics"][score]
             text = _with_interval(value, metric, signed=True)
             values.append(f'<span class="clear">{text}</span>' if sign(value) else text)
-        names = [html.escape(row["arm"]), html.escape(row["gate"])]
+        names = [html.escape(name), html.escape(row["gate"])]
         rows.append([*names, str(row["count"]), f"{row['density_per_um2']:.2f}", *values])
     caption = "Estimate [95 % interval]; bold where it excludes zero. Every interval stands for itself."
     heading = f"Differences from “{html.escape(summary['reference'])}”"
@@ -176,20 +199,19 @@ def _difference_table(summary: dict[str, Any]) -> str:
 
 def _single_table(summary: dict[str, Any]) -> str:
     head = ["arm", "seed", "RMSE/CRLB x", "y", "z", "outliers x", "y", "z", "found"]
-    rows = []
+    rows, several = [], len(summary["readings"]) > 1
     for arm in summary["arms"]:
+        name = html.escape(shown_name(arm, several))
         for seed, single in zip(arm["seeds"], arm["single"], strict=True):
             ratios = [_plain(value, "{:.2f}") for value in single["ratio"]]
             outliers = [_plain(value, "{:.1%}") for value in single["outlier_share"]]
-            rows.append(
-                [html.escape(arm["label"]), str(seed), *ratios, *outliers, _plain(single["found_share"], "{:.1%}")]
-            )
+            rows.append([name, str(seed), *ratios, *outliers, _plain(single["found_share"], "{:.1%}")])
     single = summary["arms"][0]["single"][0]
     caption = (
         f"One emitter per frame, {_whole(single['photons'])} photons, {single['background']:g} background "
         "photons per pixel: root mean square of error over the bound at the emitter's own depth, with the "
         "share of errors beyond 5 bounds and the share of emitters found within 250/500 nm. An efficient, "
-        "unbiased decoder reaches 1."
+        "unbiased reader reaches 1."
     )
     return f"<h2>Isolated emitters against the Cramér-Rao bound</h2>{table(caption, head, rows)}"
 
@@ -198,25 +220,27 @@ def _plain(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
 
 
-def _stamp_table(summary: dict[str, Any]) -> str:
+def _stamp_table(config: ExperimentConfig, summary: dict[str, Any]) -> str:
     depths = summary["arms"][0]["stamp"]["z_um"]
     head = ["light outside the stamp, by z", *(f"{z:.1f} µm" for z in depths)]
-    rows = [
-        [html.escape(arm["label"]), *(f"{max(0.0, 1 - share):.1%}" for share in arm["stamp"]["fraction"])]
-        for arm in summary["arms"]
-    ]
-    caption = "Share of an emitter's photons outside its rendered stamp: absent from frames and bound alike."
+    shares = {arm["label"]: arm["stamp"]["fraction"] for arm in summary["arms"]}
+    rows = [[html.escape(label), *(f"{max(0.0, 1 - part):.1%}" for part in held)] for label, held in shares.items()]
+    caption = "Share of an emitter's photons outside its stamp, which the bound leaves out. In the frames it is " + (
+        "an even background."
+        if config.run.scene.stray == "even"
+        else "drawn where it falls, and so is the light of as many emitters around them."
+    )
     return table(caption, head, rows)
 
 
 def _cost_table(config: ExperimentConfig, summary: dict[str, Any], start: dict[str, Any]) -> str:
-    head = ["arm", "seeds", "steps", "frames", "training, s", "scoring, s"]
-    rows = []
+    head = ["arm", "seeds", "steps", "frames", "training, s", "reading and scoring, s"]
+    rows, several = [], len(summary["readings"]) > 1
     for arm in summary["arms"]:
         frames = arm["steps"] * config.run.optimiser.batch
         rows.append(
             [
-                html.escape(arm["label"]),
+                html.escape(shown_name(arm, several)),
                 ", ".join(map(str, arm["seeds"])),
                 str(arm["steps"]),
                 str(frames),
@@ -227,5 +251,7 @@ def _cost_table(config: ExperimentConfig, summary: dict[str, Any], start: dict[s
     where = "; ".join(
         f"{key} {value}" for key, value in start.items() if key in ("device", "cores", "versions", "command")
     )
-    caption = "Training includes compilation." + (f" Run on: {html.escape(where)}." if where else "")
+    caption = "Training, which an arm's readings share, and reading include compilation." + (
+        f" Run on: {html.escape(where)}." if where else ""
+    )
     return f"<h2>Cost</h2>{table(caption, head, rows)}"

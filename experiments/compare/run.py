@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 
-from experiments.compare.arms import HEADLINE, arm_folder, cells, run_experiment, score_arm
-from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm
+from experiments.compare.arms import arm_folder, is_finished, run_experiment
+from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm, is_trained, readings
 from experiments.compare.folder import claim, load_experiment_folder
-from experiments.compare.results import load_results
-from experiments.compare.summary import density_cells, pair_cells, summarise
+from experiments.compare.results import WORDS, load_results
+from experiments.compare.scoring import HEADLINE, cells, check_reading, joint_reader, make_reading, score_reading
+from experiments.compare.summary import density_cells, pair_cells, shown_name, summarise
 from experiments.progress import duration
 from experiments.report.metrics import CHIEF, METRICS
 from experiments.report.numbers import plain
@@ -24,7 +25,8 @@ from experiments.settings import override
 from optics.masks import files as mask_io
 from optics.progress import Event, Report, silent
 from optics.whole_file import write_text
-from training import ConfigError, TimeLimit, build, from_dict, load_config, load_run, load_trained
+from training import ConfigError, RunConfig, TimeLimit, build, from_dict, load_config, load_run, load_trained
+from training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,8 @@ def check(config: ExperimentConfig) -> None:
     cells(config)
     for arm in config.arms:
         build(arm_run(config, arm, config.seeds[0]))
+        for reading in readings(config, arm):
+            check_reading(config, reading)
 
 
 def surroundings() -> dict[str, Any]:
@@ -120,23 +124,30 @@ def surroundings() -> dict[str, Any]:
 def _announcement(config: ExperimentConfig, out: Path) -> list[str]:
     every, scene, score = config.run.optimiser, config.run.scene, config.score
     seeds = "" if len(config.seeds) == 1 else f" x {len(config.seeds)} seeds"
+    size = f"{scene.frame_px} x {scene.frame_px} px, up to {_counted(scene.count_max, 'emitter')}"
+    trained = any(is_trained(config, arm) for arm in config.arms)
+    budget = (
+        f"{every.steps} steps of {every.batch} frames ({size}), then scored on" if trained else f"{size}, scored on"
+    )
     lines = [
         f"{config.title or 'Colocus'}: {_counted(len(config.arms), 'arm')}{seeds} in {out}",
-        f"each: {every.steps} steps of {every.batch} frames ({scene.frame_px} x {scene.frame_px} px, "
-        f"up to {_counted(scene.count_max, 'emitter')}), then scored on {len(cells(config))} x {score.frames}",
+        f"each: {budget} {len(cells(config))} x {score.frames}",
     ]
     for arm in config.arms:
-        done = sum((arm_folder(out, arm, seed) / "scores.json").exists() for seed in config.seeds)
+        done = sum(is_finished(config, arm, seed, out) for seed in config.seeds)
         finished = "" if not done else "; finished" if done == len(config.seeds) else f"; {done} seeds finished"
-        lines.append(f"  {arm.label}: {describe_arm(config, arm)}{finished}")
-    if not _finished(config, out):
+        wanted = readings(config, arm)
+        readers = "" if wanted == ["decoder"] else f"; read by {', '.join(WORDS[reading] for reading in wanted)}"
+        lines.append(f"  {arm.label}: {describe_arm(config, arm)}{readers}{finished}")
+    if trained and not _finished(config, out):
         lines.append("Compiling; an arm's first step takes a while, the time left is shown after it.")
     return lines
 
 
 def _finished(config: ExperimentConfig, out: Path) -> bool:
-    folders = [arm_folder(out, arm, seed) for arm in config.arms for seed in config.seeds]
-    return bool(folders) and all((path / "scores.json").exists() for path in folders)
+    return bool(config.arms) and all(
+        is_finished(config, arm, seed, out) for arm in config.arms for seed in config.seeds
+    )
 
 
 def _counted(number: int, noun: str) -> str:
@@ -196,13 +207,29 @@ def evaluate_run(path: Path, assignments: Sequence[str] = (), *, again: bool = F
         for seed in config.seeds:
             folder_ = path if root != path else arm_folder(root, arm, seed)
             if (folder_ / "config.json").exists():
-                trained, state = load_run(folder_)
-                scores = score_arm(build(trained), state, altered)
-                scored.append({"label": arm.label, "seed": seed, **scores})
+                scored += _score_again(*load_run(folder_), altered, arm, seed)
+            elif not is_trained(config, arm):
+                scored += _score_again(arm_run(config, arm, seed), None, altered, arm, seed)
     if not scored:
         raise ConfigError(f"{path} holds no trained arm; train one first with colocus train, codesign or compare")
-    rows = [(s["label"], cell, cell["gates"][HEADLINE]["score"]) for s in scored for cell in s["cells"]]
+    several = len({s["reading"] for s in scored}) > 1
+    rows = [(shown_name(s, several), c, c["gates"][HEADLINE]["score"]) for s in scored for c in s["cells"]]
     return RunScores(rows, arms=tuple(scored))
+
+
+def _score_again(
+    run: RunConfig, state: TrainState | None, config: ExperimentConfig, arm: ArmConfig, seed: int
+) -> list[dict[str, Any]]:
+    """Score an arm's readings as `config` says; a list of scores."""
+    parts, wanted = build(run), readings(config, arm)
+    joint = joint_reader(parts, state) if wanted != ["decoder"] else None
+    scored = []
+    for reading in wanted:
+        check_reading(config, reading)
+        read = make_reading(reading, parts, state, config.score.threshold, joint)
+        named = {"label": arm.label, "seed": seed, "reading": reading}
+        scored.append(named | score_reading(parts, state, config, read))
+    return scored
 
 
 def _locate(path: Path) -> tuple[ExperimentConfig, Path]:
@@ -232,11 +259,11 @@ def _keys(path: Path) -> set[str]:
 
 def summary_rows(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """List arm, cell and estimates at the headline gate, for `score_lines`."""
-    rows = []
+    rows, several = [], len(summary["readings"]) > 1
     for arm in summary["arms"]:
         for cell in density_cells(arm) + pair_cells(arm):
             values = {metric: value["estimate"] for metric, value in cell["gates"][HEADLINE].items()}
-            rows.append((arm["label"], cell, values))
+            rows.append((shown_name(arm, several), cell, values))
     return rows
 
 

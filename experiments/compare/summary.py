@@ -9,9 +9,10 @@ import numpy as np
 from scipy.special import stdtrit
 
 import localization
-from experiments.compare.arms import HEADLINE, RESAMPLES, frame_scores
+from experiments.compare.arms import frame_scores
 from experiments.compare.config import ExperimentConfig
-from experiments.compare.results import ArmResult
+from experiments.compare.results import WORDS, ArmResult
+from experiments.compare.scoring import HEADLINE, RESAMPLES
 from experiments.report.numbers import plain
 from localization import FrameScores
 
@@ -22,15 +23,15 @@ _RATIOS = ("jaccard", "precision", "recall")
 
 def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[str]) -> dict[str, Any]:
     """Summarise everything that metrics.json holds; without a number a value is None."""
-    by_arm: dict[str, list[ArmResult]] = {}
+    by_arm: dict[tuple[str, str], list[ArmResult]] = {}
     for result in results:
-        by_arm.setdefault(result.label, []).append(result)
+        by_arm.setdefault((result.label, result.reading), []).append(result)
     reference = reference_label(config)
     differences = [
         row
-        for label, group in by_arm.items()
-        if label != reference and reference in by_arm
-        for row in _differences(config, group, by_arm[reference])
+        for (label, reading), group in by_arm.items()
+        if label != reference and (reference, reading) in by_arm
+        for row in _differences(config, group, by_arm[reference, reading])
     ]
     summary = {
         "title": config.title,
@@ -40,11 +41,27 @@ def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[
         "level": LEVEL,
         "intervals": interval_note(config),
         "missing": missing,
+        "readings": [reading for reading in WORDS if any(result.reading == reading for result in results)],
         "arms": [_arm(group) for group in by_arm.values()],
         "differences": differences,
     }
     summary["verdict"] = verdict(summary)
     return plain(summary)
+
+
+def of_reading(summary: dict[str, Any], reading: str) -> dict[str, Any]:
+    """Take the part of a summary that one reading is: its arms and differences."""
+    parts = {name: [row for row in summary[name] if row["reading"] == reading] for name in ("arms", "differences")}
+    return summary | parts
+
+
+def shown_name(arm: dict[str, Any], several: bool) -> str:
+    """Name a row of scores: the arm, and who read it where there are several readings.
+
+    >>> shown_name({"label": "flat", "reading": "joint"}, True)
+    'flat, joint fit alone'
+    """
+    return f"{arm['label']}, {WORDS[arm['reading']]}" if several else arm["label"]
 
 
 def reference_label(config: ExperimentConfig) -> str:
@@ -80,6 +97,7 @@ def _arm(group: list[ArmResult]) -> dict[str, Any]:
         cells.append(kept | {"gates": gates})
     return {
         "label": group[0].label,
+        "reading": group[0].reading,
         "learned": group[0].arm.learn,
         "seeds": [result.seed for result in group],
         "steps": first["steps"],
@@ -132,6 +150,7 @@ def _differences(config: ExperimentConfig, arm: list[ArmResult], reference: list
             )
             row = {
                 "arm": arm[0].label,
+                "reading": arm[0].reading,
                 "reference": reference[0].label,
                 "cell": cell["name"],
                 "count": cell["count"],
@@ -161,6 +180,17 @@ def _difference(metric: str, pooled: localization.Interval, frames: list[tuple[F
 
 def verdict(summary: dict[str, Any]) -> list[str]:
     """Say what the comparison shows at the headline gate, in sentences that say no more than the intervals."""
+    if len(summary["readings"]) < 2:
+        return _verdict_at(summary)
+    sentences = []
+    for reading in summary["readings"]:
+        first, *more = _verdict_at(of_reading(summary, reading))
+        sentences += [f"Read by {WORDS[reading]}: {first}", *more]
+    return sentences
+
+
+def _verdict_at(summary: dict[str, Any]) -> list[str]:
+    """The verdict of one reading."""
     arms = {arm["label"]: arm for arm in summary["arms"]}
     reference = summary["reference"]
     learned = [label for label, arm in arms.items() if arm["learned"]]
@@ -171,6 +201,8 @@ def verdict(summary: dict[str, Any]) -> list[str]:
         at = _densest(best)
         value = at["gates"][HEADLINE]["jaccard"]
         sentence = f"At {_scene(at)} the arm “{best['label']}” reaches a Jaccard index of {_with_interval(value)}."
+        if not learned and not summary["missing"]:
+            return [sentence]
         return [sentence, "A learned arm and a reference are not both finished, so nothing is compared."]
     sentences = []
     for label in learned:

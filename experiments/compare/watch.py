@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.compare.results import WORDS
 from experiments.progress import Display
 from optics.progress import Event
 
@@ -87,7 +88,8 @@ class ArmDisplay(Display):
         """Show one event of a training or a scoring."""
         self._forecast.see(event)
         if event.stage == "scored":
-            self.say(f"{self._name(event)}: done; {_scores(event.numbers['cells'])}")
+            by = event.numbers.get("reading", "decoder")
+            self.say(f"{self._name(event)}, {WORDS[by]}: done; {_scores(event.numbers['cells'])}")
         else:
             super().__call__(event)
 

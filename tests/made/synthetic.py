@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 import localization
-from experiments.compare.arms import GATES, arm_folder, cells, density_per_um2
-from experiments.compare.config import ExperimentConfig, arm_run
+from experiments.compare.arms import arm_folder, scores_file
+from experiments.compare.config import ExperimentConfig, arm_run, readings
+from experiments.compare.scoring import GATES, cells, density_per_um2
 from localization import FrameScores, Localizations, make_localizations
 from training import to_dict
 from training.run_folder import RunFolder
@@ -147,7 +148,8 @@ def _write_arm(config, out, arm, seed, number, quality) -> None:
         "train_seconds": 123.4,
         "score_seconds": 5.6,
     }
-    (folder / "scores.json").write_text(json.dumps(scores))
+    for reading in readings(config, arm):
+        scores_file(folder, reading).write_text(json.dumps(scores | {"reading": reading}))
     found, truth = dense
     np.savez_compressed(
         folder / "examples.npz",

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optics import render_frames
+from optics import WingPlan, render_frames
 from training import RunConfig, build, from_dict, make_scene, sample_scene, stream
 from training.config import SceneConfig
-from training.scenes import frame_keys
+from training.scenes import frame_keys, sample_frames
 
 
 def many(config, n=4000, capacity=None):
@@ -87,3 +87,41 @@ def test_a_frame_holds_the_light_of_its_emitters():
     expected = 5000.0 + 3.0 * 24 * 24 * jnp.ones(64)
     total = frames.images.sum(axis=(1, 2))
     assert abs(float(jnp.mean(total - expected))) < 5 * float(jnp.sqrt(expected.mean() / 64))
+
+
+def test_emitters_beyond_the_frame_are_as_dense_as_those_in_it():
+    """Per area, over many scenes, to five standard errors; in the band around frame and margin alone, evenly."""
+    config = SceneConfig(frame_px=40, margin_um=0.5, count_min=2, count_max=6, stray="drawn")
+    scene = make_scene(config, 0.1, wings=WingPlan(61, 16, 0, 0.0, 5.0))
+    keys = jax.random.split(jax.random.key(5), 1500)
+    shown, truth = jax.jit(jax.vmap(lambda key: sample_frames(key, scene)))(keys)
+    inside = np.asarray(truth.valid).sum()
+    around = np.asarray(shown.xyz_um)[:, 0, 6:][np.asarray(shown.valid)[:, 0, 6:]]
+    np.testing.assert_array_equal(shown.xyz_um[:, 0, :6], truth.xyz_um)  # the frame's own come first
+    off = np.abs(around[:, :2] - 2.0).max(axis=1)
+    assert (off >= 2.5).all() and (off <= 2.0 + 3.1).all()
+    area = 4 * (5.1**2 - 2.5**2)
+    assert abs(len(around) / area - inside / 9.0) < 5 * np.sqrt(inside) / 9.0
+    corner = (around[:, 0] > 4.5) & (around[:, 1] > 4.5)
+    assert abs(corner.mean() - 2.6**2 / area) < 5 * np.sqrt(corner.mean() / len(around))
+    assert around[:, 2].min() >= 0 and around[:, 2].max() > 4.9
+
+
+def test_scenes_drawn_whole_hold_as_much_light_as_even_ones():
+    """What leaves one frame comes in from around it: the mean light of many frames is that of even stray light."""
+    values = {
+        "microscope": {"focus_um": 1.0},
+        "psf": {"stamp_px": 15, "pupil_px": 20},
+        "scene": {"frame_px": 24, "count_min": 3, "count_max": 3, "z_max_um": 2.0, "margin_um": 0.0}
+        | {"photons_min": 1e4, "photons_max": 1e4, "background": "constant", "background_min": 5.0}
+        | {"background_max": 5.0},
+    }
+    light = {}
+    for stray in ("even", "drawn"):
+        parts = build(from_dict(RunConfig, values | {"scene": values["scene"] | {"stray": stray}}))
+        draw = jax.jit(lambda keys, p=parts: stream(keys, p.psf, p.scene, p.background, p.camera))
+        frames = draw(frame_keys(jax.random.key(1), 0, 256))
+        light[stray] = np.asarray(frames.images).sum(axis=(1, 2)) - 5.0 * 24**2
+    # three emitters a frame, of which all light stays in a sample that goes on for ever: 30,000 photons
+    for stray, sums in light.items():
+        assert abs(sums.mean() - 3e4) < 5 * sums.std() / np.sqrt(sums.size) + 0.02 * 3e4, stray

@@ -6,12 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from experiments.compare.arms import HEADLINE, arm_folder
+from experiments.compare.arms import arm_folder
 from experiments.compare.config import ExperimentConfig
+from experiments.compare.folder import claim
 from experiments.compare.report import write_report
+from experiments.compare.scoring import HEADLINE
 from experiments.compare.summary import t_interval
 from made.synthetic import write_results
-from training import from_dict
+from training import ConfigError, from_dict
 
 SMALL = {
     "title": "Learned <mask> & Tetrapod",
@@ -102,6 +104,44 @@ def test_several_seeds_give_intervals_over_seeds(tmp_path):
     difference = summary["differences"][0]["metrics"]["jaccard"]
     assert difference["over"] == "seeds" and difference["over_frames"]["over"] == "frames"
     assert "over the 3 trainings" in summary["intervals"]
+
+
+def test_each_reading_is_named_beside_its_numbers(tmp_path):
+    """Three readings of each arm, one of an arm without a decoder: tables, figures and sentences say whose they are."""
+    every = ["decoder", "decoder+joint", "joint"]
+    arms = [*SMALL["arms"], {"label": "flat", "read": ["joint"]}]
+    config = from_dict(ExperimentConfig, SMALL | {"arms": arms, "score": SMALL["score"] | {"read": every}})
+    write_results(config, tmp_path, {"tetrapod": 0.8, "learned": 0.95, "flat": 0.6})
+    (arm_folder(tmp_path, config.arms[1], 0) / "scores-joint.json").unlink()
+    summary = write_report(config, tmp_path)
+    names = [(arm["label"], arm["reading"]) for arm in summary["arms"]]
+    assert names == [
+        ("tetrapod", "decoder"), ("tetrapod", "decoder+joint"), ("tetrapod", "joint"),
+        ("learned", "decoder"), ("learned", "decoder+joint"), ("flat", "joint"),
+    ]  # fmt: skip
+    assert summary["missing"] == ["learned (seed 0, read by joint fit alone)"]
+    # arms are compared within a reading
+    assert {(row["arm"], row["reading"]) for row in summary["differences"]} == {
+        ("learned", "decoder"), ("learned", "decoder+joint"), ("flat", "joint"),
+    }  # fmt: skip
+    assert [words.split(":")[0] for words in summary["verdict"] if words.startswith("Read by")] == [
+        "Read by decoder", "Read by decoder + joint fit", "Read by joint fit alone",
+    ]  # fmt: skip
+    text = (tmp_path / "report.html").read_text()
+    assert "flat, joint fit alone" in text and "Scores against density, read by decoder + joint fit" in text
+    figures = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert {"readings", "density", "density-decoder-joint", "density-joint", "pairs-joint"} <= figures
+
+
+def test_readings_may_be_added_to_a_run_and_none_changed(tmp_path):
+    """A folder of an older commit, or of one reading, goes on with more; another threshold is another experiment."""
+    before = from_dict(ExperimentConfig, SMALL)
+    claim(before, tmp_path, resume=False).begin()
+    more = from_dict(ExperimentConfig, SMALL | {"score": SMALL["score"] | {"read": ["decoder", "joint"]}})
+    claim(more, tmp_path, resume=True)
+    other = from_dict(ExperimentConfig, SMALL | {"score": SMALL["score"] | {"threshold": 0.4}})
+    with pytest.raises(ConfigError, match="score.threshold"):
+        claim(other, tmp_path, resume=True)
 
 
 def test_a_partly_finished_comparison_names_what_is_missing(tmp_path):

@@ -73,3 +73,35 @@ def test_an_arm_can_be_scored_again_on_other_scenes(run, tmp_path, capsys):
     assert len(scores["cells"][0]["gates"]["250/500 nm"]["frames"]["frame"]) == 3
     assert "gate 250/500 nm" in capsys.readouterr().out
     assert load_run(arm)[1].step == 6
+
+
+@pytest.mark.slow
+def test_masks_are_compared_without_any_training(tmp_path, capsys):
+    """Read by the joint fit alone, an arm that does not learn has no decoder: no step is taken, and it is scored."""
+    out = tmp_path / "masks"
+    settings = ['score.read=["joint"]', 'run.scene.stray="drawn"', "score.counts=[1]", "score.pair_photons=[]"]
+    assert cli.main(["train", "tiny", "--out", str(out), *settings, "score.pair_background=[]"]) == 0
+    folder = out / "arms" / "tetrapod-seed0"
+    assert {path.name for path in folder.iterdir()} == {"scores-joint.json", "examples.npz"}
+    scores = json.loads((folder / "scores-joint.json").read_text())
+    assert scores["steps"] == 0 and scores["reading"] == "joint"
+    # one bright emitter, exactly known optics: nothing is left to learn
+    assert scores["single"]["found_share"] == 1.0
+    events = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert "step" not in {event["event"] for event in events}
+    assert cli.main(["evaluate", str(out)]) == 0
+    assert "tetrapod" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_read_once_more(run, tmp_path):
+    """Readings added to a run with decoders train nothing, keep the decoder's scores and stand beside them."""
+    out = tmp_path / "more"
+    shutil.copytree(run, out)
+    before = (out / "arms" / "learned-seed0" / "scores.json").read_bytes()
+    settings = ['score.read=["decoder", "decoder+joint", "joint"]']
+    assert cli.main(["compare", "tiny", "--out", str(out), "--resume", *settings]) == 0
+    assert (out / "arms" / "learned-seed0" / "scores.json").read_bytes() == before
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["readings"] == ["decoder", "decoder+joint", "joint"] and len(metrics["arms"]) == 6
+    assert not metrics["missing"]

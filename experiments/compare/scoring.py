@@ -1,0 +1,171 @@
+"""How an arm is scored: the scenes, who reads their frames, and the numbers of each reading."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import localization
+from experiments.compare.config import ExperimentConfig, Reading
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.joint import JointReader
+from experiments.reading.spots import psf_spots
+from localization import FrameScores, Gate, Localizations
+from optics import Psf, crlb_std_um, photons_to_adu
+from training import ConfigError, Parts
+from training.config import SceneConfig
+from training.evaluate import emitters_to_localizations, read_frames, scored_frames
+from training.scenes import Frames
+from training.state import TrainState
+from training.trained import learned_psf
+
+GATES = {gate.name: gate for gate in (Gate(), Gate(ball_um=0.1))}
+HEADLINE = next(iter(GATES))
+RESAMPLES = 1000
+
+# of the decoder's threshold, where the joint fit decides: as `colocus localize --method decoder+joint`
+_PROPOSING = 0.4
+# of the PSF's table in a joint fit: an error of the image below the noise of 20,000 photons, as `localize`
+_TOLERANCE = 1e-2
+
+ReadFrames = Callable[[Frames], Localizations]
+
+
+def cells(config: ExperimentConfig) -> list[tuple[str, SceneConfig]]:
+    """List the scored scenes, each with its name: one per count, one per (photons, background) pair."""
+    scene, score = config.run.scene, config.score
+    listed = [(f"count {n}", dataclasses.replace(scene, count_min=n, count_max=n)) for n in dict.fromkeys(score.counts)]
+    for photons, background in zip(score.pair_photons, score.pair_background, strict=True):
+        fixed = _fixed(scene, score.pair_count, photons, background)
+        listed.append((f"photons {photons:g} background {background:g}", fixed))
+    return listed
+
+
+def _fixed(scene: SceneConfig, count: int, photons: float, background: float, **more: Any) -> SceneConfig:
+    """Fix number and light of a scene's emitters, and its background."""
+    kinds = {"photons": "uniform", "background": "uniform"}
+    ranges = {"count": count, "photons": photons, "background": background}
+    ends = {f"{name}_{end}": value for name, value in ranges.items() for end in ("min", "max")}
+    return dataclasses.replace(scene, **kinds, **ends, **more)
+
+
+def density_per_um2(config: ExperimentConfig, count: int) -> float:
+    """Count emitters per um**2 of the area they are drawn in."""
+    side = config.run.scene.frame_px * config.run.microscope.pixel_um - 2 * config.run.scene.margin_um
+    return count / side**2
+
+
+def make_reading(
+    reading: Reading, parts: Parts, state: TrainState | None, threshold: float, joint: JointReader | None = None
+) -> ReadFrames:
+    """Make what reads an arm's frames; `joint` is the reader of joint fits where one is needed (`joint_reader`)."""
+
+    def decoded(share: float, frames: Frames) -> Localizations:
+        assert state is not None, "an arm that a decoder reads is trained"
+        return read_frames(parts, state, frames, threshold=share * threshold)
+
+    def jointly(frames: Frames, start: Localizations | None = None) -> Localizations:
+        assert joint is not None
+        return joint.read(np.asarray(photons_to_adu(parts.camera, frames.middle)), 0, start=start)
+
+    return {
+        "decoder": lambda frames: decoded(1.0, frames),
+        "decoder+joint": lambda frames: jointly(frames, decoded(_PROPOSING, frames)),
+        "joint": jointly,
+    }[reading]
+
+
+def joint_reader(parts: Parts, state: TrainState | None) -> JointReader:
+    """Make the reader that fits all emitters of a frame together, with the arm's own PSF and camera."""
+    scene = parts.run.scene
+    depths = scene.z_min_um, scene.z_max_um
+    settings = ClassicalConfig(z_min_um=depths[0], z_max_um=depths[1])
+    spots = psf_spots(learned_psf(parts, state), depths, _TOLERANCE)
+    return JointReader(spots, parts.camera, settings, "joint fits")
+
+
+def check_reading(config: ExperimentConfig, reading: Reading) -> None:
+    """Refuse a joint fit where the PSF differs over the field: it takes one for the frame (`ConfigError`)."""
+    if reading != "decoder" and config.run.psf.field:
+        raise ConfigError(
+            f'score.read: "{reading}" takes one PSF for all frames; with psf.field read by "decoder" alone'
+        )
+
+
+def score_reading(parts: Parts, state: TrainState | None, config: ExperimentConfig, read: ReadFrames) -> dict[str, Any]:
+    """Score one reading of an arm on every cell, at both gates, with bootstrap intervals over frames."""
+    scored = []
+    for name, scene in cells(config):
+        frames = draw(parts, state, scene, config, config.score.frames)
+        found, truth = read(frames), emitters_to_localizations(frames.emitters)
+        gates = {}
+        for gate, options in GATES.items():
+            per_frame = localization.score_frames(found, truth, n_frames=config.score.frames, **options)
+            intervals = localization.bootstrap(per_frame, rng=config.score.seed, n=RESAMPLES)
+            gates[gate] = {
+                "score": {metric: interval.estimate for metric, interval in intervals.items()},
+                "interval": {metric: [interval.low, interval.high] for metric, interval in intervals.items()},
+                "frames": {
+                    field.name: getattr(per_frame, field.name).tolist() for field in dataclasses.fields(FrameScores)
+                },
+            }
+        scored.append(
+            {
+                "name": name,
+                "count": scene.count_max,
+                "density_per_um2": density_per_um2(config, scene.count_max),
+                "photons": [scene.photons_min, scene.photons_max],
+                "background": [scene.background_min, scene.background_max],
+                "gates": gates,
+            }
+        )
+    return {"cells": scored, "single": score_single(parts, state, config, read)}
+
+
+def draw(parts: Parts, state: TrainState | None, scene: SceneConfig, config: ExperimentConfig, n_frames: int) -> Frames:
+    """Draw the frames of a scored scene, the same for every arm and reading."""
+    most = max(*config.score.counts, config.score.pair_count)  # one capacity, one compiled program
+    return scored_frames(parts, state, scene, config.score.seed, n_frames, capacity=most)
+
+
+def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfig, read: ReadFrames) -> dict[str, Any]:
+    """Compare errors of isolated emitters with their precision bound, in x, y and z, and the share of outliers.
+
+    One emitter a frame at the brightest and the mean background of the training, its light outside the stamp even and
+    nothing around it; the bound is that of the emitter's own depth. Only emitters found within 250/500 nm count; the
+    share found stands beside.
+    """
+    scene = config.run.scene
+    photons, background = scene.photons_max, 0.5 * (scene.background_min + scene.background_max)
+    # on for the whole frame, and alone, as the bound takes it
+    alone = _fixed(scene, 1, photons, background, lifetime_frames=0.0, truth_photons_min=0.0, stray="even")
+    frames = draw(parts, state, alone, config, config.score.single_frames)
+    found, truth = read(frames), emitters_to_localizations(frames.emitters)
+    matches = localization.match(found, truth)
+    errors = localization.pair_errors_um(found, truth, matches)
+    psf = learned_psf(parts, state)
+    depths = truth.z_um[matches.truth_index]
+    # bounds of all emitters, found or not: the number found would compile anew each time
+    crlb = np.asarray(depth_bounds_um(psf, jnp.asarray(truth.z_um), photons, background))[matches.truth_index]
+    ratio = localization.rmse_over_crlb(errors, crlb)
+    return {
+        "ratio": ratio.ratio.tolist(),
+        "outlier_share": ratio.outlier_share.tolist(),
+        "found_share": len(errors) / config.score.single_frames,
+        "photons": photons,
+        "background": background,
+        "z_um": depths.tolist(),
+        "error_um": errors.tolist(),
+        "crlb_um": crlb.tolist(),
+    }
+
+
+@jax.jit
+def depth_bounds_um(psf: Psf, z_um: jax.Array, photons: float, background: float) -> jax.Array:
+    def one(z):
+        return crlb_std_um(psf, jnp.zeros(3).at[2].set(z), photons, background)
+
+    return jax.lax.map(one, z_um, batch_size=16)
