@@ -37,7 +37,9 @@ def experiment(stray: str, frames: int, folder: Path) -> ExperimentConfig:
 def measure(frames: int, folder: Path) -> dict:
     """Score all arms both ways: numbers by arm, way and emitters a frame."""
     folder.mkdir(parents=True, exist_ok=True)
-    mask_io.save(folder / "learned.npz", psf_of("learned").mask)
+    mask = psf_of("learned").mask
+    assert mask is not None, "every PSF of `crowds.scenes` has a mask"
+    mask_io.save(folder / "learned.npz", mask)
     found: dict = {}
     for stray in STRAY:
         config = experiment(stray, frames, folder)

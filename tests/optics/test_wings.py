@@ -30,8 +30,8 @@ PLACES = [[1.3, 1.19, 0.7], [0.6, 2.0, 1.9], [-0.9, 1.0, 1.4], [3.4, -0.7, 0.3]]
 
 
 def frame_of(*emitters):
-    places, photons = zip(*emitters, strict=True)
-    return jax.tree.map(lambda leaf: leaf[None], make_emitters(list(places), list(photons)))
+    places, photons = (jnp.array(values) for values in zip(*emitters, strict=True))
+    return jax.tree.map(lambda leaf: leaf[None], make_emitters(places, photons))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_an_emitter_without_a_stamp_is_the_wide_picture_too(wings):
 
 
 def test_no_light_is_lost(wings):
-    """Stamp, wings and what goes beyond add up to the emitter: an unstopped pupil passes all of it (5e-3: samplings)."""
+    """Stamp, wings and what goes beyond add up to the emitter: an unstopped pupil passes all (5e-3: samplings)."""
     emitters = frame_of((PLACES[0], 1000.0))
     stamps, stray = jax.jit(lambda e: render_scenes(SMALL, e, SHAPE))(emitters)
     around, beyond = render_wings(wings, emitters, 0.11)
