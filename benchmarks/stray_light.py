@@ -29,7 +29,9 @@ SHOWN = ("jaccard", "precision", "recall", "rmse_xy_um", "rmse_z_um")
 
 def experiment(stray: str, frames: int, folder: Path) -> ExperimentConfig:
     """Preset `masks` with one mask more, its stray light drawn so."""
-    config = load_experiment("masks", [f'run.scene.stray="{stray}"', f"score.frames={frames}"])
+    config = load_experiment(
+        "masks", [f'run.scene.stray="{stray}"', f"score.frames={frames}", "score.single_frames=20"]
+    )
     learned = ArmConfig("learned", MaskConfig("file", path=str(folder / "learned.npz")))
     return dataclasses.replace(config, arms=(learned, *config.arms))
 
@@ -75,7 +77,9 @@ def rows(numbers: dict) -> Rows:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--frames", type=int, default=16, help="frames for each number of emitters (16)")
+    parser.add_argument(
+        "--frames", type=int, default=16, help="frames for each number of emitters (16); of isolated ones 20"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/stray_light"), help="folder of the scores")
     options = parser.parse_args()
     print(write_result("stray_light", {"frames": options.frames, "arms": measure(options.frames, options.out)}))
