@@ -19,7 +19,9 @@ from optics.fits.crowd_search import Bank, Candidates, propose
 
 _LEAST_SLOTS = 8  # then doubled
 _FIRST_ROUNDS = 0.7  # of the level: while emitters are missing, noise is more than it will be
-_DIM = 0.5  # of the median: photons that make an emitter doubtful
+_SHARE = 0.3  # of the strongest candidate of a round: weaker ones wait, for they may be what it leaves
+_DIM, _WEAK = 0.5, 3.0  # of the median photons, and of the level of significance: below both an emitter is doubtful
+_SURPRISE = 3.0  # standard deviations of the misfit above what noise leaves: something is not explained
 _ALIKE, _PARTNER = 0.7, 0.15  # overlaps of two images: suspicious by itself, and enough to be the other half
 _WORTHLESS = 1.0  # gain in log-likelihood of a round that ends the search
 _BETTER = 0.5  # and of an explanation that replaces another
@@ -36,7 +38,7 @@ class Search:
     rounds: int = 20
     per_round: int = 8
     shakes: int = 3
-    steps: tuple[int, int] = (5, 15)
+    steps: tuple[int, int] = (3, 15)
     gains: tuple[float, float] = (0.5, 0.02)
 
 
@@ -121,7 +123,9 @@ def search_frames(
     found = []
     for k in range(frames.adu.shape[0]):
         frame = jax.tree.map(lambda leaf, k=k: leaf[k], frames)
-        program = _explain_one(float(bank.level), _begin(model, frame, starts[k] if starts else None), search)
+        program = _explain_one(
+            float(bank.level), int(frame.valid.sum()), _begin(model, frame, starts[k] if starts else None), search
+        )
         answer: Any = None
         while True:
             try:
@@ -196,7 +200,7 @@ def _significance(photons: NDArray, covariance: NDArray) -> NDArray:
     return photons / (scale[:, 3] / np.sqrt(np.maximum(inverse[:, 3, 3], 1.0)))
 
 
-def _explain_one(level: float, start: _Emitters, search: Search) -> _Program:
+def _explain_one(level: float, n_pixels: int, start: _Emitters, search: Search) -> _Program:
     """The search of one frame.
 
     One that only adds ends on a local summit now and then: an emitter explained by two at other depths. So what looks
@@ -209,19 +213,19 @@ def _explain_one(level: float, start: _Emitters, search: Search) -> _Program:
         return fitted.misfit + price * len(fitted.emitters.photons)
 
     kept, rounds = yield from _add_and_clean(level, start, search)
+    seen: set[tuple[float, ...]] = set()
     for number in range(search.shakes):
-        out = _doubtful(kept, dim_only=number == 0)
-        if not out.any():
-            if number == 0:
-                continue
+        surprising = kept.misfit > n_pixels / 2 + _SURPRISE * np.sqrt(n_pixels / 2)
+        out = _doubtful(kept, level, surprising, n_partners=number + 1)
+        # what was taken out once, led nowhere
+        these = tuple(np.round(kept.emitters.xyz_um[out].ravel(), 1))
+        if not these or these in seen:
             break
+        seen.add(these)
         tried, n = yield from _add_and_clean(level, kept.emitters.keep(~out), search)
         rounds += n
         if cost(tried) < cost(kept) - _BETTER:
             kept = tried
-        elif number:
-            # the second kind of doubt is looked at once the first has led nowhere
-            break
     last: _Fitted = yield _Fit(kept.emitters, search.steps[1], search.gains[1])
     n = len(last.emitters.photons)
     crowd = Crowd(
@@ -244,7 +248,8 @@ def _add_and_clean(level: float, start: _Emitters, search: Search) -> Generator[
     for rounds in range(1, search.rounds + 1):
         before = fitted.misfit
         candidates: Candidates = yield _Look(fitted.mean, level)
-        taken = (np.asarray(candidates.strength) > 0).nonzero()[0][: search.per_round]
+        strength = np.asarray(candidates.strength)
+        taken = np.flatnonzero(strength > _SHARE * strength[0])[: search.per_round]
         if not taken.size:
             break
         more = fitted.emitters.add(np.asarray(candidates.xyz_um)[taken], np.asarray(candidates.photons)[taken])
@@ -263,15 +268,18 @@ def _add_and_clean(level: float, start: _Emitters, search: Search) -> Generator[
         fitted = yield _Fit(fitted.emitters.keep(np.arange(len(fitted.significance)) != weakest), steps, gain)
 
 
-def _doubtful(fitted: _Fitted, dim_only: bool) -> NDArray:
-    """Which emitters (n,) may be two explanations of one: the dim ones, and whose image overlaps theirs most."""
+def _doubtful(fitted: _Fitted, level: float, surprising: bool, n_partners: int) -> NDArray:
+    """Which emitters (n,) may be a wrong explanation of others: the weak ones, and whose images overlap theirs most.
+
+    Where the misfit is `surprising` also those that are hard to tell from another.
+    """
     photons, overlap = fitted.emitters.photons, fitted.overlap
     if len(photons) < 2:
         return np.zeros(len(photons), bool)
-    chosen = photons < _DIM * np.median(photons)
-    if not dim_only:
-        chosen |= (overlap > _ALIKE).any(axis=1)
-    with_partner = chosen & (overlap.max(axis=1) > _PARTNER)
-    out = chosen.copy()
-    out[overlap.argmax(axis=1)[with_partner]] = True
-    return out
+    dim = photons < _DIM * np.median(photons)
+    chosen = dim & (fitted.significance < _WEAK * level)
+    if surprising:
+        chosen |= dim | (overlap > _ALIKE).any(axis=1)
+    near = np.sort(overlap, axis=1)[:, -min(n_partners, len(photons) - 1)]
+    partners = (overlap >= np.maximum(near, _PARTNER)[:, None]) & chosen[:, None]
+    return chosen | partners.any(axis=0)
