@@ -2,7 +2,7 @@
 
     python benchmarks/fit_choice.py [--frames 24]
 
-Frames of 128 x 128 pixels, astigmatism (stamp 21 px), 2,000 to 8,000 photons on 15, the exact camera, at five
+Frames of 128 x 128 pixels, astigmatism (stamp 21 px), 2,000 to 8,000 photons on 15, the exact camera, at four
 densities. The same frames are read by `localize --method classical`, which chooses by window, and `--method joint`;
 once to compile, then with the clock: Jaccard (250 nm, 500 nm), error over predicted sigma, CPU time a frame.
 """
@@ -26,7 +26,7 @@ from optics import make_camera, make_emitters, make_microscope, make_psf, masks,
 PLACE = 157  # of its rows in benchmarks/README.md
 
 SIDE, PIXEL_UM, Z_RANGE = 128, 0.11, (0.0, 0.8)
-COUNTS = (1, 4, 12, 40, 120)  # emitters a frame, of 198 um^2
+COUNTS = (1, 4, 12, 40)  # emitters a frame, of 198 um^2
 CAMERA = make_camera(gain_adu_per_e=2.0, offset_adu=100.0, read_noise_e=1.5)
 
 
