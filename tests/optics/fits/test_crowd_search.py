@@ -134,6 +134,17 @@ def test_a_search_goes_on_from_a_list(table, model, crowded):
     assert listed.rounds <= nothing.rounds
 
 
+@pytest.mark.slow
+def test_frames_served_together_are_those_served_alone(table, model, crowded):
+    """Three frames at once, as on an accelerator: the same emitters within a thousandth of a pixel."""
+    _, expected = crowded
+    frames, bank = record(jax.random.key(1), expected[4:]), make_bank(table, SHAPE)
+    alone, both = (search_frames(model, bank, frames, together=n) for n in (1, 3))
+    for one, other in zip(alone, both, strict=True):
+        assert one.crowd.xyz_um.shape == other.crowd.xyz_um.shape
+        assert np.allclose(one.crowd.xyz_um, other.crowd.xyz_um, rtol=0, atol=1e-3 * PIXEL_UM)
+
+
 def test_a_rate_must_be_a_number(table):
     """The message names the argument."""
     with pytest.raises(OpticsError, match="false_per_um2 = 0"):

@@ -1,0 +1,195 @@
+"""What a search asks for, and who serves it: fits and candidates, compiled once for each number of slots.
+
+On a processor frames are served one by one: small programs run there as fast alone. On an accelerator the frames that
+ask for the same are served together.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from optics.fits.crowd import Crowd, CrowdFit, CrowdModel, Frame, fit_crowd, no_emitters
+from optics.fits.crowd_search import Bank, Candidates, propose
+
+W = TypeVar("W")
+
+_LEAST_SLOTS = 8  # then 16, 24, 32, 48, 64, 96, ...
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Emitters of a frame on the host, positions (n, 3) and photons (n,), and the background's coefficients (A, B)."""
+
+    xyz_um: NDArray
+    photons: NDArray
+    level: NDArray
+
+    @property
+    def size(self) -> int:
+        """How many emitters."""
+        return len(self.photons)
+
+    def keep(self, which: NDArray) -> "Guess":
+        """Those that are chosen (n,) by a mask."""
+        return Guess(self.xyz_um[which], self.photons[which], self.level)
+
+    def add(self, xyz_um: NDArray, photons: NDArray) -> "Guess":
+        """These and more, at positions (m, 3) with photons (m,)."""
+        return Guess(np.concatenate([self.xyz_um, xyz_um]), np.concatenate([self.photons, photons]), self.level)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fit without free slots: half the deviance, covariance (n, 4, 4), overlap (n, n); `mean` stays on the device."""
+
+    emitters: Guess
+    misfit: float
+    covariance: NDArray
+    overlap: NDArray
+    mean: jax.Array
+
+    @property
+    def significance(self) -> NDArray:
+        """By how many standard deviations each emitter's photons differ from 0, (n,)."""
+        return _significance(self.emitters.photons, self.covariance)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A frame's wish: fit these."""
+
+    guess: Guess
+    max_steps: int
+    least_gain: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """A frame's wish: candidates in what this mean leaves."""
+
+    mean: jax.Array
+    level: float
+
+
+Wish = Fit | Look
+
+
+def begin(model: CrowdModel, frame: Frame, start: tuple[NDArray, NDArray] | None) -> Guess:
+    """Where the search of a frame begins: at a list (`xyz_um` (n, 3), `photons` (n,)), or at nothing."""
+    level = np.asarray(_empty(model, frame).level)
+    xyz, photons = start if start is not None else (np.zeros((0, 3)), np.zeros(0))
+    return Guess(np.asarray(xyz, float).reshape(-1, 3), np.asarray(photons, float), level)
+
+
+_empty = jax.jit(partial(no_emitters, capacity=1))
+_propose, _fit = jax.jit(propose), jax.jit(fit_crowd)
+_propose_together = jax.jit(jax.vmap(propose, (None, None, 0, 0, 0)))
+_fit_together = jax.jit(jax.vmap(fit_crowd, (None, 0, 0, 0, 0)))
+
+
+def serve(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Wish], together: int) -> dict[int, Any]:
+    """Answer the wishes of frames (F, H, W), by frame: `Fitted` or `Candidates`, up to `together` frames at once."""
+    if together == 1:
+        return {k: _one(model, bank, jax.tree.map(lambda leaf, k=k: leaf[k], frames), w) for k, w in wishes.items()}
+    looks = {k: wish for k, wish in wishes.items() if isinstance(wish, Look)}
+    fits: dict[int, dict[int, Fit]] = {}
+    for k, wish in wishes.items():
+        if isinstance(wish, Fit):
+            fits.setdefault(_slots(wish.guess.size), {})[k] = wish
+    answers: dict[int, Any] = {}
+    for some in _some(looks, together):
+        answers |= _look(model, bank, frames, some)
+    for slots, alike in fits.items():
+        for some in _some(alike, together):
+            answers |= _fit_all(model, frames, some, slots)
+    return answers
+
+
+def _some(wishes: dict[int, W], together: int) -> Iterator[dict[int, W]]:
+    numbers = list(wishes)
+    for first in range(0, len(numbers), together):
+        yield {k: wishes[k] for k in numbers[first : first + together]}
+
+
+def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Candidates:
+    if isinstance(wish, Look):
+        return jax.device_get(_propose(model, bank, frame, wish.mean, wish.level))
+    start = _with_slots(model, wish.guess, _slots(wish.guess.size))
+    return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain), wish.guess.size)
+
+
+def _look(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Look]) -> dict[int, Candidates]:
+    filled, frame = _filled(wishes, frames)
+    means, levels = jnp.stack([wish.mean for wish in filled]), np.array([wish.level for wish in filled])
+    found = jax.device_get(_propose_together(model, bank, frame, means, levels))
+    return {k: jax.tree.map(lambda leaf, i=i: leaf[i], found) for i, k in enumerate(wishes)}
+
+
+def _fit_all(model: CrowdModel, frames: Frame, wishes: dict[int, Fit], slots: int) -> dict[int, Fitted]:
+    filled, frame = _filled(wishes, frames)
+    start = jax.tree.map(lambda *leaves: np.stack(leaves), *(_with_slots(model, w.guess, slots) for w in filled))
+    steps, gains = np.array([w.max_steps for w in filled]), np.array([w.least_gain for w in filled])
+    fits = _fit_together(model, frame, start, steps, gains)
+    return {
+        k: _without_slots(jax.tree.map(lambda leaf, i=i: leaf[i], fits), wish.guess.size)
+        for i, (k, wish) in enumerate(wishes.items())
+    }
+
+
+def _filled(wishes: dict[int, W], frames: Frame) -> tuple[list[W], Frame]:
+    """Wishes filled up to a power of two, so that few sizes are compiled, and their frames."""
+    numbers = list(wishes)
+    numbers += [numbers[0]] * ((1 << (len(numbers) - 1).bit_length()) - len(numbers))
+    which = jnp.asarray(numbers)
+    return [wishes[k] for k in numbers], jax.tree.map(lambda leaf: leaf[which], frames)
+
+
+def _slots(n: int) -> int:
+    slots = _LEAST_SLOTS
+    while slots < n:
+        # 8, 16, 24, 32, 48, 64, 96, ...: at most a third stays free
+        slots = slots * 3 // 2 if slots > _LEAST_SLOTS and slots & (slots - 1) == 0 else 1 << slots.bit_length()
+    return slots
+
+
+def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
+    n, dtype = len(emitters.photons), emitters.level.dtype
+    height, width = model.surface.shape
+    middle = np.array([width / 2, height / 2, 0.0]) * float(model.pixel_um)
+    middle[2] = np.mean(model.table.z_range_um)
+    xyz, photons = np.tile(middle, (slots, 1)), np.ones(slots)
+    xyz[:n], photons[:n] = emitters.xyz_um, emitters.photons
+    low, high = np.asarray(model.table.z_range_um)
+    xyz[:, 2] = np.clip(xyz[:, 2], low, high)
+    return Crowd(
+        xyz_um=xyz.astype(dtype),  # pyright: ignore[reportArgumentType]
+        photons=photons.astype(dtype),  # pyright: ignore[reportArgumentType]
+        present=np.arange(slots) < n,  # pyright: ignore[reportArgumentType]
+        level=emitters.level,  # pyright: ignore[reportArgumentType]
+        damping=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
+        misfit=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _without_slots(fit: CrowdFit, n: int) -> Fitted:
+    crowd, covariance, overlap = jax.device_get((fit.crowd, fit.covariance, fit.overlap))
+    emitters = Guess(crowd.xyz_um[:n].astype(float), crowd.photons[:n].astype(float), crowd.level)
+    return Fitted(emitters, float(crowd.misfit), covariance[:n].astype(float), overlap[:n, :n], fit.mean)
+
+
+def _significance(photons: NDArray, covariance: NDArray) -> NDArray:
+    """By how many standard deviations each emitter's photons (n,) differ from 0 where it stands.
+
+    Position given, all other emitters and the background unknown: what the likelihood ratio of leaving it out is.
+    """
+    scale = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 1e-30))
+    with np.errstate(invalid="ignore"):  # nothing is known of an emitter whose image is outside the frame
+        unit = np.nan_to_num(covariance / (scale[:, :, None] * scale[:, None, :]), nan=0.0)
+    inverse = np.linalg.inv(unit + 1e-6 * np.eye(4))
+    return photons / (scale[:, 3] / np.sqrt(np.maximum(inverse[:, 3, 3], 1.0)))
