@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from real_frames import STORM_COLUMNS, STORM_FRAMES, STORM_ROWS, agreement, stored_storm, storm_movie
 
 from experiments.compare.config import arm_run, load_experiment
 from experiments.reading.classical_config import ClassicalConfig
@@ -29,6 +28,7 @@ from pages.storm_overlay import STAMP_PX, explain
 from training.instrument import run_psf
 from worlds import DATA, ROOT
 from worlds.joint_frames import read_jointly
+from worlds.storm_frames import STORM_COLUMNS, STORM_FRAMES, STORM_ROWS, agreement, stored_storm, storm_movie
 
 PLACE = 121  # of its rows in benchmarks/README.md
 
@@ -63,7 +63,7 @@ def main() -> int:
     spots = psf_spots(run_psf(config), (config.scene.z_min_um, config.scene.z_max_um), 1e-2)
     settings = ClassicalConfig(background_px=arguments.background_px)
     until = time.time() + 60 * arguments.minutes
-    lists = read_jointly(frames, camera, spots, settings, arguments.work, "storm", until=until)
+    lists = read_jointly(frames, camera, spots, settings, arguments.work, "storm", until=until, whole=True)
     n = len(lists.cpu_s)
     stored = stored_storm(DATA)
     pixel = config.microscope.pixel_um

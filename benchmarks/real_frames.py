@@ -23,19 +23,24 @@ import localization
 from experiments.reading.localize import LocalizeConfig, localize
 from experiments.reading.readers import load_reader
 from experiments.reading.volume_reader import PUBLISHED
-from localization import Gate, Localizations, estimate_gain_offset, make_localizations, select
+from localization import Localizations, estimate_gain_offset, make_localizations, select
 from measure.record import Rows, write_result
 from optics import Event
+from worlds.storm_frames import (
+    PIXEL_UM,
+    STORM_COLUMNS,
+    STORM_FRAMES,
+    STORM_ROWS,
+    agreement,
+    stored_storm,
+    storm_movie,
+)
 
 PLACE = 120  # of its rows in benchmarks/README.md
 
-PIXEL_UM = 0.11
 HALF_FRAME_UM = 121 * PIXEL_UM / 2  # the recorded simulations count from the centre of their 121 px frames
 BIAS_UM = 0.055  # two fine pixels: what the published read-out adds too much for demo 3 and demo 5
-STORM_ROWS, STORM_COLUMNS = (16, 313), (77, 468)  # the part of the frames that the published demo reads
-STORM_FRAMES = 10
 NETWORKS = {2: "demo2_tetrapod_loss", 3: "demo3_tetrapod_loss", 5: "demo5_learned_loss"}
-GATES = {gate.name: gate for gate in (Gate(), Gate(ball_um=0.1))}
 
 
 def weights(data: Path, demo: int) -> Path:
@@ -79,25 +84,6 @@ def recorded(path: Path) -> Localizations:
     return make_localizations(table["image"], x_um, y_um, table["z_um"])
 
 
-def agreement(a: Localizations, b: Localizations) -> dict[str, Any]:
-    """How far two lists agree, neither being the truth: Jaccard, and differences a minus b of the pairs."""
-    result: dict[str, Any] = {"n_a": int(a.frame.size), "n_b": int(b.frame.size)}
-    for gate, options in GATES.items():
-        matches = localization.match(a, b, **options)
-        error = 1e3 * localization.pair_errors_um(a, b, matches)
-        pairs = len(error)
-        middle = np.median(error, axis=0) if pairs else np.full(3, np.nan)
-        spread = 1.4826 * np.median(np.abs(error - middle), axis=0) if pairs else np.full(3, np.nan)
-        result[gate] = {
-            "pairs": pairs,
-            "jaccard": pairs / max(a.frame.size + b.frame.size - pairs, 1),
-            "median_difference_nm": dict(zip("xyz", middle.round(3).tolist(), strict=True)),
-            "spread_nm": dict(zip("xyz", spread.round(3).tolist(), strict=True)),
-            "largest_difference_nm": float(np.abs(error).max()) if pairs else None,
-        }
-    return result
-
-
 def storm_list(data: Path, work: Path, name: str, model: Path, **options: Any) -> tuple[Localizations, float | None]:
     """The list of the ten STORM frames and the seconds a frame took."""
     path = work / f"storm_{name}.csv"
@@ -114,19 +100,9 @@ def kept_list(movie: Path, model: Path, path: Path, config: LocalizeConfig) -> t
     return localization.read(path), float(took.read_text()) if took.exists() else None
 
 
-def storm_movie(data: Path) -> Path:
-    return data / "ds3d-tetrapod-storm" / "frames_01-33.tif"
-
-
 def say(event: Event) -> None:
     if event.stage == "frame":
         print(f"  {event.done} of {event.total} frames, {event['seconds']:.0f} s", flush=True)
-
-
-def stored_storm(data: Path) -> Localizations:
-    table = pd.read_csv(data / "ds3d-tetrapod-storm" / "original_network_localizations_frames01-10.csv")
-    x_um, y_um = PIXEL_UM * table["col_px_full_frame"], PIXEL_UM * table["row_px_full_frame"]
-    return make_localizations(table["frame_1based"] - 1, x_um, y_um, table["z_nm"] / 1e3, score=table["confidence"])
 
 
 def telomeres(data: Path, work: Path) -> dict[str, Any]:

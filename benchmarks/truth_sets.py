@@ -112,7 +112,10 @@ def main() -> int:
         if not DATA.is_dir():
             print(f"truth_sets: no data at {DATA}; set COLOCUS_DATA. Nothing measured.")
             return 0
-        cases, versions = kept["numbers"]["cases"], {k: v for k, v in kept["versions"].items() if k == "picassosr"}
+        cases, others = kept["numbers"]["cases"], kept["numbers"].get("others")
+        if arguments.joint and not others:
+            others = {key: kept[key] for key in ("command", "date", "commit")}
+        versions = {k: v for k, v in kept["versions"].items() if k == "picassosr"}
         for name in arguments.only:
             started = time.perf_counter()
             seconds = cases.get(name, {}).get("seconds", 0.0)
@@ -123,7 +126,8 @@ def main() -> int:
             rows = put_in(rows, list(measure(JOINT_CASES[name](arguments))))
             cases[name] = {"rows": rows, "seconds": seconds}
             ordered = {key: cases[key] for key in CASES if key in cases}
-            write_result("truth_sets", {"cases": ordered, "draws": DRAWS}, versions=versions)
+            numbers = {"cases": ordered, "draws": DRAWS} | ({"others": others} if arguments.joint else {})
+            write_result("truth_sets", numbers, versions=versions)
     pages.write(truth_page)
     return 0
 

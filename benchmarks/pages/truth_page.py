@@ -10,14 +10,16 @@ PAGE = ROOT / "docs" / "truth_sets.md"
 
 HEAD = """# Sets with exact truth
 
-What our list decoder, our fits, the published DeepSTORM3D weights and Picasso make of public frames whose answer is
-known, scored by one function (`localization.score`, [conventions](conventions.md)). In brackets: 95 % intervals from
-drawing frames. "Off" is the median error of the pairs in x, y, z, and "eff. centred" the efficiency without it:
-where the two efficiencies differ, a constant shift is what is lost. "Chance" is the efficiency of as many points
-placed at random in the same frames. Efficiency is that of the 2016 challenge, in 3D the mean of lateral and axial.
-RMSE is that of the pairs alone: a method that pairs only the easiest emitters has a small one.
+What our list decoder, our fits, singly and jointly, the published DeepSTORM3D weights and Picasso make of public frames
+whose answer is known, scored by one function (`localization.score`, [conventions](conventions.md)). In brackets: 95 %
+intervals from drawing frames. "Off" is the median error of the pairs in x, y, z, and "eff. centred" the efficiency
+without it: where the two efficiencies differ, a constant shift is what is lost. "Chance" is the efficiency of as many
+points placed at random in the same frames. Efficiency is that of the 2016 challenge, in 3D the mean of lateral and
+axial. RMSE is that of the pairs alone: a method that pairs only the easiest emitters has a small one.
 
 Made by `{command}` on {date} ({commit}); numbers in `benchmarks/results/truth_sets.json`.
+"""
+OTHERS = """Rows of the joint fit alone were measured then; all others by `{command}` on {date} ({commit}).
 """
 NOTHING = "–"
 
@@ -26,6 +28,8 @@ def text() -> str:
     """Write out the page of the last result."""
     record = json.loads((RESULTS / "truth_sets.json").read_text())
     parts = [HEAD.format(**record)]
+    if others := record["numbers"].get("others"):
+        parts.append(OTHERS.format(**others))
     for case in record["numbers"]["cases"].values():
         for name in dict.fromkeys(row["set"] for row in case["rows"]):
             parts.append(_section(name, [row for row in case["rows"] if row["set"] == name]))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import localization
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
+from experiments.reading.pieces.tiles import Tile
 from experiments.reading.program import fingerprint
 from experiments.reading.spots import SpotTable
 from localization import Localizations, make_localizations, select
@@ -44,10 +45,12 @@ def read_jointly(
     *,
     starts: Localizations | None = None,
     until: float = np.inf,
+    whole: bool = False,
 ) -> JointLists:
     """Read frames (n, H, W) of one camera; the search begins at the list `starts`.
 
-    Lists of frames are kept in `work`; past `until` (of time.time()) no more are read, and those there are returned.
+    `whole` reads large frames in one piece, where windows of the reader's side would be mostly halo. Lists of frames
+    are kept in `work`; past `until` (of time.time()) no more are read, and those there are returned.
     """
     told = hashlib.sha256(np.ascontiguousarray(frames).tobytes() + config.identity().encode())
     told.update(fingerprint(spots.table, camera).encode())
@@ -55,7 +58,7 @@ def read_jointly(
         told.update(b"".join(getattr(starts, key).tobytes() for key in ("frame", "x_um", "y_um", "z_um")))
     folder = work / f"{name}_{told.hexdigest()[:10]}"
     folder.mkdir(parents=True, exist_ok=True)
-    reader = JointReader(spots, camera, config, name)
+    reader = WholeFrames(spots, camera, config, name) if whole else JointReader(spots, camera, config, name)
     lists, seconds, remarks = [], [], Counter[str]()
     for number, frame in enumerate(frames):
         path = folder / f"{number:04d}.npz"
@@ -72,6 +75,15 @@ def read_jointly(
     if not lists:
         raise SystemExit(f"{name}: no frame read before the time was up")
     return JointLists(localization.concatenate(lists), np.array(seconds), remarks)
+
+
+class WholeFrames(JointReader):
+    """The joint reader without windows."""
+
+    def windows(self, shape: tuple[int, ...]) -> list[tuple[Tile, Tile]]:
+        """One window, the frame."""
+        row, column = (Tile(slice(0, n), slice(0, n)) for n in shape)
+        return [(row, column)]
 
 
 def _read(reader: JointReader, frame: NDArray, number: int, starts: Localizations | None, path: Path) -> None:

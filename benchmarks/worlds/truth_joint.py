@@ -14,13 +14,14 @@ from localization import Localizations, select
 from optics import Camera, make_camera
 from worlds import truth_data, truth_psfs
 from worlds import truth_methods as methods
-from worlds.ds3d_psf import DEMOS, demo_spots
+from worlds.ds3d_psf import DEMOS, BlurPath, demo_spots, demo_spots_of_any_blur
 from worlds.joint_frames import read_jointly
 from worlds.truth_data import TruthSet
 from worlds.truth_images import epfl_bead, gaussian_of, two_lobes
 from worlds.truth_runs import Row
 
 JOINT, DIM = "Colocus, joint", "Colocus, joint, dim ones left out"
+SIDES = {3: 61, 5: 41}  # of the stamps: a Tetrapod, and a learned mask whose images are compact
 DIM_SHARE = 0.2  # of the median light of a movie's emitters: those dimmer are left out in rows that say so
 
 Arguments = argparse.Namespace
@@ -39,15 +40,16 @@ def _rows(
     *,
     frames: NDArray | None = None,
     camera: Camera | None = None,
-    background_px: int = 0,
     after: Callable[[Localizations], Localizations] = lambda found: found,
+    **settings: Any,
 ) -> Iterator[Row]:
-    """The rows of a set: its own frames and camera, unless given."""
+    """The rows of a set: its own frames and camera, unless given; `settings` are those of the reader."""
     frames = one.frames if frames is None else frames
     camera = methods.camera_of(one, 0) if camera is None else camera
-    name, config = one.name.replace(", ", "_").replace(" ", "-"), ClassicalConfig(background_px=background_px)
+    name, config = one.name.replace(", ", "_").replace(" ", "-"), ClassicalConfig(**settings)
     lists = read_jointly(frames, camera, spots, config, arguments.work, name, until=arguments.until)
     n = len(lists.cpu_s)
+    how += f"; the first {n} of {len(frames)} frames" if n < len(frames) else ""
     if n < len(frames):  # the time was up: scored on what was read
         kept = select(one.truth, one.truth.frame < n)
         one = dataclasses.replace(one, frames=one.frames[:n], truth=kept, gain=one.gain[:n], offset=one.offset[:n])
@@ -76,16 +78,26 @@ def unstretched(image: NDArray) -> NDArray:
 def ds3d(demo: int) -> Callable[[Arguments], Iterator[Row]]:
     def rows(arguments: Arguments) -> Iterator[Row]:
         one = truth_data.ds3d(demo)
-        # demo 3 and 5 blur each emitter by another 0.75 to 1.25 px: the mean stands for all
-        spots = demo_spots(DEMOS[demo], arguments.work, blur_px=1.0)
-        how = "the set's own images, blur 1 px; background's knots 20 px apart"  # its super-Gaussian has an edge
+        more: dict[str, Any] = {"background_px": 20}  # its super-Gaussian has an edge
+        knots = "background's knots 20 px apart"
         if demo == 2:
             # its level of 20 to 40 counts has no shot noise; taken as light, it stands for part of the read noise
-            frames, camera = one.frames, make_camera(read_noise_e=9.0)
-        else:
-            frames, camera = np.stack([unstretched(image) for image in one.frames]), make_camera()
-            how += "; photons from the steps between a frame's grey values"
-        yield from _rows(one, spots, how, arguments, frames=frames, camera=camera, background_px=20)
+            spots = demo_spots(DEMOS[demo], arguments.work, blur_px=1.0)
+            how = f"the set's own images, blur 1 px; {knots}"
+            yield from _rows(one, spots, how, arguments, camera=make_camera(read_noise_e=9.0), **more)
+            return
+        path = BlurPath(DEMOS[demo].depths_um, (0.75, 1.25), turns=3)
+        spots = demo_spots_of_any_blur(DEMOS[demo], path, arguments.work, image_px=SIDES[demo], tolerance=4e-3)
+
+        def in_depth(found: Localizations) -> Localizations:
+            unknown = np.full(found.frame.size, np.nan)
+            return dataclasses.replace(found, z_um=path.z_um(found.z_um), sigma_z_um=unknown)
+
+        frames = np.stack([unstretched(image) for image in one.frames])
+        how = f"the set's own images, the blur of each emitter fitted; {knots}"
+        how += "; photons from the steps between a frame's grey values"
+        more |= {"camera": make_camera(), "after": in_depth, "sigma_z_max_um": 100.0}
+        yield from _rows(one, spots, how, arguments, frames=frames, **more)
 
     return rows
 
