@@ -25,7 +25,7 @@ from optics import (
     replace,
 )
 from optics.design import at_full_sampling
-from optics.design.target import target_bounds_um
+from optics.design.target import target_bounds_um, target_crosstalk_um2
 from optics.progress import Event, Report, silent
 from training import CameraConfig, LearnConfig, MaskConfig
 from training.instrument import build_camera, build_family, build_mask, build_psf
@@ -43,6 +43,7 @@ def targets(config: DesignConfig) -> tuple[DesignTarget, DesignTarget | None]:
         "background": config.background,
         "over_depths": config.over_depths,
         "axis_weights": config.axis_weights,
+        "crosstalk_weight": config.crosstalk_weight,
         "camera": None if config.camera == CameraConfig() else build_camera(config.camera),
     }
     span_um = config.z_max_um - config.z_min_um
@@ -169,6 +170,7 @@ def score(config: DesignConfig, found: Design, report: Report) -> tuple[ScoredMa
 _objective = jax.jit(objective_um)
 _target_bounds = jax.jit(target_bounds_um)
 _bounds = jax.jit(depth_bounds)
+_crosstalk = jax.jit(target_crosstalk_um2)
 
 
 def _finite(value: float) -> float:
@@ -182,5 +184,5 @@ def _scored(config: DesignConfig, label: str, psf: Psf, key: jax.Array, target: 
     if target.neighbours is not None:
         target = _many_scenes(target)
         among_z, among = np.asarray(target.z_um), 1e3 * np.asarray(_target_bounds(key, psf, target), float)
-    value = float(_objective(key, psf, target))
-    return ScoredMask(label, psf, 1e3 * value, z, 1e3 * np.asarray(bounds, float), among_z, among)
+    value, crosstalk = float(_objective(key, psf, target)), float(_crosstalk(psf, target))
+    return ScoredMask(label, psf, 1e3 * value, z, 1e3 * np.asarray(bounds, float), among_z, among, crosstalk)

@@ -17,7 +17,8 @@ class DesignConfig:
     bright). The mask is of `n_modes` Zernike modes ("zernike"), of `n_cosines` x `n_cosines` cosines ("smooth") or free
     in `size_px` x `size_px` cells ("pixel"). `starts` random masks and `start_masks` are followed for `screening`
     iterations, the best for `iterations`, then for `dense_iterations` among neighbours (kept if that is better in
-    scenes not seen before). `free_focus` lets the focus move. `smoothness` (None: only as much as free cells need),
+    scenes not seen before). `crosstalk_weight` (1/um^2) asks for images that are found among others too
+    (`optics.design.crosstalk`). `free_focus` lets the focus move. `smoothness` (None: only as much as free cells need),
     `max_step_um` between cells, `max_range_um` and `level_um` say what can be made. The search takes pixels at their
     centres; scores are made as `psf` says.
     """
@@ -33,6 +34,7 @@ class DesignConfig:
     over_depths: Literal["mean", "rms", "worst"] = "mean"
     axis_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
     density_per_um2: float = 0.0
+    crosstalk_weight: float = 0.0
     photons_min: float = 0.0
     photons_max: float = 0.0
     scenes: int = 16
@@ -58,6 +60,7 @@ class DesignConfig:
     def __post_init__(self):
         check(self.z_min_um < self.z_max_um, "z_min_um", self.z_min_um, f"must be below z_max_um = {self.z_max_um:g}")
         check(self.density_per_um2 >= 0, "density_per_um2", self.density_per_um2, "must not be negative")
+        check(self.crosstalk_weight >= 0, "crosstalk_weight", self.crosstalk_weight, "must not be negative")
         check(self.n_modes >= 4, "n_modes", self.n_modes, "must be at least 4")
         for name in ("n_cosines", "size_px", "scenes", "neighbours", "dense_iterations"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")

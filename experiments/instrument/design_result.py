@@ -36,7 +36,7 @@ _image = jax.jit(psf_image)
 
 @dataclasses.dataclass(frozen=True)
 class ScoredMask:
-    """A mask at its best focus: bounds (Z, 3) in nm at depths `z_um`, and among neighbours (or None)."""
+    """A mask at its best focus: bounds (Z, 3) in nm at depths `z_um`, and among neighbours (or None); crosstalk."""
 
     label: str
     psf: Psf
@@ -45,6 +45,7 @@ class ScoredMask:
     bounds_nm: np.ndarray
     among_z_um: np.ndarray | None
     among_nm: np.ndarray | None
+    crosstalk_um2: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +65,15 @@ class DesignResult:
         focus = "each mask at its best focus" if self.config.free_focus else "all masks at one focus"
         lines = [f"Smallest standard deviations (nm), mean over the depths; {focus}.", ""]
         width = max(len(mask.label) for mask in self.scored) + 2
-        lines.append(f"{'mask':<{width}}{'x':>9}{'y':>9}{'z':>9}{'all':>9}{'worst':>9}{'focus (um)':>12}")
+        lines.append(
+            f"{'mask':<{width}}{'x':>9}{'y':>9}{'z':>9}{'all':>9}{'worst':>9}{'focus (um)':>12}{'crosstalk (um2)':>17}"
+        )
         for mask in self.scored:
             mean = mask.bounds_nm.mean(axis=0)
             cells = [*mean, mean.mean(), mask.bounds_nm.mean(axis=1).max()]
             focus_um = float(mask.psf.microscope.focus_um)
-            lines.append(f"{mask.label:<{width}}" + "".join(f"{fixed(v, 2):>9}" for v in cells) + f"{focus_um:>12.2f}")
+            numbers = "".join(f"{fixed(v, 2):>9}" for v in cells)
+            lines.append(f"{mask.label:<{width}}{numbers}{focus_um:>12.2f}{mask.crosstalk_um2:>17.2f}")
         if self.scored[0].among_nm is not None:
             lines += ["", "Among neighbours:", ""]
             for mask in self.scored:
@@ -113,6 +117,7 @@ class DesignResult:
                     "bounds_nm": plain(mask.bounds_nm, 6),
                     "among_z_um": plain(mask.among_z_um, 6),
                     "among_nm": plain(mask.among_nm, 6),
+                    "crosstalk_um2": plain(mask.crosstalk_um2, 6),
                 }
                 for mask in self.scored
             ],

@@ -1,5 +1,7 @@
 """Design: the mask of the least bound, and what a mask loses when it is not quite as meant."""
 
+from optics.design.crosstalk import crosstalk_um2 as crosstalk_um2
+from optics.design.crosstalk import images_crosstalk_um2 as images_crosstalk_um2
 from optics.design.focus import at_full_sampling as at_full_sampling
 from optics.design.focus import refocus as refocus
 from optics.design.robustness import image_correlation as image_correlation
