@@ -1,10 +1,10 @@
 """Crosstalk of a mask: what the images of other emitters, elsewhere in the frame, look like to a matched filter.
 
-A bound on precision supposes that the emitters are known; it says nothing about finding them. A reader finds them where
-the frame resembles an image. Let c(d; z, z') be the correlation of the images at depths z and z', each less its mean and
-of unit norm, with a distance d between them across the frame. An emitter at z' then answers the filter for z, that far
-away, with the share c of its own peak; among emitters of density rho the sum of these answers has the mean square rho X
-at a random place and depth (Campbell's theorem; Rice 1944, doi 10.1002/j.1538-7305.1944.tb00874.x), with
+A bound on precision supposes that the emitters are known; it says nothing about finding them. A reader finds them
+where the frame resembles an image. Let c(d; z, z') be the correlation of the images at depths z and z', each less its
+mean and of unit norm, with a distance d between them across the frame. An emitter at z' then answers the filter for z,
+that far away, with the share c of its own peak; among emitters of density rho the sum of these answers has the mean
+square rho X at a random place and depth (Campbell's theorem; Rice 1944, doi 10.1002/j.1538-7305.1944.tb00874.x), with
 
     X = mean over z and z' of the integral of c(d; z, z')**2 over all d longer than `beyond_px` pixels.
 

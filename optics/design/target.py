@@ -1,4 +1,4 @@
-"""What a designed mask is to be good at: bounds over depths, of an emitter alone or among neighbours, and being found."""
+"""What a designed mask is to be good at: bounds over depths, of an emitter alone or among neighbours; being found."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -39,6 +39,7 @@ def test_a_design_writes_its_folder(run):
     assert labels == ["designed", "flat", "astigmatism", "tetrapod", "double helix"]
     ours = numbers["masks"][0]
     np.testing.assert_allclose(np.mean(ours["bounds_nm"], axis=0), list(ours["mean_nm"].values()), rtol=1e-4)
+    assert all(0 < mask["crosstalk_um2"] < 10 for mask in numbers["masks"])
     assert (run / "bounds.csv").read_text().splitlines()[0] == "mask,z_um,sigma_x_nm,sigma_y_nm,sigma_z_nm"
     assert len((run / "bounds.csv").read_text().splitlines()) == 1 + 5 * 41
     assert (run / "design.png").stat().st_size > 20_000
