@@ -63,6 +63,20 @@ def test_a_random_crowd_answers_the_filter_with_it():
     assert np.mean(np.square(answers)) == pytest.approx(density * crosstalk, rel=0.05)
 
 
+def test_its_slope_is_that_of_differences():
+    """By the widths of two spots, in float64."""
+    squares = jnp.asarray(np.sum((np.indices((15, 15)) - 7) ** 2, axis=0).astype(float))
+
+    def value(widths):
+        return images_crosstalk_um2(jnp.exp(-squares[None] / (2 * widths[:, None, None] ** 2)), 1.0, 2)
+
+    at, h = jnp.array([1.3, 1.8]), 1e-5
+    value_of, slope = jax.jit(value), jax.jit(jax.grad(value))(at)
+    differences = [(value_of(at + h * step) - value_of(at - h * step)) / (2 * h) for step in np.eye(2)]
+    np.testing.assert_allclose(slope, differences, rtol=1e-7)
+
+
+@pytest.mark.slow  # the bound and its slope through optics: 20 s
 def test_the_objective_counts_it_and_has_the_gradient_of_differences():
     """Bound times exp(w X); by mask parameters and focus, in float64: 1e-6 of the gradient's length."""
     scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.11)
