@@ -21,7 +21,7 @@ from optics.pytree import pytree, replace
 from optics.types import Camera
 
 LEAST_MEAN = 1e-2  # photons: what a pixel of the model holds at least
-_CHORDS = 3  # steps with the same derivatives
+_CHORDS, _TRIES = 3, 6  # steps with the same derivatives, and how many may be tried
 _WORTH = 0.1  # of the gain that ends a fit: a step with old derivatives that gains less is the last one
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-4, 1e5
 _EASIER, _HARDER = 0.2, 8.0
@@ -222,40 +222,41 @@ def _moved(model: CrowdModel, crowd: Crowd, step: jax.Array) -> Crowd:
 def crowd_steps(
     model: CrowdModel, frame: Frame, crowd: Crowd, mean: jax.Array, least_gain: jax.Array | float
 ) -> tuple[Crowd, jax.Array, jax.Array, Slopes]:
-    """Up to three steps of a whole crowd with the derivatives of where it stands; the first that fails is the last.
+    """Up to three steps of a whole crowd with the derivatives of where it stands, shorter ones where they fail.
 
-    Returns crowd and mean after them, the gain in log-likelihood (infinite if no step was taken), and the derivatives.
+    Returns crowd and mean after them, the gain in log-likelihood (0 if no step was taken), and the derivatives.
     """
     at = slopes_at(model, frame, crowd, mean)
     slope = uphill(model, frame, at, mean)
     held = _held(model, crowd, slope)
-    factor = factorise(crowd, at, held)
     slack = _rounding(model, frame)
 
     def goes_on(state):
-        _, _, _, n, last = state
-        return (n < _CHORDS) & (last > _WORTH * least_gain)
+        crowd, _, _, tries, taken, last = state
+        worth = (taken == 0) | (last > _WORTH * least_gain)
+        return (tries < _TRIES) & (taken < _CHORDS) & worth & (crowd.damping < _MOST_DAMPING)
 
     def step(state):
-        crowd, mean, slope, n, _ = state
+        crowd, mean, slope, tries, taken, last = state
+        factor = factorise(crowd, at, held)
         change = jax.scipy.linalg.cho_solve((factor, True), jnp.where(held, 0.0, slope)) * at.scale
         tried = _moved(model, crowd, change)
         fresh = draw_crowd(model, tried)
         found = misfit(model, frame, fresh)
         gain = crowd.misfit - found
-        taken = gain >= jnp.where(n == 0, -slack, 0.0)
+        # a first step may lose what rounding does; a later one that fails ends them
+        good = gain >= jnp.where(taken == 0, -slack, 0.0)
         tried = replace(tried, misfit=found)
-        crowd, mean = jax.tree.map(lambda new, old: jnp.where(taken, new, old), (tried, fresh), (crowd, mean))
-        # a first step may lose what rounding does; one that fails ends it
-        last = jnp.where(taken, jnp.maximum(gain, jnp.where(n == 0, slack, 0.0)), -1.0)
-        return crowd, mean, uphill(model, frame, at, mean), n + taken, last
+        crowd, mean = jax.tree.map(lambda new, old: jnp.where(good, new, old), (tried, fresh), (crowd, mean))
+        damping = jnp.where(good, _EASIER * crowd.damping, _HARDER * crowd.damping)
+        crowd = replace(crowd, damping=jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING))
+        last = jnp.where(good, gain, jnp.where(taken == 0, last, -1.0))
+        return crowd, mean, uphill(model, frame, at, mean), tries + 1, taken + good, last
 
-    before, damping = crowd.misfit, crowd.damping
-    state = crowd, mean, slope, 0, jnp.asarray(jnp.inf, mean.dtype)
-    crowd, mean, _, n, _ = jax.lax.while_loop(goes_on, step, state)
-    damping = jnp.where(n > 0, _EASIER * damping, _HARDER * damping)
-    crowd = replace(crowd, damping=jnp.clip(damping, _LEAST_DAMPING, _MOST_DAMPING))
-    return crowd, mean, jnp.where(n > 0, before - crowd.misfit, jnp.inf), at
+    before = crowd.misfit
+    state = crowd, mean, slope, 0, 0, jnp.asarray(jnp.inf, mean.dtype)
+    crowd, mean, _, _, taken, _ = jax.lax.while_loop(goes_on, step, state)
+    return crowd, mean, jnp.where(taken > 0, before - crowd.misfit, 0.0), at
 
 
 def _rounding(model: CrowdModel, frame: Frame) -> jax.Array:

@@ -38,7 +38,7 @@ class Search:
     rounds: int = 20
     per_round: int = 8
     shakes: int = 3
-    steps: tuple[int, int] = (3, 15)
+    steps: tuple[int, int] = (3, 10)
     gains: tuple[float, float] = (0.5, 0.02)
 
 
