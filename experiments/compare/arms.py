@@ -14,9 +14,10 @@ import numpy as np
 from experiments.compare.config import ArmConfig, ExperimentConfig, Reading, arm_run, is_trained, readings
 from experiments.compare.scoring import (
     HEADLINE,
+    asked_for,
     depth_bounds_um,
     draw,
-    joint_reader,
+    joint_readers,
     make_reading,
     score_reading,
 )
@@ -73,7 +74,7 @@ def run_arm(
         state = fit(run, folder, resume=resume, report=labelled, deadline_s=deadline_s)
     folder.mkdir(parents=True, exist_ok=True)
     exact = scored_parts(run)
-    joint = joint_reader(exact, state) if wanted != ["decoder"] else None
+    joint = joint_readers(exact, state) if wanted != ["decoder"] else None
     scores: dict[Reading, dict[str, Any]] = {}
     for reading, path in done.items():
         if resume and path.exists():
@@ -83,8 +84,8 @@ def run_arm(
             raise TimeLimit(f"stopped before the reading by {reading}; resume {out}")
         started = time.perf_counter()
         labelled(Event("scoring", numbers={"reading": reading}))
-        read = make_reading(reading, exact, state, config.score.threshold, joint)
-        scores[reading] = score_reading(exact, state, config, read) | {
+        read, alone = make_reading(reading, exact, state, config.score.threshold, joint)
+        scores[reading] = score_reading(exact, state, config, read, alone) | {
             "label": arm.label,
             "seed": seed,
             "reading": reading,
@@ -139,7 +140,7 @@ def save_examples(
     dense = dataclasses.replace(scene, count_min=max(config.score.counts), count_max=max(config.score.counts))
     n_frames = min(4, config.score.frames)
     frames = draw(parts, state, dense, config, n_frames)
-    found, truth = read(frames), emitters_to_localizations(frames.emitters)
+    found, truth = asked_for(read(frames), config), emitters_to_localizations(frames.emitters)
     mask = psf.mask
     assert mask is not None  # `build` always sets one
     phase = 2 * np.pi * np.asarray(mask.opd_um) / config.run.microscope.wavelength_um

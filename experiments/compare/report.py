@@ -169,6 +169,10 @@ def _score_table(summary: dict[str, Any], gate: str) -> str:
             values = [_with_interval(cell["gates"][gate][name], metric) for name, metric in _SCORES.items()]
             rows.append([name, *_scene_cells(cell), *values])
     caption = "Estimate [95 % interval]. Errors are of the emitters found inside the gate."
+    if summary["border_um"]:
+        caption += (
+            f" Rows within {1e3 * summary['border_um']:.0f} nm of a frame's border (light from beyond) are left out."
+        )
     return f"<h2>Scores, gate {html.escape(gate)}</h2>{table(caption, head, rows, groups)}"
 
 

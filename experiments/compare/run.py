@@ -16,7 +16,7 @@ from experiments.compare.arms import arm_folder, is_finished, run_experiment
 from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm, is_trained, readings
 from experiments.compare.folder import claim, load_experiment_folder
 from experiments.compare.results import WORDS, load_results
-from experiments.compare.scoring import HEADLINE, cells, check_reading, joint_reader, make_reading, score_reading
+from experiments.compare.scoring import HEADLINE, cells, check_reading, joint_readers, make_reading, score_reading
 from experiments.compare.summary import density_cells, pair_cells, shown_name, summarise
 from experiments.progress import duration
 from experiments.report.metrics import CHIEF, METRICS
@@ -222,13 +222,13 @@ def _score_again(
 ) -> list[dict[str, Any]]:
     """Score an arm's readings as `config` says; a list of scores."""
     parts, wanted = build(run), readings(config, arm)
-    joint = joint_reader(parts, state) if wanted != ["decoder"] else None
+    joint = joint_readers(parts, state) if wanted != ["decoder"] else None
     scored = []
     for reading in wanted:
         check_reading(config, reading)
-        read = make_reading(reading, parts, state, config.score.threshold, joint)
+        read, alone = make_reading(reading, parts, state, config.score.threshold, joint)
         named = {"label": arm.label, "seed": seed, "reading": reading}
-        scored.append(named | score_reading(parts, state, config, read))
+        scored.append(named | score_reading(parts, state, config, read, alone))
     return scored
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from experiments.compare.config import ExperimentConfig, Reading
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
 from experiments.reading.spots import psf_spots
-from localization import FrameScores, Gate, Localizations
+from localization import FrameScores, Gate, Localizations, select
 from optics import Psf, crlb_std_um, photons_to_adu
 from training import ConfigError, Parts
 from training.config import SceneConfig
@@ -28,8 +29,9 @@ RESAMPLES = 1000
 
 # of the decoder's threshold, where the joint fit decides: as `colocus localize --method decoder+joint`
 _PROPOSING = 0.4
-# of the PSF's table in a joint fit: an error of the image below the noise of 20,000 photons, as `localize`
-_TOLERANCE = 1e-2
+# of the PSF's table in a joint fit: an error of the image below the noise of 20,000 photons, as `localize`; where
+# bright, isolated emitters are held against their bound, below that of a million
+_TOLERANCE, _FINE = 1e-2, 1e-3
 
 ReadFrames = Callable[[Frames], Localizations]
 
@@ -58,33 +60,44 @@ def density_per_um2(config: ExperimentConfig, count: int) -> float:
     return count / side**2
 
 
+@dataclasses.dataclass(frozen=True)
+class JointReaders:
+    """The readers that fit all emitters of a frame together: of `crowds`, and of emitters `alone`, finer and slower."""
+
+    crowds: JointReader
+    alone: JointReader
+
+
+def joint_readers(parts: Parts, state: TrainState | None) -> JointReaders:
+    """Make the readers of joint fits, with the arm's own PSF and camera."""
+    scene = parts.run.scene
+    depths = scene.z_min_um, scene.z_max_um
+    settings = ClassicalConfig(z_min_um=depths[0], z_max_um=depths[1])
+    psf = learned_psf(parts, state)
+    crowds, alone = (
+        JointReader(psf_spots(psf, depths, tolerance), parts.camera, settings, "joint fits")
+        for tolerance in (_TOLERANCE, _FINE)
+    )
+    return JointReaders(crowds, alone)
+
+
 def make_reading(
-    reading: Reading, parts: Parts, state: TrainState | None, threshold: float, joint: JointReader | None = None
-) -> ReadFrames:
-    """Make what reads an arm's frames; `joint` is the reader of joint fits where one is needed (`joint_reader`)."""
+    reading: Reading, parts: Parts, state: TrainState | None, threshold: float, joint: JointReaders | None = None
+) -> tuple[ReadFrames, ReadFrames]:
+    """Make what reads an arm's frames, and its frames of one emitter; a joint fit needs `joint_readers`."""
 
     def decoded(share: float, frames: Frames) -> Localizations:
         assert state is not None, "an arm that a decoder reads is trained"
         return read_frames(parts, state, frames, threshold=share * threshold)
 
-    def jointly(frames: Frames, start: Localizations | None = None) -> Localizations:
-        assert joint is not None
-        return joint.read(np.asarray(photons_to_adu(parts.camera, frames.middle)), 0, start=start)
+    def jointly(reader: JointReader, frames: Frames) -> Localizations:
+        start = decoded(_PROPOSING, frames) if reading == "decoder+joint" else None
+        return reader.read(np.asarray(photons_to_adu(parts.camera, frames.middle)), 0, start=start)
 
-    return {
-        "decoder": lambda frames: decoded(1.0, frames),
-        "decoder+joint": lambda frames: jointly(frames, decoded(_PROPOSING, frames)),
-        "joint": jointly,
-    }[reading]
-
-
-def joint_reader(parts: Parts, state: TrainState | None) -> JointReader:
-    """Make the reader that fits all emitters of a frame together, with the arm's own PSF and camera."""
-    scene = parts.run.scene
-    depths = scene.z_min_um, scene.z_max_um
-    settings = ClassicalConfig(z_min_um=depths[0], z_max_um=depths[1])
-    spots = psf_spots(learned_psf(parts, state), depths, _TOLERANCE)
-    return JointReader(spots, parts.camera, settings, "joint fits")
+    if reading == "decoder":
+        return partial(decoded, 1.0), partial(decoded, 1.0)
+    assert joint is not None, "a joint fit needs its readers"
+    return partial(jointly, joint.crowds), partial(jointly, joint.alone)
 
 
 def check_reading(config: ExperimentConfig, reading: Reading) -> None:
@@ -95,12 +108,17 @@ def check_reading(config: ExperimentConfig, reading: Reading) -> None:
         )
 
 
-def score_reading(parts: Parts, state: TrainState | None, config: ExperimentConfig, read: ReadFrames) -> dict[str, Any]:
-    """Score one reading of an arm on every cell, at both gates, with bootstrap intervals over frames."""
+def score_reading(
+    parts: Parts, state: TrainState | None, config: ExperimentConfig, read: ReadFrames, alone: ReadFrames
+) -> dict[str, Any]:
+    """Score one reading of an arm on every cell, at both gates, with bootstrap intervals over frames.
+
+    `alone` reads the frames of one emitter that are held against the bound.
+    """
     scored = []
     for name, scene in cells(config):
         frames = draw(parts, state, scene, config, config.score.frames)
-        found, truth = read(frames), emitters_to_localizations(frames.emitters)
+        found, truth = asked_for(read(frames), config), emitters_to_localizations(frames.emitters)
         gates = {}
         for gate, options in GATES.items():
             per_frame = localization.score_frames(found, truth, n_frames=config.score.frames, **options)
@@ -122,13 +140,27 @@ def score_reading(parts: Parts, state: TrainState | None, config: ExperimentConf
                 "gates": gates,
             }
         )
-    return {"cells": scored, "single": score_single(parts, state, config, read)}
+    return {"cells": scored, "single": score_single(parts, state, config, alone)}
 
 
 def draw(parts: Parts, state: TrainState | None, scene: SceneConfig, config: ExperimentConfig, n_frames: int) -> Frames:
     """Draw the frames of a scored scene, the same for every arm and reading."""
     most = max(*config.score.counts, config.score.pair_count)  # one capacity, one compiled program
     return scored_frames(parts, state, scene, config.score.seed, n_frames, capacity=most)
+
+
+def asked_for(found: Localizations, config: ExperimentConfig) -> Localizations:
+    """Leave out rows at the border of frames that emitters beyond send light into.
+
+    No true emitter stands within `scene.margin_um` of the border, inside or outside: a row nearer to it than half of
+    that explains light from beyond, which is right, and is nobody's.
+    """
+    scene = config.run.scene
+    if scene.stray == "even":
+        return found
+    edge, side = 0.5 * scene.margin_um, scene.frame_px * config.run.microscope.pixel_um
+    inside = (np.minimum(found.x_um, found.y_um) >= edge) & (np.maximum(found.x_um, found.y_um) <= side - edge)
+    return select(found, inside)
 
 
 def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfig, read: ReadFrames) -> dict[str, Any]:

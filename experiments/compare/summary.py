@@ -39,6 +39,7 @@ def summarise(config: ExperimentConfig, results: list[ArmResult], missing: list[
         "seeds": list(config.seeds),
         "score_frames": config.score.frames,
         "level": LEVEL,
+        "border_um": 0.0 if config.run.scene.stray == "even" else 0.5 * config.run.scene.margin_um,
         "intervals": interval_note(config),
         "missing": missing,
         "readings": [reading for reading in WORDS if any(result.reading == reading for result in results)],
