@@ -1,5 +1,6 @@
 """Frames read by the joint fit as `colocus localize --method joint` reads them, one at a time, with the CPU's time."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ class Reading:
     cpu_s: NDArray
 
     @property
+    def frames(self) -> int:
+        """How many were read."""
+        return len(self.cpu_s)
+
+    @property
     def cpu_s_per_frame(self) -> float:
         """The median."""
         return float(np.median(self.cpu_s))
@@ -39,13 +45,15 @@ def joint_reader(mask: str, **settings: Any) -> JointReader:
     return JointReader(spots_of(mask), make_camera(), ClassicalConfig(**settings), mask)
 
 
-def read(reader: Reader, images: NDArray) -> Reading:
-    """Read frames (F, H, W) one after the other."""
+def read(reader: Reader, images: NDArray, *, most_cpu_s: float = math.inf, most_rows: float = math.inf) -> Reading:
+    """Read frames (F, H, W) one after the other, until so much time is spent or so much was found."""
     tables, seconds = [], []
     for number, image in enumerate(images):
         start = time.process_time()
         tables.append(reader.read(np.asarray(image)[None], number))
         seconds.append(time.process_time() - start)
+        if sum(seconds) > most_cpu_s or sum(table.frame.size for table in tables) >= most_rows:
+            break
     return Reading(concatenate(tables), np.array(seconds))
 
 
