@@ -1,8 +1,8 @@
 """Frames of 64 x 64 px of preset `quick`'s optics, camera and light, with a stated number of emitters, for each mask.
 
 `drawn` says what becomes of light beyond an emitter's stamp of 57 px. "even": it comes back as an even background, as
-`quick` draws scenes. "whole": emitters are drawn as a sample shows them, with their wings, and those beyond the frame
-send theirs in. PSFs are at the full sampling of the pupil, whatever a training would take.
+`quick` draws scenes. "whole": it is drawn where it falls, and so is that of emitters beyond the frame, as dense as
+those in it (`optics.wings`). PSFs are at the full sampling of the pupil, whatever a training would take.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from experiments.reading.spots import SpotTable, psf_spots
 from localization import Localizations
-from optics import Background, Camera, Psf, make_camera
+from optics import Background, Camera, Psf, make_camera, make_wings, plan_wings
 from optics.masks import FAMILIES
 from training import MaskConfig, emitters_to_localizations
 from training.config import MicroscopeConfig, PsfConfig, SceneConfig
@@ -43,12 +43,13 @@ SCENE = SceneConfig(
     background="uniform", background_min=25.0, background_max=100.0,
 )  # fmt: skip
 DEPTHS_UM = (SCENE.z_min_um, SCENE.z_max_um)
-STAMP_PX, WIDE_PX = 57, 121
+STAMP_PX = 57
 TABLE_TOLERANCE = 1e-2  # of an image: that of `localize --method joint`
 SEED = 2_718_281
 _BATCH = 8
 
 _simulate = jax.jit(simulate, static_argnames=("differentiable", "chunk"))
+_wings = jax.jit(make_wings, static_argnames=("plan", "shape"))
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,15 @@ def per_um2(count: int, side_px: int = SCENE.frame_px) -> float:
 
 def draw(mask: str, count: int, n: int, drawn: str = "even", *, side_px: int = SCENE.frame_px, first: int = 0) -> Drawn:
     """Draw frames `first` to `first + n` of `count` emitters each: the same scenes for every mask."""
-    psf = psf_of(mask, WIDE_PX if drawn == "whole" else STAMP_PX)
-    ranges, level = make_scene(scene_with(count, side_px), SCOPE.pixel_um), build_background(SCENE)
+    psf, plan, wings = psf_of(mask), None, None
+    if drawn == "whole":
+        plan = plan_wings(psf, (side_px, side_px), DEPTHS_UM)
+        wings = _wings(psf, plan, (side_px, side_px))
+    ranges, level = make_scene(scene_with(count, side_px), SCOPE.pixel_um, wings=plan), build_background(SCENE)
     key, pieces = jax.random.fold_in(jax.random.key(SEED), count), []
     batch = min(_BATCH, n)
     for at in range(first, first + n, batch):
-        pieces.append(_simulate(frame_keys(key, at, batch), psf, ranges, level, camera()))
+        pieces.append(_simulate(frame_keys(key, at, batch), psf, ranges, level, camera(), wings=wings))
     frames = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *pieces)
     truth = emitters_to_localizations(frames.emitters)
     return Drawn(np.asarray(frames.images), truth, np.asarray(frames.background), psf)

@@ -17,6 +17,7 @@ from optics.fits.crowd_search import make_bank, propose, significance
 from optics.fits.explain import Found, Search, search_frames
 
 MASK, COUNT, FRAME = "tetrapod", 18, 2
+WAIT = 0.3  # of a round's strongest candidate: the search lets weaker ones wait
 LIMIT = 5.0  # of residuals, in standard deviations
 BAR: dict[str, Any] = {"fraction": 0.046, "pad": 0.03}  # as high as its panel
 CIRCLE: dict[str, Any] = {"facecolors": "none", "edgecolors": "white", "linewidths": 1.0}
@@ -43,7 +44,8 @@ def explain(image: NDArray) -> tuple[list[Round], Found, float]:
     for number in range(2):
         mean = jnp.asarray(search_frames(model, bank, only, search=Search(rounds=number, shakes=0))[0].mean)
         candidates = propose(model, bank, frame, mean, bank.level)
-        added = np.asarray(candidates.xyz_um)[np.asarray(candidates.strength) > 0][: Search().per_round]
+        taken = np.asarray(candidates.strength) > WAIT * float(candidates.strength[0])
+        added = np.asarray(candidates.xyz_um)[taken][: Search().per_round]
         rounds.append(Round(np.asarray(significance(model, bank, frame, mean)[0]), _in_sigma(image, mean), added))
     return rounds, search_frames(model, bank, only)[0], float(bank.level)
 
@@ -86,7 +88,7 @@ def steps_figure():
             shown = axes.imshow(turn.strength, cmap="viridis", extent=extent, vmin=0)
             figure.colorbar(shown, ax=axes, label="significance (σ)", **BAR)
             axes.scatter(*turn.added_um[:, :2].T, s=40, marker="x", color=LEARNED_COLOURS[0], linewidths=1.4)
-            axes.set_title(f"{number}  One more? {len(turn.added_um)} peaks above {level:.1f} σ")
+            axes.set_title(f"{number}  One more? {len(turn.added_um)} of the peaks above {level:.1f} σ")
 
         left = {"cmap": "PuOr", "extent": extent, "vmin": -LIMIT, "vmax": LIMIT}
         shown = three.imshow(rounds[1].residual, **left)
