@@ -39,8 +39,12 @@ SHOWN = ("jaccard", "precision", "recall", "rmse_xy_um", "rmse_z_um", "rmse_x_um
 
 
 def design_config(name: str) -> DesignConfig:
-    """The search of one designed mask, `foundW-SEED`: the bound times exp(W X) with the crosstalk X in um^2."""
-    weight, seed = name.removeprefix("found").split("-")
+    """The search of one designed mask, `foundW-SEED`: the bound times exp(W X) with the crosstalk X in um^2.
+
+    In `foundWzS-SEED` the axial bound counts S % of a lateral one.
+    """
+    weights, seed = name.removeprefix("found").split("-")
+    weight, _, axial = weights.partition("z")
     return DesignConfig(
         microscope=SCOPE,
         psf=PsfConfig(stamp_px=STAMP_PX),
@@ -49,12 +53,13 @@ def design_config(name: str) -> DesignConfig:
         photons=25_000.0,
         background=50.0,
         over_depths="rms",
+        axis_weights=(1.0, 1.0, float(axial or 100) / 100),
         crosstalk_weight=float(weight),
         free_focus=False,
         starts=1,
         start_masks=(MaskConfig("astigmatism", rms_um=0.06),),
         screening=15,
-        iterations=60,
+        iterations=120,
         seed=int(seed),
     )
 

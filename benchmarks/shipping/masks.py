@@ -48,6 +48,17 @@ DESIGNS = {
         dense_iterations=150,
         learning_rate_rad=0.01,
     ),
+    # to be found by the joint reader, images that resemble no part of others; depth to some 13 nm is enough
+    "crowd-4um": dataclasses.replace(
+        _ALONE,
+        over_depths="rms",
+        axis_weights=(1.0, 1.0, 0.1),
+        crosstalk_weight=50.0,
+        starts=1,
+        start_masks=(MaskConfig("astigmatism", rms_um=0.06),),
+        screening=15,
+        iterations=120,
+    ),
 }
 
 
