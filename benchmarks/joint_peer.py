@@ -21,7 +21,7 @@ import localization
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
 from experiments.reading.localize import LocalizeConfig, localize_with
-from localization import Gate, Localizations, make_localizations
+from localization import Gate, Localizations, make_localizations, select
 from measure.peer import Peer, in_turn
 from measure.record import Rows, write_result
 from optics import make_camera
@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--torch-python", help="an interpreter that has PyTorch")
     parser.add_argument("--deepstorm3d", help="a copy of the DeepSTORM3D repository")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=6, help="of the six")
     parser.add_argument(
         "--work", type=Path, default=ROOT / "runs" / "truth_sets", help="where tables of images are kept"
     )
@@ -58,7 +59,7 @@ def main() -> int:
     one = truth_data.ds3d(2)
     spots = demo_spots(DEMOS[2], arguments.work, blur_px=1.0)
     reader = JointReader(spots, make_camera(read_noise_e=9.0), ClassicalConfig(background_px=20), "joint fits")
-    counts = np.clip(np.round(one.frames), 0, 65535).astype(np.uint16)
+    counts = np.clip(np.round(one.frames[: arguments.frames]), 0, 65535).astype(np.uint16)
     numbers: dict[str, Any] = {"frames": len(counts), "repeats": arguments.repeats}
     versions: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -95,9 +96,10 @@ def main() -> int:
             peer.close()
             numbers["times_faster"] = times["deepstorm3d"]["median_s"] / times["joint"]["median_s"]
             lists["deepstorm3d"] = their_list(folder / "frames" / "localizations.csv")
+    truth = select(one.truth, one.truth.frame < len(counts))
     numbers["scores"] = {
         name: {
-            key: float(getattr(localization.score(found, one.truth, **Gate()), key))
+            key: float(getattr(localization.score(found, truth, **Gate()), key))
             for key in ("jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um", "efficiency_3d")
         }
         for name, found in lists.items()

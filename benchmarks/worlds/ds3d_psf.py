@@ -168,7 +168,7 @@ def demo_spots_of_any_blur(demo: Demo, path: BlurPath, work: Path, *, image_px: 
         return demo_images(demo, at, image_px, path.blur_px(angle)).reshape(len(points), -1)
 
     def make() -> PsfTable:
-        degrees = (8, math.ceil(26 * math.pi / 2 * path.turns) + 6)  # 32 for depths alone
+        degrees = (9, math.ceil(26 * math.pi / 2 * path.turns) + 14)  # 32 for depths alone
         return tabulate_images(
             images, path.angles, image_px=image_px, pixel_um=PIXEL_UM, degrees=degrees, tolerance=tolerance
         )
