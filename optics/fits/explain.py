@@ -155,9 +155,9 @@ def _add_and_clean(level: float, start: Guess, search: Search) -> Generator[Wish
         more = fitted.emitters.add(np.asarray(candidates.xyz_um)[taken], np.asarray(candidates.photons)[taken])
         fitted = yield Fit(more, steps, gain)
         keep = fitted.significance > _FIRST_ROUNDS * level
-        if not keep.all():  # what was taken out leaves its light to the others
+        if not keep.all():  # what was taken out leaves its light to the others, or is a candidate again
             fitted = yield Fit(fitted.emitters.keep(keep), steps, gain)
-        if rounds > 1 and before - fitted.misfit < _WORTHLESS:
+        if rounds > 1 and 0 <= before - fitted.misfit < _WORTHLESS:
             break
     while True:
         fitted = yield Fit(fitted.emitters, search.steps[1], 0.1)
