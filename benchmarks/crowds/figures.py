@@ -38,7 +38,7 @@ def density_figure(numbers: dict):
         ("jaccard", 1.0, "Jaccard, 250/500 nm", (0.0, 1.03)),
         ("rmse_xy_um", NM, "lateral RMSE (nm)", (2.0, 200.0)),
         ("rmse_z_um", NM, "axial RMSE (nm)", (2.0, 300.0)),
-        (None, 1.0, "CPU time (s a frame)", None),
+        (None, 1.0, "CPU time (s a frame)", (0.05, 20.0)),
     )
     with styled():
         figure = new_figure(3.4 * len(kinds) + 0.4, 8.2)
@@ -63,13 +63,13 @@ def density_figure(numbers: dict):
                     axes.set_yscale("log")
                     axes.yaxis.set_major_formatter("{x:g}")
                     axes.yaxis.set_minor_formatter(NullFormatter())
-                if limits is not None:
-                    axes.set_ylim(*limits)
+                axes.set_ylim(*limits)
+                axes.set_xlim(0.024, 2.8)
                 if column == 0:
                     axes.set_ylabel(label)
             grid[0, column].set_title(TITLES[kind])
             last = grid[-1, column]
-            last.set_xticks(list(density.values()), [f"{value:g}\n({count})" for count, value in density.items()])
+            last.set_xticks(list(density.values()), [f"{value:.2g}\n({count})" for count, value in density.items()])
             last.xaxis.set_minor_formatter(NullFormatter())
             last.set_xlabel("emitters per µm² (in 64 × 64 px)")
         grid[0, 0].legend(loc="lower left", fontsize=7.5)
@@ -77,16 +77,15 @@ def density_figure(numbers: dict):
 
 
 def promises_figure(pairs: dict | None, false: dict | None, growth: dict | None):
-    """Three panels: errors over bounds and predicted sigma, false emitters over the rate asked, CPU time by size."""
+    """Errors over bounds and predicted sigma, false emitters over the rate asked, CPU time by size: what there is."""
+    panels = [(_pairs, pairs, 1.1), (_false, false, 1.2), (_growth, growth, 1.0)]
+    panels = [(panel, numbers["cells"], width) for panel, numbers, width in panels if numbers is not None]
     with styled():
-        figure = new_figure(10.6, 3.6)
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1.1, 1.2, 1))
-        if pairs is not None:
-            _pairs(left, pairs["cells"])
-        if false is not None:
-            _false(middle, false["cells"])
-        if growth is not None:
-            _growth(right, growth["cells"])
+        figure = new_figure(3.6 * len(panels), 3.6)
+        widths = [width for *_, width in panels]
+        grid = figure.subplots(1, len(panels), width_ratios=widths, squeeze=False)[0]
+        for axes, (panel, cells, _) in zip(grid, panels, strict=True):
+            panel(axes, cells)
     return figure
 
 
