@@ -31,7 +31,6 @@ from worlds.lattice import lattice_nodes
 NA, N_WATER, MAGNIFICATION, PIXEL_UM = 1.45, 1.33, 100, 0.11
 _KERNEL_PX = 9  # of its blur
 _BATCH = 32
-_BEYOND_UM = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,32 +118,6 @@ def _images(psf: Psf, points: jax.Array, blur_px: jax.Array, demo: Demo, inside:
     return jax.lax.map(lambda pair: one(*pair), (points, blur_px), batch_size=4)
 
 
-@dataclasses.dataclass(frozen=True)
-class BlurPath:
-    """A path through depth and blur: `turns` times from one end of the depths to the other, the blur growing meanwhile.
-
-    Its angle stands for the depth in a table, so that a fit finds one of `turns` blurs at each depth: emitters of
-    unknown size are fitted by what fits emitters of none. The depths are passed a little beyond their ends, where the
-    path turns and an angle tells little of z.
-    """
-
-    depths_um: tuple[float, float]
-    blurs_px: tuple[float, float]
-    turns: int
-
-    @property
-    def angles(self) -> tuple[float, float]:
-        return 0.0, self.turns * math.pi
-
-    def z_um(self, angle: NDArray) -> NDArray:
-        low, high = self.depths_um
-        return (low + high) / 2 - (high - low + 2 * _BEYOND_UM) / 2 * np.cos(angle)
-
-    def blur_px(self, angle: NDArray) -> NDArray:
-        first, last = self.blurs_px
-        return first + (last - first) * angle / self.angles[1]
-
-
 def demo_spots(
     demo: Demo, work: Path, *, image_px: int = 61, blur_px: float = 1.0, tolerance: float = 2e-3
 ) -> SpotTable:
@@ -157,23 +130,6 @@ def demo_spots(
         )  # fmt: skip
 
     return _kept(make, work, demo.mask, (demo, image_px, blur_px, tolerance))
-
-
-def demo_spots_of_any_blur(demo: Demo, path: BlurPath, work: Path, *, image_px: int, tolerance: float) -> SpotTable:
-    """The table of a demo's images along a path through depth and blur, its angle in place of z."""
-
-    def images(points: NDArray) -> NDArray:
-        angle = points[:, 2]
-        at = np.column_stack([points[:, :2], path.z_um(angle)])
-        return demo_images(demo, at, image_px, path.blur_px(angle)).reshape(len(points), -1)
-
-    def make() -> PsfTable:
-        degrees = (9, math.ceil(26 * math.pi / 2 * path.turns) + 14)  # 32 for depths alone
-        return tabulate_images(
-            images, path.angles, image_px=image_px, pixel_um=PIXEL_UM, degrees=degrees, tolerance=tolerance
-        )
-
-    return _kept(make, work, f"{demo.mask}_blurs", (demo, path, image_px, tolerance))
 
 
 def _kept(make: Callable[[], PsfTable], work: Path, name: str, settings: tuple) -> SpotTable:

@@ -37,7 +37,7 @@ class JointLists:
 
 def read_jointly(
     frames: NDArray,
-    camera: Camera,
+    camera: Camera | list[Camera],
     spots: SpotTable,
     config: ClassicalConfig,
     work: Path,
@@ -47,7 +47,7 @@ def read_jointly(
     until: float = np.inf,
     whole: bool = False,
 ) -> JointLists:
-    """Read frames (n, H, W) of one camera; the search begins at the list `starts`.
+    """Read frames (n, H, W) of one camera or of one each; the search begins at the list `starts`.
 
     `whole` reads large frames in one piece, where windows of the reader's side would be mostly halo. Lists of frames
     are kept in `work`; past `until` (of time.time()) no more are read, and those there are returned.
@@ -58,13 +58,16 @@ def read_jointly(
         told.update(b"".join(getattr(starts, key).tobytes() for key in ("frame", "x_um", "y_um", "z_um")))
     folder = work / f"{name}_{told.hexdigest()[:10]}"
     folder.mkdir(parents=True, exist_ok=True)
-    reader = WholeFrames(spots, camera, config, name) if whole else JointReader(spots, camera, config, name)
+    cameras, kind = camera if isinstance(camera, list) else [camera], WholeFrames if whole else JointReader
+    reader = kind(spots, cameras[0], config, name)
     lists, seconds, remarks = [], [], Counter[str]()
     for number, frame in enumerate(frames):
         path = folder / f"{number:04d}.npz"
         if not path.exists():
             if time.time() > until:
                 break
+            if len(cameras) > 1:
+                reader = kind(spots, cameras[number], config, name)
             _read(reader, frame, number, starts, path)
         with np.load(path) as file:
             part = {key: file[key] for key in file.files}
