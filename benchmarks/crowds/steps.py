@@ -42,11 +42,13 @@ def explain(image: NDArray) -> tuple[list[Round], Found, float]:
     only = jax.tree.map(lambda leaf: leaf[None], frame)
     rounds = []
     for number in range(2):
-        mean = jnp.asarray(search_frames(model, bank, only, search=Search(rounds=number, shakes=0))[0].mean)
-        candidates = propose(model, bank, frame, mean, bank.level)
+        found = search_frames(model, bank, only, search=Search(rounds=number, shakes=0))[0]
+        mean, spread = jnp.asarray(found.mean), jnp.asarray(found.crowd.spread)
+        candidates = propose(model, bank, frame, mean, spread)
         taken = np.asarray(candidates.strength) > WAIT * float(candidates.strength[0])
         added = np.asarray(candidates.xyz_um)[taken][: Search().per_round]
-        rounds.append(Round(np.asarray(significance(model, bank, frame, mean)[0]), _in_sigma(image, mean), added))
+        strength = significance(model, bank, frame, mean, spread)[0]
+        rounds.append(Round(np.asarray(strength), _in_sigma(image, mean), added))
     return rounds, search_frames(model, bank, only)[0], float(bank.level)
 
 

@@ -20,12 +20,12 @@ class ClassicalConfig:
     at which noise alone makes `false_per_um2` emitters per um^2 in a frame. `read_noise_e` is the camera's, where no
     camera file says so. Pixels at `saturation_adu` are left out; None leaves out those at a converter's limit.
 
-    How: method "joint" fits all emitters of a frame and a smooth background together, with knots `background_px` apart
-    (0: the stamp's side; less where light that is no emitter's changes sooner). Method "classical" first fits each
-    emitter by itself, over a background that is even over `background_px` (0: twice the stamp, at least 16), and reads
-    jointly where two stamps share pixels, where a fit does not end or has chi-square over its expectation above
-    `chi2_max`, and where something is left. `group` frames are looked at together. Either way a fitted image is trusted
-    to `model_error` of itself: what it leaves below that is no emitter.
+    How: method "joint" fits all emitters of a frame and a smooth background together. Each frame tells by how much
+    that varies, over `background_px` (0: 10; less where light that is no emitter's changes sooner) and more. Method
+    "classical" first fits each emitter by itself, over a background that is even over `background_px` (0: twice the
+    stamp, at least 16), and reads jointly where two stamps share pixels, where a fit does not end or has chi-square
+    over its expectation above `chi2_max`, and where something is left. `group` frames are looked at together. Either
+    way a fitted image is trusted to `model_error` of itself: what it leaves below that is no emitter.
 
     Kept: rows with bounds up to `sigma_xy_max_um`, `sigma_z_max_um`, and centres at least `edge_px` inside the frame.
     """

@@ -21,7 +21,7 @@ from experiments.reading.spots import SpotTable
 from localization import Localizations, concatenate, make_localizations, select
 from optics import Camera
 from optics.camera import adu_per_photon, adu_to_photons, variance_adu
-from optics.fits.crowd import CrowdModel, make_crowd_model, make_frame
+from optics.fits.crowd import BACKGROUND_PX, CrowdModel, make_crowd_model, make_frame
 from optics.fits.crowd_search import Bank, make_bank
 from optics.fits.explain import Found, search_frames
 from optics.fits.smooth import surface_at
@@ -237,9 +237,15 @@ class JointReader:
             camera = camera_part(self._camera, place, size)
             table, pixel = self._spots.table, self._spots.pixel_um
             banks = [bank for (_, _, *known), (_, bank) in self._tools.items() if tuple(known) == size]
-            bank = banks[0] if banks else make_bank(table, size, self._config.false_per_um2)
+            bank = (
+                banks[0]
+                if banks
+                else make_bank(
+                    table, size, self._config.false_per_um2, correlation_px=self._config.background_px or BACKGROUND_PX
+                )
+            )
             if self._config.threshold_sigma is not None:
-                bank = replace(bank, level=jnp.asarray(self._config.threshold_sigma, dtype=float))
+                bank = replace(bank, levels=jnp.full_like(bank.levels, self._config.threshold_sigma))
             self._tools[key] = (
                 make_crowd_model(table, camera, pixel, size, background_px=self._config.background_px or None),
                 bank,

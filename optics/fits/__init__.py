@@ -5,9 +5,9 @@ from optics.fits.climb import LEAST_PHOTONS as LEAST_PHOTONS
 from optics.fits.crowd import Crowd as Crowd
 from optics.fits.crowd import CrowdModel as CrowdModel
 from optics.fits.crowd import Frame as Frame
-from optics.fits.crowd import fit_crowd as fit_crowd
 from optics.fits.crowd import make_crowd_model as make_crowd_model
 from optics.fits.crowd import make_frame as make_frame
+from optics.fits.crowd_fit import fit_crowd as fit_crowd
 from optics.fits.crowd_search import Bank as Bank
 from optics.fits.crowd_search import make_bank as make_bank
 from optics.fits.explain import Found as Found

@@ -1,9 +1,8 @@
-"""Emitters of a crowded frame without a network: proposed where the residual resembles an emitter, fitted together.
+"""Where a residual resembles an emitter: matched filters over depth, and how sure is sure enough.
 
-A matched filter of the residual, weighted by each pixel's information, says for every pixel and depth by how many
-standard deviations an emitter there would lower the misfit. The strongest ones are added, everything is fitted anew
-(`crowd.py`), what then is not significant is taken out, and so on until nothing is added. Alternating additions from
-the residual with joint local descent is ADCG (Boyd, Schiebinger and Recht 2017, doi 10.1137/15M1035793).
+The filters look for an emitter's light less what the background would explain: a `Surface` takes its share of every
+slowly varying image, the more so the more it varies, and what an emitter would gain is what is left. That share is
+that of a Gaussian random field seen through noise, 1 / (1 + noise / power) at each spatial frequency (Wiener's).
 
 How significant is enough follows from the false emitters that one is willing to see. In a frame without emitters the
 matched filter is a smooth Gaussian random field over x, y and depth; the density of its maxima above a high level u is
@@ -12,6 +11,8 @@ doi 10.1002/(SICI)1097-0193(1996)4:1<58::AID-HBM4>3.0.CO;2-O, table II).
 """
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,86 +23,167 @@ from numpy.typing import NDArray
 
 from optics.bounds.fisher import pixel_information
 from optics.camera import adu_to_photons
-from optics.fits.crowd import CrowdModel, Frame
+from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Frame, Path, one_path
 from optics.psf_table import PsfTable, evaluate
 from optics.pytree import pytree, static
 from optics.types import OpticsError
 
 FALSE_PER_UM2 = 1e-3  # false emitters per um^2 and frame
 _DEPTHS_PER_DEGREE = 1.0  # the image changes as fast along z as its degree says
-_FINE = 8  # times as many depths for the density of maxima
+_FINE = 2  # times as many depths for the density of maxima
+# variance of the background over that of a pixel's noise: where the filters are made, and interpolated in between
+_STRUCTURE = np.logspace(-5, 3, 9)
 _APART_PX = 4  # proposals of one round do not share light's core
 N_CANDIDATES = 16  # of one frame and round
 _FAINTEST = 10.0  # photons that a candidate has at least
 _LOBE = 0.5  # a candidate waits if a stronger one near it may make up so much of it
+_BETWEEN = 0.9  # of the level: what a summit between pixels and depths has left at the nearest of them
+_RIM_PX = 6  # a stamp's outermost pixels do not tell an emitter beyond the frame
 
 
 @pytree
 class Bank:
     """Images of an emitter at D depths as matched filters for frames of one shape.
 
-    `depth` (D,) um; `spectra` and `squares` (D, ...) are spectra of the filters and of their squares; `level` the
-    significance that is enough. `size` is that of the transforms.
+    `depth` (D,) um; `spectra` and `squares` (D, C, ...) are spectra of the filters and of their squares on C paths;
+    `kept` (G, D) the share of their information that a background leaves whose variance over that of a pixel's noise is
+    `structure` (G,), and `levels` (G,) the significance that is enough there. `size` is that of the transforms;
+    candidates may lie `margin` pixels outside the frame.
     """
 
     depth: jax.Array
     spectra: jax.Array
     squares: jax.Array
-    level: jax.Array
+    structure: jax.Array
+    kept: jax.Array
+    levels: jax.Array
     size: tuple[int, int] = static()
     side: int = static()
+    margin: int = static()
+
+    @property
+    def level(self) -> jax.Array:
+        """What is enough over an even background."""
+        return self.levels[0]
 
 
-def make_bank(table: PsfTable, shape: tuple[int, int], false_per_um2: float = FALSE_PER_UM2) -> Bank:
-    """Make the filters of frames of `shape` (H, W), and the level for `false_per_um2` false emitters a frame."""
+def make_bank(
+    table: PsfTable | Sequence[Path],
+    shape: tuple[int, int],
+    false_per_um2: float = FALSE_PER_UM2,
+    *,
+    correlation_px: float = BACKGROUND_PX,
+    margin_px: int | None = None,
+) -> Bank:
+    """Make the filters of frames of `shape` (H, W), and the level for `false_per_um2` false emitters a frame.
+
+    `correlation_px` is that of the background. Candidates lie up to `margin_px` outside the frame (None: half a stamp).
+    Of several paths `shape` is that of one; how they are turned against each other is not heeded, their shift is.
+    """
+    paths = one_path(table) if isinstance(table, PsfTable) else tuple(table)
+    table = paths[0].table
     low, high = np.asarray(table.z_range_um, np.float64)
     side = table.image_px
     depth = np.linspace(low, high, max(3, int(_DEPTHS_PER_DEGREE * table.degrees[1])))
-    shapes = _filters(table, depth).reshape(-1, side, side)
-    size = tuple(int(scipy.fft.next_fast_len(n + side, real=True) or n) for n in shape)
+    whole, part = _shifts(paths, shape)
+    shapes = _rows(paths, depth, part)[:, 0].reshape(len(depth), len(paths), side, side)
+    n_px, size = _canvas_px(table), tuple(int(scipy.fft.next_fast_len(n + side, real=True) or n) for n in shape)
 
     def spectra(kernels: NDArray) -> jax.Array:
-        canvas = np.zeros((len(depth), *size))
-        canvas[:, :side, :side] = kernels
-        canvas = np.roll(canvas, (-(side // 2), -(side // 2)), axis=(1, 2))
+        canvas = np.zeros((len(depth), len(paths), *size))
+        canvas[..., :side, :side] = kernels
+        for number, (x, y) in enumerate(whole):
+            canvas[:, number] = np.roll(canvas[:, number], (y - side // 2, x - side // 2), axis=(1, 2))
         return jnp.asarray(np.fft.rfft2(canvas).conj(), dtype=jnp.result_type(jnp.complex64, float))
 
+    power = (np.abs(np.fft.fft2(shapes, (n_px, n_px))) ** 2).sum(axis=1)
+    left = np.array([_left(n_px, correlation_px, ratio) for ratio in _STRUCTURE])
+    kept = np.einsum("dyx,gyx->gd", power, left) / power.sum(axis=(1, 2))
     return Bank(
         depth=jnp.asarray(depth, dtype=float),
         spectra=spectra(shapes),
         squares=spectra(shapes**2),
-        level=jnp.asarray(significance_level(table, false_per_um2), dtype=float),
+        structure=jnp.asarray(_STRUCTURE, dtype=float),
+        kept=jnp.asarray(kept, dtype=float),
+        levels=jnp.asarray(_levels(paths, false_per_um2, correlation_px, _STRUCTURE), dtype=float),
         size=(size[0], size[1]),
         side=side,
+        margin=max(0, side // 2 - _RIM_PX) if margin_px is None else margin_px,
     )
 
 
-def _filters(table: PsfTable, depth: NDArray) -> NDArray:
-    """Images (D, K * K) without what an even background explains."""
-    points = jnp.asarray(np.stack([0 * depth, 0 * depth, depth], axis=1), dtype=float)
-    images = np.asarray(jax.vmap(lambda point: evaluate(table, point)[0])(points), np.float64)
-    return images - images.mean(axis=1, keepdims=True)
+def _shifts(paths: tuple[Path, ...], shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """Where each path sees the middle of the frame, from there: whole pixels (C, 2) and the rest in um (C, 2)."""
+    table = paths[0].table
+    pixel = float(table.reach_um) / table.reach_px
+    middle = np.array([shape[1], shape[0]]) * pixel / 2
+    moved = np.array([np.asarray(path.registration, np.float64) @ [*middle, 1.0] - middle for path in paths])
+    whole = np.round(moved / pixel).astype(int)
+    return whole, moved - whole * pixel
 
 
-def significance_level(table: PsfTable, false_per_um2: float) -> float:
+def _rows(paths: tuple[Path, ...], depth: NDArray, part_um: NDArray | None = None) -> NDArray:
+    """Images and their slopes (D, 4, C, K * K) without what even backgrounds explain."""
+    images = []
+    for number, path in enumerate(paths):
+        x, y = (0.0, 0.0) if part_um is None else part_um[number]
+        points = jnp.asarray(np.stack([0 * depth + x, 0 * depth + y, depth], axis=1), dtype=float)
+        rows = np.asarray(jax.vmap(partial(evaluate, path.table))(points), np.float64) * float(path.share)
+        images.append(rows - rows.mean(axis=2, keepdims=True))
+    return np.stack(images, axis=2)
+
+
+def _canvas_px(table: PsfTable) -> int:
+    """The side, even, of a canvas on which a stamp has room for what a background does around it."""
+    return 2 * -(-(table.image_px + 24) // 2)
+
+
+def _left(n_px: int, correlation_px: float, ratio: float) -> NDArray:
+    """What a background of variance `ratio` leaves of each spatial frequency's information, (n_px, n_px)."""
+    k = 2 * math.pi * np.fft.fftfreq(n_px)
+    k2 = k[:, None] ** 2 + k**2
+    left = 1 / (1 + ratio * 2 * math.pi * correlation_px**2 * np.exp(-(correlation_px**2) * k2 / 2))
+    left[0, 0] = 0
+    return left
+
+
+def significance_level(
+    table: PsfTable, false_per_um2: float, *, correlation_px: float = 1.0, structure: float = 0.0
+) -> float:
     """The significance u above which noise alone has `false_per_um2` maxima per um^2, over all depths of a table.
 
     With L the covariance of the slopes of the unit field along x, y, z, maxima above u have the density
     sqrt(det L) (u^2 - 1) exp(-u^2 / 2) / (2 pi)^2 within the range of depths, and
-    sqrt(det L_xy) u exp(-u^2 / 2) / (2 pi)^(3/2) / 2 on each of its two ends. Raises `OpticsError` for a rate that is
-    not positive.
+    sqrt(det L_xy) u exp(-u^2 / 2) / (2 pi)^(3/2) / 2 on each of its two ends. `structure`: the variance of a background
+    of `correlation_px` over that of a pixel's noise. Raises `OpticsError` for a rate that is not positive.
     """
+    return float(_levels(one_path(table), false_per_um2, correlation_px, np.array([structure]))[0])
+
+
+def _levels(paths: tuple[Path, ...], false_per_um2: float, correlation_px: float, structure: NDArray) -> NDArray:
+    """The levels (G,) for each of the ratios `structure`."""
     if not 0 < false_per_um2 < math.inf:
         raise OpticsError(f"false_per_um2 = {false_per_um2} must be a positive number of false emitters per um^2")
+    table = paths[0].table
     low, high = np.asarray(table.z_range_um, np.float64)
-    depth = np.linspace(low, high, _FINE * table.degrees[1] + 1)
-    points = jnp.asarray(np.stack([0 * depth, 0 * depth, depth], axis=1), dtype=float)
-    rows = np.asarray(jax.vmap(lambda point: evaluate(table, point))(points), np.float64)
-    rows = rows - rows.mean(axis=2, keepdims=True)
-    rows = rows / np.linalg.norm(rows[:, :1], axis=2, keepdims=True)
+    side, n_px, depth = table.image_px, _canvas_px(table), np.linspace(low, high, _FINE * table.degrees[1] + 1)
+    left = np.array([_left(n_px, correlation_px, ratio)[:, : n_px // 2 + 1] for ratio in structure])
+    # each frequency of a real image stands for two, but for the first and the last
+    twice = np.full(n_px // 2 + 1, 2.0)
+    twice[[0, -1]] = 1.0
+    gram = np.empty((len(structure), len(depth), 4, 4))
+    for number, rows in enumerate(_rows(paths, depth).reshape(len(depth), 4, len(paths), side, side)):
+        spectra = np.fft.rfft2(rows, (n_px, n_px))
+        pairs = (spectra[:, None] * spectra.conj()).real.sum(axis=2) * twice
+        gram[:, number] = (left.reshape(len(left), -1) @ pairs.reshape(16, -1).T).reshape(-1, 4, 4)
+    return np.array([_level(of, depth, false_per_um2) for of in gram])
+
+
+def _level(gram: NDArray, depth: NDArray, false_per_um2: float) -> float:
+    """The level from the products (D, 4, 4) of images and slopes."""
+    gram = gram / gram[:, :1, :1]
     # slopes of images of unit norm: what lies along the image itself changes its brightness only
-    slopes = rows[:, 1:] - np.einsum("dip,dp->di", rows[:, 1:], rows[:, 0])[:, :, None] * rows[:, :1]
-    covariance = np.einsum("dip,djp->dij", slopes, slopes)
+    covariance = gram[:, 1:, 1:] - gram[:, 1:, :1] * gram[:, :1, 1:]
     across = np.sqrt(np.maximum(np.linalg.det(covariance[:, :2, :2]), 0))
     volume = np.trapezoid(np.sqrt(np.maximum(np.linalg.det(covariance), 0)), depth)
     ends = (across[0] + across[-1]) / 2
@@ -116,31 +198,59 @@ def significance_level(table: PsfTable, false_per_um2: float) -> float:
     return float(scipy.optimize.brentq(lambda u: log_rate(u) - wanted, 2.0, 40.0))  # pyright: ignore[reportArgumentType]
 
 
-def significance(model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array) -> tuple[jax.Array, ...]:
-    """What one more emitter would gain at each pixel: standard deviations, depth's number and photons, each (H, W).
+def structure_of(model: CrowdModel, frame: Frame, mean: jax.Array, spread: jax.Array) -> jax.Array:
+    """The variance of a background that varies by `spread` photons over that of a typical pixel's noise."""
+    known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0)
+    return spread**2 * known.sum() / jnp.maximum(frame.valid.sum(), 1)
 
-    Score over root of information of an emitter's photons, at its best depth, by the residual adu - mean of the frame.
+
+def _between(bank: Bank, values: jax.Array, structure: jax.Array) -> jax.Array:
+    """Values (G,) at `structure`, interpolated."""
+    return jnp.interp(jnp.log(structure + 1e-12), jnp.log(bank.structure), values)
+
+
+def level_at(bank: Bank, structure: jax.Array) -> jax.Array:
+    """The significance that is enough over a background of that `structure`."""
+    return _between(bank, bank.levels, structure)
+
+
+def significance(
+    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, spread: jax.Array
+) -> tuple[jax.Array, ...]:
+    """What one more emitter would gain at each pixel: standard deviations, depth's number, photons, (H + 2 M, W + 2 M).
+
+    Score over root of information of an emitter's photons, at its best depth, by the residual adu - mean of the frame,
+    from which a background that varies by `spread` photons was fitted. The maps reach M = `bank.margin` pixels beyond.
     """
-    height, width = mean.shape
+    height, width = (n + 2 * bank.margin for n in model.shape)
     known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0)
     rest = adu_to_photons(model.camera, frame.adu) - mean
-    residual = jnp.fft.rfft2(known * jnp.where(frame.valid, rest, 0.0), bank.size)
-    weight = jnp.fft.rfft2(known, bank.size)
+    apart = (-1, *model.shape)
+    residual = jnp.fft.rfft2((known * jnp.where(frame.valid, rest, 0.0)).reshape(apart), bank.size)
+    weight = jnp.fft.rfft2(known.reshape(apart), bank.size)
     # a filter that hangs out of the frame far enough sees no pixel at all
     least = 1e-6 * jnp.max(known)
+    structure = structure_of(model, frame, mean, spread)
+    kept = jax.vmap(lambda of: _between(bank, of, structure))(bank.kept.T)
+
+    def back(spectra):
+        # the map from `margin` pixels before the frame on: what lies before is at the far end
+        whole = jnp.fft.irfft2(spectra.sum(axis=0), bank.size)
+        return jnp.roll(whole, (bank.margin, bank.margin), (0, 1))[:height, :width]
 
     def better(best, kernel):
-        spectrum, square, number = kernel
-        score = jnp.fft.irfft2(residual * spectrum, bank.size)[:height, :width]
-        information = jnp.maximum(jnp.fft.irfft2(weight * square, bank.size)[:height, :width], least * 1e-3)
+        spectrum, square, share, number = kernel
+        score = back(residual * spectrum)
+        information = share * jnp.maximum(back(weight * square), least * 1e-3)
         strength = score / jnp.sqrt(information)
         taken = strength > best[0]
         fresh = (strength, jnp.full_like(best[1], number), score / information)
         return jax.tree.map(lambda new, old: jnp.where(taken, new, old), fresh, best), None
 
-    nothing = jnp.full(mean.shape, -jnp.inf, mean.dtype), jnp.zeros(mean.shape, jnp.int32), jnp.zeros_like(mean)
+    shape = (height, width)
+    nothing = jnp.full(shape, -jnp.inf, mean.dtype), jnp.zeros(shape, jnp.int32), jnp.zeros(shape, mean.dtype)
     numbers = jnp.arange(len(bank.depth), dtype=jnp.int32)
-    return jax.lax.scan(better, nothing, (bank.spectra, bank.squares, numbers))[0]
+    return jax.lax.scan(better, nothing, (bank.spectra, bank.squares, kept, numbers))[0]
 
 
 def _highest(values: jax.Array, side_px: int) -> jax.Array:
@@ -153,24 +263,29 @@ def _highest(values: jax.Array, side_px: int) -> jax.Array:
 class Candidates:
     """The strongest places for one more emitter, strongest first: `xyz_um` (C, 3), `photons` and `strength` (C,).
 
-    `strength` is in standard deviations, 0 where there is no further candidate.
+    `strength` is in standard deviations, 0 where there is no further candidate; `level` () how much is enough.
     """
 
     xyz_um: jax.Array
     photons: jax.Array
     strength: jax.Array
+    level: jax.Array
 
 
 def propose(
-    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, level: jax.Array | float, n_most: int = N_CANDIDATES
+    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, spread: jax.Array, n_most: int = N_CANDIDATES
 ) -> Candidates:
-    """Find where one more emitter is significant above `level`, in a frame (H, W) whose mean so far is `mean`."""
-    strength, kind, light = significance(model, bank, frame, mean)
-    peak = (strength >= _highest(strength, 2 * _APART_PX + 1)) & (strength > level)
+    """Find where one more emitter may be significant, in a frame (H, W) whose mean so far is `mean`.
+
+    `spread` is by how much its background varies. A summit between pixels and depths is higher than it looks.
+    """
+    strength, kind, light = significance(model, bank, frame, mean, spread)
+    level = level_at(bank, structure_of(model, frame, mean, spread))
+    peak = (strength >= _highest(strength, 2 * _APART_PX + 1)) & (strength > _BETWEEN * level)
     peak &= strength > _LOBE * _highest(strength, 2 * (bank.side // 3) + 1)
     found, place = jax.lax.top_k(jnp.where(peak, strength, 0.0).ravel(), min(n_most, strength.size))
     row, column = jnp.divmod(place, strength.shape[1])
     # an even stamp's middle is the corner between pixels
-    middle = jnp.stack([column, row], axis=1) - bank.side // 2 + bank.side / 2
+    middle = jnp.stack([column, row], axis=1) - bank.margin - bank.side // 2 + bank.side / 2
     xyz = jnp.concatenate([middle * model.pixel_um, bank.depth[kind.ravel()[place]][:, None]], axis=1)
-    return Candidates(xyz_um=xyz, photons=jnp.maximum(light.ravel()[place], _FAINTEST), strength=found)
+    return Candidates(xyz_um=xyz, photons=jnp.maximum(light.ravel()[place], _FAINTEST), strength=found, level=level)

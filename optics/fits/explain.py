@@ -81,7 +81,7 @@ def search_frames(
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):
         frame = jax.tree.map(lambda leaf, k=k: leaf[k], frames)
-        programs[k] = _explain_one(float(bank.level), int(frame.valid.sum()), begin(model, frame, start), search)
+        programs[k] = _explain_one(int(frame.valid.sum()), begin(model, frame, start), search)
     found: dict[int, Found] = {}
     waiting = list(programs)
     answers: dict[int, Any] = {}
@@ -100,19 +100,19 @@ def search_frames(
     return [found[k] for k in range(len(programs))]
 
 
-def _explain_one(level: float, n_pixels: int, start: Guess, search: Search) -> _Program:
+def _explain_one(n_pixels: int, start: Guess, search: Search) -> _Program:
     """The search of one frame.
 
     One that only adds ends on a local summit now and then: an emitter explained by two at other depths. So what looks
     like that is taken out again with its partner, and the frame searched from there; the explanation with the smaller
     misfit, each emitter costing what a false one is worth, is kept.
     """
+    kept, level, rounds = yield from _add_and_clean(start, search)
     price = level**2 / 2
 
     def cost(fitted: Fitted) -> float:
-        return fitted.misfit + price * len(fitted.emitters.photons)
+        return fitted.misfit + fitted.evidence + price * len(fitted.emitters.photons)
 
-    kept, rounds = yield from _add_and_clean(level, start, search)
     seen: set[tuple[float, ...]] = set()
     for number in range(search.shakes):
         surprising = kept.misfit > n_pixels / 2 + _SURPRISE * np.sqrt(n_pixels / 2)
@@ -122,7 +122,7 @@ def _explain_one(level: float, n_pixels: int, start: Guess, search: Search) -> _
         if not these or these in seen:
             break
         seen.add(these)
-        tried, n = yield from _add_and_clean(level, kept.emitters.keep(~out), search)
+        tried, _, n = yield from _add_and_clean(kept.emitters.keep(~out), search)
         rounds += n
         if cost(tried) < cost(kept) - _BETTER:
             kept = tried
@@ -133,22 +133,24 @@ def _explain_one(level: float, n_pixels: int, start: Guess, search: Search) -> _
         photons=last.emitters.photons,  # pyright: ignore[reportArgumentType]
         present=np.ones(n, bool),  # pyright: ignore[reportArgumentType]
         level=last.emitters.level,  # pyright: ignore[reportArgumentType]
+        spread=last.emitters.spread,  # pyright: ignore[reportArgumentType]
         damping=np.zeros(()),  # pyright: ignore[reportArgumentType]
         misfit=np.asarray(last.misfit),  # pyright: ignore[reportArgumentType]
+        stray=np.zeros(()),  # pyright: ignore[reportArgumentType]
     )
     std = np.sqrt(np.maximum(np.diagonal(last.covariance, axis1=1, axis2=2), 0))
     return Found(crowd, std, last.significance, np.asarray(last.mean), rounds)
 
 
-def _add_and_clean(level: float, start: Guess, search: Search) -> Generator[Wish, Any, tuple[Fitted, int]]:
+def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[Fitted, float, int]]:
     """Add and fit until nothing is added, then take out what is not significant, the weakest first."""
     steps, gain = search.steps[0], search.gains[0]
     fitted: Fitted = yield Fit(start, steps, gain)
-    rounds = 0
+    rounds, level = 0, 0.0
     for rounds in range(1, search.rounds + 1):
         before = fitted.misfit
-        candidates: Candidates = yield Look(fitted.mean, level)
-        strength = np.asarray(candidates.strength)
+        candidates: Candidates = yield Look(fitted.mean, fitted.emitters.spread)
+        level, strength = float(candidates.level), np.asarray(candidates.strength)
         taken = np.flatnonzero(strength > _SHARE * strength[0])[: search.per_round]
         if not taken.size:
             break
@@ -164,7 +166,7 @@ def _add_and_clean(level: float, start: Guess, search: Search) -> Generator[Wish
         # without the weakest its neighbours may be as significant as they should
         weakest = np.argmin(fitted.significance) if fitted.significance.size else 0
         if not fitted.significance.size or fitted.significance[weakest] >= level:
-            return fitted, rounds
+            return fitted, level, rounds
         fitted = yield Fit(fitted.emitters.keep(np.arange(len(fitted.significance)) != weakest), steps, gain)
 
 

@@ -5,7 +5,7 @@ ask for the same are served together.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from optics.fits.crowd import Crowd, CrowdFit, CrowdModel, Frame, fit_crowd, no_emitters
+from optics.fits.crowd import Crowd, CrowdModel, Frame, no_emitters
+from optics.fits.crowd_fit import CrowdFit, fit_crowd
 from optics.fits.crowd_search import Bank, Candidates, propose
 
 W = TypeVar("W")
@@ -24,11 +25,15 @@ _LEAST_SLOTS = 8  # then 16, 24, 32, 48, 64, 96, ...
 
 @dataclass(frozen=True)
 class Guess:
-    """Emitters of a frame on the host, positions (n, 3) and photons (n,), and the background's coefficients (A, B)."""
+    """Emitters of a frame on the host, positions (n, 3) and photons (n,), and the background's coefficients (A, B).
+
+    `spread` () is by how many photons that varies.
+    """
 
     xyz_um: NDArray
     photons: NDArray
     level: NDArray
+    spread: NDArray
 
     @property
     def size(self) -> int:
@@ -37,27 +42,28 @@ class Guess:
 
     def keep(self, which: NDArray) -> "Guess":
         """Those that are chosen (n,) by a mask."""
-        return Guess(self.xyz_um[which], self.photons[which], self.level)
+        return replace(self, xyz_um=self.xyz_um[which], photons=self.photons[which])
 
     def add(self, xyz_um: NDArray, photons: NDArray) -> "Guess":
         """These and more, at positions (m, 3) with photons (m,)."""
-        return Guess(np.concatenate([self.xyz_um, xyz_um]), np.concatenate([self.photons, photons]), self.level)
+        xyz, light = np.concatenate([self.xyz_um, xyz_um]), np.concatenate([self.photons, photons])
+        return replace(self, xyz_um=xyz, photons=light)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fit without free slots: half the deviance, covariance (n, 4, 4), overlap (n, n); `mean` stays on the device."""
+    """A fit without free slots: half the deviance, covariance (n, 4, 4), overlap (n, n); `mean` stays on the device.
+
+    `evidence` is what the background costs beside the misfit, `significance` (n,) of the emitters as in `CrowdFit`.
+    """
 
     emitters: Guess
     misfit: float
+    evidence: float
     covariance: NDArray
     overlap: NDArray
+    significance: NDArray
     mean: jax.Array
-
-    @property
-    def significance(self) -> NDArray:
-        """By how many standard deviations each emitter's photons differ from 0, (n,)."""
-        return _significance(self.emitters.photons, self.covariance)
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Look:
-    """A frame's wish: candidates in what this mean leaves."""
+    """A frame's wish: candidates in what this mean leaves, over a background that varies by `spread`."""
 
     mean: jax.Array
-    level: float
+    spread: NDArray
 
 
 Wish = Fit | Look
@@ -82,9 +88,14 @@ Wish = Fit | Look
 
 def begin(model: CrowdModel, frame: Frame, start: tuple[NDArray, NDArray] | None) -> Guess:
     """Where the search of a frame begins: at a list (`xyz_um` (n, 3), `photons` (n,)), or at nothing."""
-    level = np.asarray(_empty(model, frame).level)
+    empty = _empty(model, frame)
     xyz, photons = start if start is not None else (np.zeros((0, 3)), np.zeros(0))
-    return Guess(np.asarray(xyz, float).reshape(-1, 3), np.asarray(photons, float), level)
+    return Guess(
+        np.asarray(xyz, float).reshape(-1, 3),
+        np.asarray(photons, float),
+        np.asarray(empty.level),
+        np.asarray(empty.spread),
+    )
 
 
 _empty = jax.jit(partial(no_emitters, capacity=1))
@@ -119,15 +130,15 @@ def _some(wishes: dict[int, W], together: int) -> Iterator[dict[int, W]]:
 
 def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Candidates:
     if isinstance(wish, Look):
-        return jax.device_get(_propose(model, bank, frame, wish.mean, wish.level))
+        return jax.device_get(_propose(model, bank, frame, wish.mean, wish.spread))
     start = _with_slots(model, wish.guess, _slots(wish.guess.size))
     return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain), wish.guess.size)
 
 
 def _look(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Look]) -> dict[int, Candidates]:
     filled, frame = _filled(wishes, frames)
-    means, levels = jnp.stack([wish.mean for wish in filled]), np.array([wish.level for wish in filled])
-    found = jax.device_get(_propose_together(model, bank, frame, means, levels))
+    means, spreads = jnp.stack([wish.mean for wish in filled]), np.array([wish.spread for wish in filled])
+    found = jax.device_get(_propose_together(model, bank, frame, means, spreads))
     return {k: jax.tree.map(lambda leaf, i=i: leaf[i], found) for i, k in enumerate(wishes)}
 
 
@@ -160,7 +171,7 @@ def _slots(n: int) -> int:
 
 def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
     n, dtype = len(emitters.photons), emitters.level.dtype
-    height, width = model.surface.shape
+    height, width = model.shape
     middle = np.array([width / 2, height / 2, 0.0]) * float(model.pixel_um)
     middle[2] = np.mean(model.table.z_range_um)
     xyz, photons = np.tile(middle, (slots, 1)), np.ones(slots)
@@ -172,24 +183,16 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
         photons=photons.astype(dtype),  # pyright: ignore[reportArgumentType]
         present=np.arange(slots) < n,  # pyright: ignore[reportArgumentType]
         level=emitters.level,  # pyright: ignore[reportArgumentType]
+        spread=emitters.spread,  # pyright: ignore[reportArgumentType]
         damping=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
         misfit=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
+        stray=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
     )
 
 
 def _without_slots(fit: CrowdFit, n: int) -> Fitted:
-    crowd, covariance, overlap = jax.device_get((fit.crowd, fit.covariance, fit.overlap))
-    emitters = Guess(crowd.xyz_um[:n].astype(float), crowd.photons[:n].astype(float), crowd.level)
-    return Fitted(emitters, float(crowd.misfit), covariance[:n].astype(float), overlap[:n, :n], fit.mean)
-
-
-def _significance(photons: NDArray, covariance: NDArray) -> NDArray:
-    """By how many standard deviations each emitter's photons (n,) differ from 0 where it stands.
-
-    Position given, all other emitters and the background unknown: what the likelihood ratio of leaving it out is.
-    """
-    scale = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 1e-30))
-    with np.errstate(invalid="ignore"):  # nothing is known of an emitter whose image is outside the frame
-        unit = np.nan_to_num(covariance / (scale[:, :, None] * scale[:, None, :]), nan=0.0)
-    inverse = np.linalg.inv(unit + 1e-6 * np.eye(4))
-    return photons / (scale[:, 3] / np.sqrt(np.maximum(inverse[:, 3, 3], 1.0)))
+    parts = fit.crowd, fit.evidence, fit.covariance, fit.overlap, fit.worth
+    crowd, evidence, covariance, overlap, worth = jax.device_get(parts)
+    emitters = Guess(crowd.xyz_um[:n].astype(float), crowd.photons[:n].astype(float), crowd.level, crowd.spread)
+    covariance, overlap = covariance[:n].astype(float), overlap[:n, :n]
+    return Fitted(emitters, float(crowd.misfit), float(evidence), covariance, overlap, worth[:n], fit.mean)

@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 
 from optics.camera import sample_camera
-from optics.fits.crowd import (
+from optics.fits.crowd import draw_crowd, make_crowd_model, make_frame, misfit, no_emitters, rough
+from optics.fits.crowd_fit import (
     crowd_covariance,
-    draw_crowd,
     factorise,
     fit_crowd,
-    make_crowd_model,
-    make_frame,
-    misfit,
-    no_emitters,
+    inverse_root,
     slopes_at,
     uphill,
+    with_prior,
 )
-from optics.fits.smooth import make_surface, surface_at
+from optics.fits.smooth import even, surface_at
 from optics.psf import make_psf
 from optics.psf_table import tabulate_psf
 from optics.pytree import replace
@@ -41,14 +39,14 @@ def psf():
 @pytest.fixture(scope="module")
 def model(psf):
     table = tabulate_psf(psf, (-0.4, 0.4), reach_px=1.0, tolerance=1e-3)
-    return make_crowd_model(table, CAMERA, PIXEL_UM, SHAPE, background_px=14)
+    return make_crowd_model(table, CAMERA, PIXEL_UM, SHAPE, background_px=10)
 
 
 @pytest.fixture(scope="module")
 def level():
     """A background that rises from 8 to about 20 photons over the frame."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    return 8 + 0.3 * x + 0.15 * y
+    return 14 - 4 * np.cos(np.pi * x / SHAPE[1]) - 2 * np.cos(np.pi * y / SHAPE[0])
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +61,7 @@ def truth(model, level):
         photons=crowd.photons.at[:4].set(PHOTONS),
         present=jnp.arange(6) < 4,
         level=jnp.asarray(both[0] @ level @ both[1].T),
+        spread=jnp.asarray(4.0),
     )
 
 
@@ -78,15 +77,6 @@ def frame(expected):
     return make_frame(CAMERA, adu, jnp.ones(SHAPE, bool).at[3, 4].set(False))
 
 
-def test_surface_holds_every_cubic():
-    """Cubic splines hold polynomials of third degree in x and y exactly: nothing is left of one but rounding."""
-    surface = make_surface((30, 47), 12.0)
-    y, x = np.mgrid[:30, :47] / 40.0
-    wanted = 3 + x - 2 * y**2 + x**3 * y - 0.5 * x * y**3
-    rows, columns = (np.linalg.pinv(np.asarray(part)) for part in (surface.rows, surface.columns))
-    assert np.allclose(surface_at(surface, jnp.asarray(rows @ wanted @ columns.T)), wanted, rtol=0, atol=1e-11)
-
-
 def test_the_model_is_what_the_renderer_draws(model, truth, expected):
     """Emitters within the table's error of `render_frame`, half pixels and the frame's rim included."""
     drawn = draw_crowd(model, truth)
@@ -94,16 +84,16 @@ def test_the_model_is_what_the_renderer_draws(model, truth, expected):
 
 
 def test_slopes_are_those_of_the_misfit(model, truth, frame):
-    """The uphill direction is minus the gradient of half the deviance, by reverse mode through the whole model."""
+    """The uphill direction is minus the gradient of half the deviance and the prior, by reverse mode through both."""
 
     def of(xyz, photons, level):
         crowd = replace(truth, xyz_um=xyz, photons=photons, level=level)
-        return misfit(model, frame, draw_crowd(model, crowd))
+        return misfit(model, frame, draw_crowd(model, crowd)) + rough(model, crowd)
 
     by_xyz, by_photons, by_level = jax.jit(jax.grad(of, (0, 1, 2)))(truth.xyz_um, truth.photons, truth.level)
     mean = draw_crowd(model, truth)
-    at = slopes_at(model, frame, truth, mean)
-    slope = np.asarray(uphill(model, frame, at, mean) / jnp.where(at.scale > 0, at.scale, 1.0))
+    at = with_prior(model, truth, slopes_at(model, frame, truth, mean))
+    slope = np.asarray(uphill(model, frame, truth, at, mean) / jnp.where(at.scale > 0, at.scale, 1.0))
     emitters = np.concatenate([by_xyz, by_photons[:, None]], axis=1)[:4]
     # 1e-9: sums of some thousand pixels that cancel
     assert np.allclose(-slope[:16].reshape(4, 4), emitters, rtol=1e-9, atol=1e-9 * np.abs(emitters).max())
@@ -111,7 +101,8 @@ def test_slopes_are_those_of_the_misfit(model, truth, frame):
 
 
 def dense(model, truth, frame):
-    """All derivatives (J, pixels) of the mean by forward differences of the model, and the pixels' information."""
+    """All derivatives (J, pixels) of the mean by central differences of the model, the pixels' information, and the
+    Fisher matrix with the background's prior."""
     drawn = draw_crowd(model, truth)
     parts = [np.asarray(p) for p in (truth.xyz_um[:4], truth.photons[:4], truth.level)]
     flat = np.concatenate([np.column_stack([parts[0], parts[1]]).ravel(), parts[2].ravel()])
@@ -134,22 +125,22 @@ def dense(model, truth, frame):
     ]
     photons = np.asarray(drawn).ravel()
     variance = (0.8 * photons + 1.2**2) / 0.8**2
-    return np.stack(columns), np.where(np.asarray(frame.valid).ravel(), 1 / variance, 0.0)
+    known = np.where(np.asarray(frame.valid).ravel(), 1 / variance, 0.0)
+    slopes = np.stack(columns)
+    prior = np.concatenate([np.zeros(16), np.asarray(model.surface.stiffness).ravel() / 4.0**2])
+    return slopes, known, (slopes * known) @ slopes.T + np.diag(prior)
 
 
 def test_the_step_solves_the_normal_equations(model, truth, frame):
     """The damped step is that of dense algebra on central differences; free slots do not move."""
     mean, damping = draw_crowd(model, truth), 0.3
-    at = slopes_at(model, frame, truth, mean)
+    at = with_prior(model, truth, slopes_at(model, frame, truth, mean))
     factor = factorise(replace(truth, damping=jnp.asarray(damping)), at, jnp.zeros(at.scale.size, bool))
-    step = jax.scipy.linalg.cho_solve((factor, True), uphill(model, frame, at, mean)) * at.scale
-    slopes, known = dense(model, truth, frame)
-    fisher = (slopes * known) @ slopes.T
-    right = np.asarray(uphill(model, frame, at, mean) / jnp.where(at.scale > 0, at.scale, 1.0))
+    step = jax.scipy.linalg.cho_solve((factor, True), uphill(model, frame, truth, at, mean)) * at.scale
+    _, _, fisher = dense(model, truth, frame)
+    right = np.asarray(uphill(model, frame, truth, at, mean) / jnp.where(at.scale > 0, at.scale, 1.0))
     right = np.concatenate([right[:16], right[24:]])
-    # the splines' ridge of 1e-4 is part of the step's definition
-    more = np.concatenate([np.full(16, damping), np.full(len(right) - 16, damping + 1e-4)])
-    wanted = np.linalg.solve(fisher + np.diag(np.diagonal(fisher) * more), right)
+    wanted = np.linalg.solve(fisher + np.diag(np.diagonal(fisher) * damping), right)
     found, scale = np.asarray(step), 1 / np.sqrt(np.diagonal(fisher))
     # 1e-4: what central differences leave in a matrix of condition 1e4
     found_used = np.concatenate([found[:16], found[24:]])
@@ -159,10 +150,10 @@ def test_the_step_solves_the_normal_equations(model, truth, frame):
 
 def test_covariance_is_the_inverse_of_the_whole_matrix(model, truth, frame):
     """All neighbours and the background unknown: the blocks of a dense inverse of central differences."""
-    slopes, known = dense(model, truth, frame)
-    wanted = np.linalg.inv((slopes * known) @ slopes.T)
-    at = slopes_at(model, frame, truth, draw_crowd(model, truth))
-    found = np.asarray(crowd_covariance(truth, at.fisher, at.scale))
+    slopes, known, fisher = dense(model, truth, frame)
+    wanted = np.linalg.inv(fisher)
+    at = with_prior(model, truth, slopes_at(model, frame, truth, draw_crowd(model, truth)))
+    found = np.asarray(crowd_covariance(truth, inverse_root(at), at.scale))
     for k in range(4):
         block = wanted[4 * k : 4 * k + 4, 4 * k : 4 * k + 4]
         size = np.sqrt(np.outer(np.diagonal(block), np.diagonal(block)))
@@ -186,7 +177,7 @@ def test_a_frame_without_noise_gives_the_truth(model, truth, level, fit):
         truth,
         xyz_um=truth.xyz_um + jnp.array([[0.03, -0.03, 0.1]]),
         photons=1.2 * truth.photons,
-        level=truth.level * 0 + 12.0,
+        level=even(model.surface, 12.0),
     )
     found = fit(model, make_frame(CAMERA, adu, jnp.ones(SHAPE, bool)), start, max_steps=60).crowd
     assert (

@@ -74,8 +74,8 @@ def test_significance_is_that_of_the_light_there(psf, table, model):
     emitters = jax.tree.map(lambda leaf: leaf[None], make_emitters(middle[None], np.array([800.0])))
     light = np.asarray(jax.jit(lambda e: render_frames(psf, e, SHAPE))(emitters))[0]
     frame = make_frame(CAMERA, 100 + 2 * jnp.asarray(light + 20), jnp.ones(SHAPE, bool))
-    bank = make_bank(table, SHAPE)
-    strength, kind, photons = jax.jit(significance)(model, bank, frame, jnp.full(SHAPE, 20.0))
+    bank = make_bank(table, SHAPE, margin_px=0)
+    strength, kind, photons = jax.jit(significance)(model, bank, frame, jnp.full(SHAPE, 20.0), jnp.asarray(0.0))
     assert np.unravel_index(np.argmax(strength), SHAPE) == (17, 18)
     # the best of the bank's depths may lie half a step beside the emitter's
     assert abs(float(bank.depth[kind[17, 18]])) <= float(bank.depth[1] - bank.depth[0])
