@@ -183,7 +183,8 @@ def test_a_frame_without_noise_gives_the_truth(model, truth, level, fit):
     assert (
         np.abs(np.asarray(found.xyz_um - truth.xyz_um)[:4]).max() < 1e-3
     )  # a gain of 0.02 is far from a sigma of 8 nm
-    assert np.abs(np.asarray(found.photons / truth.photons)[:4] - 1).max() < 3e-3
+    # the prior pulls the background a little towards its mean, most where an emitter hangs out of the frame
+    assert np.abs(np.asarray(found.photons / truth.photons)[:4] - 1).max() < 5e-3
     assert np.abs(np.asarray(surface_at(model.surface, found.level)) - level).max() < 0.2
 
 
@@ -203,6 +204,6 @@ def test_noise_scatters_fits_as_predicted(model, truth, expected, fit):
     error = found - np.column_stack([truth.xyz_um, truth.photons])[:4]
     ratio = np.sqrt(np.mean((error / np.asarray(std)[:, :4]) ** 2, axis=0))
     assert np.abs(ratio - 1).max() < 0.26
-    # half a unit of misfit for each pixel less one for each parameter
-    free = SHAPE[0] * SHAPE[1] - 16 - truth.level.size
-    assert abs(float(left.mean()) / (free / 2) - 1) < 0.03
+    # half a unit of misfit for each pixel less one for each parameter; of the background's a frame determines a few
+    free = SHAPE[0] * SHAPE[1] - 16
+    assert 0.97 * (free - truth.level.size) / 2 < float(left.mean()) < 1.03 * free / 2
