@@ -115,7 +115,8 @@ def _explain_one(n_pixels: int, start: Guess, search: Search) -> _Program:
 
     seen: set[tuple[float, ...]] = set()
     for number in range(search.shakes):
-        surprising = kept.misfit > n_pixels / 2 + _SURPRISE * np.sqrt(n_pixels / 2)
+        free = n_pixels - 4 * len(kept.significance)
+        surprising = kept.misfit > free / 2 + _SURPRISE * np.sqrt(free / 2)
         out = _doubtful(kept, level, surprising, n_partners=number + 1)
         # what was taken out once, led nowhere
         these = tuple(np.round(kept.emitters.xyz_um[out].ravel(), 1))
