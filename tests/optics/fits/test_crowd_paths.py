@@ -74,6 +74,7 @@ def fit():
     return jax.jit(fit_crowd)
 
 
+@pytest.mark.slow
 def test_two_paths_are_fitted_as_one(paths, expected, fit):
     """From exact images with shift, turn and unequal shares: positions within 2 nm, photons within 1 %."""
     model = make_crowd_model(paths, CAMERA, PIXEL_UM, SHAPE)
@@ -83,6 +84,7 @@ def test_two_paths_are_fitted_as_one(paths, expected, fit):
     np.testing.assert_allclose(found.crowd.photons[:3], PHOTONS, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_worth_is_what_the_frame_loses(paths, lights, fit):
     """Half its square is the loss of likelihood and evidence when the emitter is left out and all else is fitted anew.
 
