@@ -98,7 +98,8 @@ def ds3d(demo: int) -> Callable[[Arguments], Iterator[Row]]:
         one = truth_data.ds3d(demo)
         # demo 3 and 5 blur each emitter by another 0.75 to 1.25 px: the mean stands for all
         spots = demo_spots(DEMOS[demo], arguments.work, blur_px=1.0)
-        how = "the set's own images, blur 1 px; background's knots 20 px apart"  # its super-Gaussian has an edge
+        # its super-Gaussian background has an edge
+        how = "the set's own images, blur 1 px; background's knots 20 px apart (chosen on the scored frames)"
         if demo == 2:
             # its level of 20 to 40 counts has no shot noise; taken as light, it stands for part of the read noise
             frames, camera = one.frames, make_camera(read_noise_e=9.0)
@@ -107,7 +108,7 @@ def ds3d(demo: int) -> Callable[[Arguments], Iterator[Row]]:
             how += "; photons from the steps between a frame's grey values"
         if demo == 5:  # compact images, whose peaks the blur changes by a tenth
             camera = [trusting(frame, 0.1) for frame in frames]
-            how += "; images trusted to a tenth of their light"
+            how += "; images trusted to a tenth of their light (chosen on the scored frames)"
         yield from _rows(one, spots, how, arguments, frames=frames, camera=camera, background_px=20)
 
     return rows
