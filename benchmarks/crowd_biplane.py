@@ -6,6 +6,7 @@ One particle in 100 frames of 32 x 32 px, 2,000 photons and a background of 20 i
 the set's own pupil. An emitter has one x, y, z and number of photons on both planes; each plane has its background.
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -68,5 +69,10 @@ def rows(numbers: dict) -> Rows:
     )
 
 
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
+    print(write_result("crowd_biplane", measure()))
+
+
 if __name__ == "__main__":
-    write_result("crowd_biplane", measure())
+    main()

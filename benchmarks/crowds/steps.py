@@ -40,16 +40,18 @@ def explain(image: NDArray) -> tuple[list[Round], Found, float]:
     model, bank = make_crowd_model(spots.table, camera(), spots.pixel_um, shape), make_bank(spots.table, shape)
     frame = make_frame(camera(), jnp.asarray(image, dtype=float), jnp.ones(shape, bool))
     only = jax.tree.map(lambda leaf: leaf[None], frame)
-    rounds = []
+    rounds, level, (height, width) = [], 0.0, shape
     for number in range(2):
-        found = search_frames(model, bank, only, search=Search(rounds=number, shakes=0))[0]
-        mean, spread = jnp.asarray(found.mean), jnp.asarray(found.crowd.spread)
+        before = search_frames(model, bank, only, search=Search(rounds=number, shakes=0))[0]
+        mean, spread = jnp.asarray(before.mean), jnp.asarray(before.crowd.spread)
         candidates = propose(model, bank, frame, mean, spread)
+        strength = np.asarray(significance(model, bank, frame, mean, spread)[0])
         taken = np.asarray(candidates.strength) > WAIT * float(candidates.strength[0])
         added = np.asarray(candidates.xyz_um)[taken][: Search().per_round]
-        strength = significance(model, bank, frame, mean, spread)[0]
-        rounds.append(Round(np.asarray(strength), _in_sigma(image, mean), added))
-    return rounds, search_frames(model, bank, only)[0], float(bank.level)
+        inside = strength[bank.margin : bank.margin + height, bank.margin : bank.margin + width]
+        rounds.append(Round(inside, _in_sigma(image, mean), added))
+        level = float(candidates.level)
+    return rounds, search_frames(model, bank, only)[0], level
 
 
 def _in_sigma(image: NDArray, mean: NDArray | jax.Array) -> NDArray:
