@@ -106,8 +106,9 @@ def steps_figure():
         five.scatter(truth.x_um, truth.y_um, s=60, **CIRCLE)
         figure.colorbar(marks, ax=five, label="depth (µm)", **BAR)
         five.set_title(f"5  At the end: {found.frame.size} (circles: truth)")
-        five.set_xlim(0, side)
-        five.set_ylim(side, 0)
+        for axes in (two, three, four, five):  # candidates may lie beyond the frame
+            axes.set_xlim(0, side)
+            axes.set_ylim(side, 0)
 
         shown = six.imshow(rest, **left)
         figure.colorbar(shown, ax=six, label="residual (σ)", **BAR)
