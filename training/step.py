@@ -63,10 +63,11 @@ def make_train_step(
     same frames. `draw` makes frames of keys and the PSF of the moment; without it the run's scenes are simulated, or
     come from its generator.
     """
-    run, plan = parts.run, parts.scene.wings
-    wings = None
-    if plan is not None and run.learn is None and parts.generated is None:  # once: the mask stays as it is
-        wings = jax.jit(make_wings, static_argnums=(1, 2))(parts.psf, plan, (run.scene.frame_px, run.scene.frame_px))
+    run, wings = parts.run, None
+    if draw is None and parts.generated is None and run.learn is None and parts.scene.wings is not None:
+        # once: the mask stays as it is
+        shape = (run.scene.frame_px, run.scene.frame_px)
+        wings = jax.jit(make_wings, static_argnums=(1, 2))(parts.psf, parts.scene.wings, shape)
 
     def simulated(keys: jax.Array, psf: Psf) -> Frames:
         learned = run.learn is not None
