@@ -61,7 +61,9 @@ def one_level(parts, state, folder: Path, photons: float, background: float, n: 
     for first in range(0, n, BATCH):
         maps = decode_images(parts.net, state.variables, frames.images[first : first + BATCH])
         for name, table in found.items():
-            table.append(maps_to_localizations(maps, pixel_um, first_frame=first, share_borders=name == "mixture"))
+            shared = name == "mixture"
+            read = maps_to_localizations(maps, pixel_um, first_frame=first, share_borders=shared, read_out="peaks")
+            table.append(read)
     bound = np.asarray(depth_bounds_um(parts.psf, jnp.asarray(truth.z_um), photons, background), dtype=float)
     tables = {name: localization.concatenate(table) for name, table in found.items()}
     tables["joint"] = localization.concatenate(fitted)

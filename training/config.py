@@ -6,7 +6,7 @@ Every field has a unit in its name and a default; a wrong value is refused here,
 
 import dataclasses
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from optics.masks import FAMILIES, LIBRARY
 from training.settings import ConfigError, OneOf, check, check_range
@@ -202,8 +202,12 @@ class DecoderConfig:
     "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network; "image": Deep-STORM, which paints
     a picture without depth (`variant`, `upsampling`, `width`: see `nets.DeepStormConfig`).
 
-    A list decoder may see three `frames` at once, and with `position_channels` where in `scene.field_px` it looks.
+    A list decoder may see three `frames` at once, and with `position_channels` where in `scene.field_px` it looks. Its
+    `loss` is one of `training.decoders.list_losses.LOSSES`; `read_out` says how its maps become a list, see
+    `training.maps_to_localizations`.
     """
+
+    BEFORE: ClassVar[dict[str, Any]] = {"read_out": "peaks"}  # what runs are read with that were saved without a name
 
     kind: str = "list"
     channels: int = 64
@@ -215,6 +219,8 @@ class DecoderConfig:
     scaling: float = 100.0
     frames: int = 1
     position_channels: bool = False
+    loss: Literal["mixture", "direct", "transport"] = "mixture"
+    read_out: Literal["claims", "peaks"] = "claims"
     variant: Literal["published", "light"] = "light"
     upsampling: int = 8
     width: float = 1.0

@@ -39,7 +39,7 @@ def read_config(folder: Path, cls: type[T], what: str = "a run") -> T:
         raise ConfigError(f"{path} is not JSON ({error}); restore it, or name another folder") from error
     if not isinstance(values, dict) or not values.keys() & {field.name for field in fields(cls)}:  # pyright: ignore[reportArgumentType]
         raise ConfigError(f"{path} is not the configuration of {what}; name another folder")
-    return from_dict(cls, values)
+    return from_dict(cls, values, saved=True)
 
 
 def load_config(folder: Path) -> RunConfig:

@@ -54,10 +54,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_dict(cls: type[T], values: Mapping[str, Any], *, base: T | None = None, where: str = "") -> T:
+def from_dict(
+    cls: type[T], values: Mapping[str, Any], *, base: T | None = None, where: str = "", saved: bool = False
+) -> T:
     """Build a configuration from a mapping laid over `base` (default: the class's own defaults).
 
-    Raises `ConfigError` for an unknown key (naming the nearest known one) or a value of the wrong type.
+    A `saved` mapping was whole when it was written: a field that it lacks is younger than it is, and means what it was
+    before there was one: `cls.BEFORE`, where that is not the default. Raises `ConfigError` for an unknown key (naming
+    the nearest known one) or a value of the wrong type.
 
     >>> from training.config import SceneConfig
     >>> from_dict(SceneConfig, {"count_max": 5}).count_max
@@ -65,28 +69,28 @@ def from_dict(cls: type[T], values: Mapping[str, Any], *, base: T | None = None,
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore[reportArgumentType]
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = dict(getattr(cls, "BEFORE", {})) if saved else {}
     for key, value in values.items():
         path = f"{where}.{key}" if where else key
         if key not in names:
             near = difflib.get_close_matches(key, names, 1, 0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
             raise ConfigError(f"unknown key {path!r}; {hint}")
-        changes[key] = _coerce(hints[key], value, path, None if base is None else getattr(base, key))
+        changes[key] = _coerce(hints[key], value, path, None if base is None else getattr(base, key), saved)
     if base is not None:
         return dataclasses.replace(base, **changes)  # pyright: ignore[reportArgumentType, reportReturnType]
     return cls(**changes)
 
 
-def _coerce(hint: Any, value: Any, path: str, base: Any) -> Any:
+def _coerce(hint: Any, value: Any, path: str, base: Any, saved: bool = False) -> Any:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         options = [option for option in typing.get_args(hint) if option is not type(None)]
-        return None if value is None else _coerce(options[0], value, path, base)
+        return None if value is None else _coerce(options[0], value, path, base, saved)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{path} must be a table of settings, not {value!r}")
-        return from_dict(hint, value, base=base, where=path)  # pyright: ignore[reportArgumentType]
+        return from_dict(hint, value, base=base, where=path, saved=saved)  # pyright: ignore[reportArgumentType]
     if origin is Literal:
         check_name(path, value, typing.get_args(hint))
         return value
@@ -98,7 +102,7 @@ def _coerce(hint: Any, value: Any, path: str, base: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path} = {value!r} must be a list")
         inner = typing.get_args(hint)[0]
-        return tuple(_coerce(inner, item, f"{path}[{i}]", None) for i, item in enumerate(value))
+        return tuple(_coerce(inner, item, f"{path}[{i}]", None, saved) for i, item in enumerate(value))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(f"{path} = {value!r} must be a finite number")

@@ -60,6 +60,7 @@ def decode(parts: Parts, variables: Any, images: jax.Array) -> Localizations:
                 threshold=LEAST_SCORE,
                 raw_threshold=LEAST_SCORE,
                 share_borders=True,
+                read_out="peaks",
             )
         )
     return localization.concatenate(found)

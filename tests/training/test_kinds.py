@@ -25,7 +25,7 @@ from training import (
 )
 from training.config import MicroscopeConfig
 from training.decoders.image import image_loss, occupancy_image
-from training.decoders.list import mixture_means
+from training.decoders.list_readout import mixture_means
 from training.instrument import build_microscope
 from training.scenes import frame_keys
 
@@ -190,7 +190,7 @@ def test_two_pixels_that_share_an_emitter_give_the_mean_of_their_mixture():
     np.testing.assert_allclose(mean[0, 0], expected, rtol=1e-9)
     np.testing.assert_allclose(sigma[0, 0] ** 2, 0.01**2 + (p * (x - expected) ** 2).sum() / p.sum(), rtol=1e-6)
     np.testing.assert_allclose(mean[0, 1:3], [0.25, 0.5 + 0.03 * p[1] / p.sum()], rtol=1e-9)
-    shared, plain = (maps_to_localizations(maps, 0.1, share_borders=on) for on in (True, False))
+    shared, plain = (maps_to_localizations(maps, 0.1, share_borders=on, read_out="peaks") for on in (True, False))
     np.testing.assert_allclose(shared.x_um, expected, rtol=1e-9)
     np.testing.assert_allclose(plain.x_um, 0.302, rtol=1e-9)
     assert score(shared, shared).jaccard == 1

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from nets import ListMaps
 from optics import Emitters, make_emitters
-from training.decoders.list import count_loss, list_loss, mixture_loss, occupancy_loss
+from training.decoders.list_losses import count_loss, list_loss, mixture_loss, occupancy_loss
 from training.decoders.volume import occupancy_volume, volume_loss
 
 PIXEL = 0.1

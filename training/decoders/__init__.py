@@ -8,7 +8,7 @@ from training.decoders.decoder import ReadOut as ReadOut
 from training.decoders.decoder import Tiling as Tiling
 from training.decoders.image import IMAGE
 from training.decoders.list import LIST
-from training.decoders.list import maps_to_localizations as maps_to_localizations
+from training.decoders.list_readout import maps_to_localizations as maps_to_localizations
 from training.decoders.volume import VOLUME
 from training.settings import check_name
 

@@ -123,7 +123,7 @@ def test_three_frames_and_places_in_tiles_and_pieces_of_a_movie():
     movie = jnp.pad(movie, ((0, 0), (0, 1), (0, 1)), constant_values=SEEING.input_offset)
     variables = jax.tree.map(jnp.asarray, jax.device_get(reader._program._variables))
     maps = decode_frames(SEEING, variables, movie, (7, 11))
-    truth = maps_to_localizations(jax.tree.map(lambda leaf: leaf[:, :53, :61], maps), SEEING.pixel_um)
+    truth = maps_to_localizations(jax.tree.map(lambda leaf: leaf[:, :53, :61], maps), SEEING.pixel_um, read_out="peaks")
     assert truth.frame.size == whole.frame.size
     np.testing.assert_allclose(truth.x_um, whole.x_um, atol=1e-5)
     np.testing.assert_allclose(truth.photons, whole.photons, rtol=1e-3)
