@@ -122,7 +122,7 @@ def test_folders_know_whose_they_are(tmp_path):
     with pytest.raises(ConfigError, match=r"other settings \(movie.sum\)"):
         fit_generator(CONFIG, movie + 1, tmp_path / "generator", resume=True)
     shutil.copytree(BEFORE / "experiment", tmp_path / "experiment")
-    as_then = ["run.decoder.read_out=peaks"]  # its default was another one
+    as_then = ["run.decoder.read_out=peaks", "run.optimiser.method=adam", "score.threshold=0.5"]  # defaults of then
     claim(load_experiment("tiny", as_then), tmp_path / "experiment", resume=True)
     with pytest.raises(ConfigError, match=r"other settings \(run.seed\)"):
         claim(load_experiment("tiny", [*as_then, "run.seed=5"]), tmp_path / "experiment", resume=True)

@@ -231,11 +231,19 @@ class DecoderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimiserConfig:
-    """How long and how fast to learn. Both learning rates warm up, then fall as a cosine."""
+    """How long and how fast to learn. Learning rates warm up, then fall as a cosine.
+
+    The decoder's `method` is "adam", or "muon", which moves the kernels of hidden layers by `kernel_learning_rate` and
+    all else as Adam does.
+    """
+
+    BEFORE: ClassVar[dict[str, Any]] = {"method": "adam"}  # of runs that were saved without a name
 
     steps: int = 1000
     batch: int = 8
+    method: Literal["muon", "adam"] = "muon"
     learning_rate: float = 1.5e-3
+    kernel_learning_rate: float = 2e-2
     warmup_steps: int = 50
     clip_norm: float = 1.0
     occupancy_weight: float = 0.0
@@ -247,7 +255,9 @@ class OptimiserConfig:
         for name in ("steps", "batch", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             check(value >= 1, f"optimiser.{name}", value, "must be at least 1")
-        check(self.learning_rate > 0, "optimiser.learning_rate", self.learning_rate, "must be positive")
+        for name in ("learning_rate", "kernel_learning_rate"):
+            value = getattr(self, name)
+            check(value > 0, f"optimiser.{name}", value, "must be positive")
 
 
 @dataclasses.dataclass(frozen=True)

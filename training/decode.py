@@ -47,15 +47,16 @@ def make_decoder(parts: Parts, variables: nets.Variables) -> Callable[..., Any]:
 
 
 def read_output(
-    parts: Parts, output: Any, *, first_frame: int = 0, threshold: float = 0.5, share_borders: bool = True
+    parts: Parts, output: Any, *, first_frame: int = 0, threshold: float | None = None, share_borders: bool = True
 ) -> Localizations:
     """Read the list in what a run's decoder made of frames (B, ...), whatever its kind.
 
     `threshold` is a probability for a list, the emitters in a peak for an image, a share of the largest output for a
-    volume. An image has no depth: its emitters are put in the middle of the scene's. `share_borders` belongs to a
-    list: see `maps_to_localizations`.
+    volume; None is the decoder's own. An image has no depth: its emitters are put in the middle of the scene's.
+    `share_borders` belongs to a list: see `maps_to_localizations`.
     """
     decoder = find_kind(parts.run.decoder.kind)
     pixel_um = float(parts.psf.microscope.pixel_um)
-    level = threshold * decoder.full_scale(parts.run)
+    share = decoder.threshold(parts.run) if threshold is None else threshold
+    level = share * decoder.full_scale(parts.run)
     return decoder.read_out(parts.run, pixel_um, level, share_borders)(output, first_frame=first_frame)

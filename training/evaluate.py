@@ -68,7 +68,7 @@ def evaluate(
     *,
     seed: int = 1_000_003,
     n_frames: int = 60,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     capacity: int = 0,
     batch: int = 16,
     share_borders: bool = True,
@@ -88,7 +88,7 @@ def read_frames(
     state: TrainState,
     frames: Frames,
     *,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     batch: int = 16,
     share_borders: bool = True,
 ) -> Localizations:

@@ -1,8 +1,14 @@
 """The two optimisers: one for the decoder, one for the mask, each with its own schedule."""
 
+from typing import Any
+
+import jax
 import optax
+import optax.contrib
 
 from training.config import LearnConfig, OptimiserConfig
+
+FEW = 16  # channels of a layer that Muon leaves to Adam, as one does with inputs and outputs
 
 
 def warm_cosine(peak: float, steps: int, warmup: int) -> optax.Schedule:
@@ -12,9 +18,29 @@ def warm_cosine(peak: float, steps: int, warmup: int) -> optax.Schedule:
 
 
 def decoder_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
-    """Make Adam with a clipped gradient norm."""
+    """Make the decoder's optimiser, with a clipped gradient norm: Adam, or Muon for the kernels of hidden layers.
+
+    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) turns the momentum of a matrix into the nearest
+    orthogonal one, so that all its directions move alike; biases, and kernels that see or say few channels, are Adam's.
+    """
     schedule = warm_cosine(config.learning_rate, config.steps, config.warmup_steps)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    if config.method == "adam":
+        return optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    kernels = warm_cosine(config.kernel_learning_rate, config.steps, config.warmup_steps)
+    muon = optax.contrib.muon(
+        kernels, adam_learning_rate=schedule, muon_weight_dimension_numbers=hidden_kernels, weight_decay=0.0
+    )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), muon)
+
+
+def hidden_kernels(params: Any) -> Any:
+    """Mark kernels (..., in, out) of layers between `FEW` channels and more: all but the last axis are one."""
+
+    def mark(leaf: Any) -> optax.contrib.MuonDimensionNumbers | None:
+        hidden = leaf.ndim > 1 and min(leaf.shape[-2:]) >= FEW
+        return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1) if hidden else None
+
+    return jax.tree.map(mark, params)
 
 
 def mask_optimiser(learn: LearnConfig, config: OptimiserConfig) -> optax.GradientTransformation:

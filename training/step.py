@@ -122,7 +122,7 @@ def make_train_step(
 
     def step(state: TrainState) -> tuple[TrainState, Metrics]:
         metrics, fresh, (grads, mask_grads) = shared_gradients(state)
-        updates, decoder_state = decoder.update(grads, state.decoder_optimiser)
+        updates, decoder_state = decoder.update(grads, state.decoder_optimiser, state.variables["params"])
         params = optax.apply_updates(state.variables["params"], updates)
         mask_params, mask_state = state.mask_params, state.mask_optimiser
         if mask is not None:

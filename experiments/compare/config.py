@@ -40,8 +40,9 @@ class ScoreConfig:
     `pair_count` emitters at each (`pair_photons`, `pair_background`), the lists taken in step; `frames` of
     each kind, `single_frames` with one emitter for the comparison with the precision bound.
 
-    `read` names the readings: by the "decoder", at `threshold`; by "decoder+joint", the joint fit of each frame that
-    begins at the decoder's list; by "joint", the joint fit alone, which knows the PSF and needs no training.
+    `read` names the readings: by the "decoder", at `threshold` or where its kind is read; by "decoder+joint", the joint
+    fit of each frame that begins at the decoder's list; by "joint", the joint fit alone, which knows the PSF and needs
+    no training.
     """
 
     counts: tuple[int, ...] = (1, 2, 5, 10, 18)
@@ -50,7 +51,7 @@ class ScoreConfig:
     pair_count: int = 5
     frames: int = 60
     single_frames: int = 200
-    threshold: float = 0.5
+    threshold: float | None = None
     seed: int = 1_000_003
     read: tuple[Reading, ...] = ("decoder",)
 

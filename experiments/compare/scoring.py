@@ -18,6 +18,7 @@ from localization import FrameScores, Gate, Localizations, select
 from optics import Psf, crlb_std_um, photons_to_adu
 from training import ConfigError, Parts
 from training.config import SceneConfig
+from training.decoders import find_kind
 from training.evaluate import emitters_to_localizations, read_frames, scored_frames
 from training.scenes import Frames
 from training.state import TrainState
@@ -82,13 +83,21 @@ def joint_readers(parts: Parts, state: TrainState | None) -> JointReaders:
 
 
 def make_reading(
-    reading: Reading, parts: Parts, state: TrainState | None, threshold: float, joint: JointReaders | None = None
+    reading: Reading,
+    parts: Parts,
+    state: TrainState | None,
+    threshold: float | None,
+    joint: JointReaders | None = None,
 ) -> tuple[ReadFrames, ReadFrames]:
-    """Make what reads an arm's frames, and its frames of one emitter; a joint fit needs `joint_readers`."""
+    """Make what reads an arm's frames, and its frames of one emitter; a joint fit needs `joint_readers`.
+
+    Without a `threshold` the decoder's kind says it.
+    """
+    usual = find_kind(parts.run.decoder.kind).threshold(parts.run) if threshold is None else threshold
 
     def decoded(share: float, frames: Frames) -> Localizations:
         assert state is not None, "an arm that a decoder reads is trained"
-        return read_frames(parts, state, frames, threshold=share * threshold)
+        return read_frames(parts, state, frames, threshold=share * usual)
 
     def jointly(reader: JointReader, frames: Frames) -> Localizations:
         start = decoded(_PROPOSING, frames) if reading == "decoder+joint" else None

@@ -152,7 +152,7 @@ def trained_reader(trained: Trained, reading: Reading = Reading(), name: str = "
     camera = trained.camera if reading.camera is None else reading.camera
     threshold = reading.threshold
     if threshold is None:
-        threshold = reading.threshold_share * decoder.threshold * decoder.full_scale(run)
+        threshold = reading.threshold_share * decoder.threshold(run) * decoder.full_scale(run)
     return NetworkReader(
         net,
         trained.variables,

@@ -58,7 +58,7 @@ class Decoder:
 
     `make_net(run)` is the network's configuration. `loss(run, pixel_um, output, frames)` is the mean over the batch
     and its parts. `read_out(run, pixel_um, threshold, share_borders)` returns a `ReadOut`; the threshold is a share of
-    `full_scale(run)`, the output's largest value, times that scale, and `threshold` the share unless the user gives
+    `full_scale(run)`, the output's largest value, and `threshold(run)` the share unless the user gives
     one. `tiling(net)` is for movies. `sees_stamp`: the network must see a whole stamp of the PSF. `identity` names, in
     JSON, what decides how counts are read; `label` is how messages call it.
     """
@@ -67,7 +67,7 @@ class Decoder:
     loss: Callable[[RunConfig, jax.Array, Any, Frames], tuple[jax.Array, Metrics]]
     read_out: Callable[[RunConfig, float, float, bool], ReadOut]
     tiling: Callable[[Any], Tiling]
-    threshold: float = 0.5
+    threshold: Callable[[RunConfig], float] = lambda run: 0.5
     full_scale: Callable[[RunConfig], float] = lambda run: 1.0
     sees_stamp: bool = True
     identity: Callable[[RunConfig, float, float, float], dict[str, Any]] = lambda run, *numbers: plain_identity(

@@ -166,7 +166,7 @@ VOLUME = Decoder(
     loss,
     read_out,
     lambda net: volume_tiling(net, 1),
-    threshold=THRESHOLD,
+    threshold=lambda run: THRESHOLD,
     full_scale=lambda run: run.decoder.scaling,
     identity=identity,
     label="volumetric decoder",
