@@ -116,7 +116,7 @@ def table(pieces: list[Any], pixel_um: float, read_out: Any, threshold: float, f
     return localization.concatenate(lists)
 
 
-def numbers_of(found: Localizations, truth: Localizations) -> dict[str, float]:
+def numbers_of(found: Localizations, truth: Localizations) -> dict[str, float | None]:
     s = score(found, truth)
     return {
         "jaccard": round(s.jaccard, 3),

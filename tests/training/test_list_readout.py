@@ -1,5 +1,7 @@
 """From maps to a list: what pixels say together, on maps made by hand and against picking one by one."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -106,5 +108,5 @@ def test_the_focal_weight_is_taken_back():
         def loss(p, q=q):
             return -q * (1 - p) * np.log(p) - (1 - q) * p * np.log(1 - p)
 
-        best = minimize_scalar(loss, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-12}).x
-        np.testing.assert_allclose(without_focus(np.array(best)), q, atol=1e-4)  # the minimum is flat
+        found: Any = minimize_scalar(loss, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-12})
+        np.testing.assert_allclose(without_focus(np.array(found.x)), q, atol=1e-4)  # the minimum is flat

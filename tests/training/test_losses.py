@@ -3,13 +3,24 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.test_util import check_grads
 from scipy.ndimage import gaussian_filter
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
 from nets import ListMaps
 from optics import Emitters, make_emitters
-from training.decoders.list_losses import count_loss, list_loss, mixture_loss, occupancy_loss
+from training.decoders.list_losses import (
+    LOSSES,
+    claim_loss,
+    count_loss,
+    list_loss,
+    mixture_loss,
+    occupancy_loss,
+    transport_loss,
+    transport_plan,
+)
 from training.decoders.volume import occupancy_volume, volume_loss
 
 PIXEL = 0.1
@@ -70,10 +81,67 @@ def test_occupancy_is_the_cross_entropy_of_coins():
     np.testing.assert_allclose(occupancy_loss(maps.logit, EMITTERS, PIXEL), expected, rtol=1e-6)
 
 
-def test_list_loss_gradient_is_right():
+def test_focal_occupancy_and_claim_of_the_true_pixel():
+    """The focal weight is the distance from the truth; the claim is four normal densities of the emitter's pixel."""
+    maps = random_maps(2)
+    p = 1 / (1 + np.exp(-np.asarray(maps.logit)))
+    focal = -p * np.log(1 - p)
+    claim = 0.0
+    for e, (i, j) in enumerate(((3, 2), (1, 5))):
+        focal[i, j] = -(1 - p[i, j]) * np.log(p[i, j])
+        place = ((j + 0.5) * PIXEL + maps.offset_um[i, j, 0], (i + 0.5) * PIXEL + maps.offset_um[i, j, 1])
+        mean = np.array([*place, maps.z_um[i, j], maps.photons[i, j]])
+        truth = np.array([*EMITTERS.xyz_um[e], EMITTERS.photons[e]])
+        claim -= norm.logpdf(truth, mean, np.asarray(maps.sigma[i, j])).sum()
+    np.testing.assert_allclose(occupancy_loss(maps.logit, EMITTERS, PIXEL, focal=True), focal.sum(), rtol=1e-6)
+    np.testing.assert_allclose(claim_loss(maps, EMITTERS, PIXEL), claim, rtol=1e-6)
+
+
+def test_a_hard_plan_is_the_best_assignment():
+    """Hardly any entropy: scipy's assignment of emitters to pixels; an absent emitter gets none."""
+    rng = np.random.default_rng(6)
+    cost, empty = rng.uniform(0, 20, (4, 30)), rng.uniform(0, 3, 30)
+    cost[1] = cost[0] + rng.uniform(0, 0.5, 30)  # two that want the same pixel
+    plan = np.asarray(transport_plan(jnp.asarray(cost), jnp.array([1, 1, 1, 0], bool), jnp.asarray(empty), 0.01))
+    rows, columns = linear_sum_assignment(cost[:3] - empty)
+    expected = np.zeros((4, 30))
+    expected[rows, columns] = 1
+    np.testing.assert_allclose(plan, expected, atol=1e-3)
+
+
+def test_a_soft_plan_scales_rows_and_columns():
+    """Against plain scaling of the kernel, 2,000 rounds: emitters are explained once, no pixel gives more than one."""
+    rng = np.random.default_rng(7)
+    cost, empty = rng.uniform(0, 6, (3, 12)), rng.uniform(0, 3, 12)
+    kernel = np.exp(-np.vstack([cost, empty]))
+    u, target = np.ones(4), np.array([1, 1, 1, 9])
+    for _ in range(2000):
+        v = 1 / (u @ kernel)
+        u = target / (kernel @ v)
+    plan = np.asarray(transport_plan(jnp.asarray(cost), jnp.ones(3, bool), jnp.asarray(empty)))
+    np.testing.assert_allclose(plan, (u[:, None] * kernel * v)[:3], atol=1e-3)  # of 20 rounds
+    np.testing.assert_allclose(plan.sum(axis=1), 1, atol=1e-3)
+    assert plan.sum(axis=0).max() < 1 + 1e-3
+
+
+def test_transport_costs_what_its_plan_costs():
+    """Two far emitters whose own pixels alone claim them: their costs there, and of all others to be empty."""
+    maps = random_maps(8)
+    sharp = ListMaps(maps.logit, 0 * maps.offset_um, maps.z_um, maps.photons, maps.sigma * 0.2, maps.background)
+    i, j = np.array([3, 1]), np.array([2, 5])
+    place = np.stack([(j + 0.5) * PIXEL, (i + 0.5) * PIXEL, maps.z_um[i, j]], axis=1)
+    emitters = make_emitters(place, np.asarray(maps.photons[i, j]))
+    p = np.asarray(jax.nn.sigmoid(maps.logit))
+    claim = np.log(np.asarray(sharp.sigma[i, j])).sum() + 2 * 2 * np.log(2 * np.pi)
+    expected = claim - np.log(p[i, j]).sum() - np.log(1 - p).sum() + np.log(1 - p[i, j]).sum()
+    np.testing.assert_allclose(transport_loss(sharp, emitters, PIXEL), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["mixture", "direct"])
+def test_list_loss_gradient_is_right(loss):
     """Reverse mode against finite differences in float64, through every map."""
     check_grads(
-        lambda maps: list_loss(maps, EMITTERS, jnp.full((6, 7), 9.0), PIXEL, occupancy_weight=0.3)[0],
+        lambda maps: list_loss(maps, EMITTERS, jnp.full((6, 7), 9.0), PIXEL, loss=loss, occupancy_weight=0.3)[0],
         (random_maps(3),),
         order=1,
         modes=["rev"],
@@ -82,12 +150,13 @@ def test_list_loss_gradient_is_right():
     )
 
 
-def test_an_empty_frame_gives_a_finite_loss_and_gradient():
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_an_empty_frame_gives_a_finite_loss_and_gradient(loss):
     """No emitter, and a decoder that is certain of it: nothing is NaN or infinite."""
     nobody = Emitters(jnp.zeros((2, 3)), jnp.ones(2), jnp.zeros(2, bool))
     maps = random_maps(4)
     maps = ListMaps(jnp.full((6, 7), -60.0), maps.offset_um, maps.z_um, maps.photons, maps.sigma, maps.background)
-    value, gradient = jax.value_and_grad(lambda m: list_loss(m, nobody, m.background, PIXEL)[0])(maps)
+    value, gradient = jax.value_and_grad(lambda m: list_loss(m, nobody, m.background, PIXEL, loss=loss)[0])(maps)
     assert np.isfinite(value) and all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
 
 

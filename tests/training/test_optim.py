@@ -1,5 +1,7 @@
 """Muon against its definition: hidden kernels step along the nearest orthogonal matrix, all else as Adam."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,7 @@ def test_hidden_kernels_step_along_an_orthogonal_matrix():
     gradient = jnp.asarray(np.random.default_rng(0).normal(size=(3, 3, 16, 24)))
     params = {"kernel": jnp.zeros_like(gradient)}
     optimiser = decoder_optimiser(STEPS)
+    step: Any
     step, _ = optimiser.update({"kernel": gradient}, optimiser.init(params), params)
     u, _, v = np.linalg.svd(np.asarray(gradient).reshape(-1, 24), full_matrices=False)
     rate = warm_cosine(STEPS.kernel_learning_rate, 10, 2)(0)
@@ -35,6 +38,8 @@ def test_all_else_steps_as_adam_does():
     rng = np.random.default_rng(1)
     params = {"bias": jnp.zeros(20), "first": jnp.zeros((3, 3, 1, 20)), "last": jnp.zeros((1, 1, 20, 10))}
     ours, adam = decoder_optimiser(STEPS), optax.adam(warm_cosine(STEPS.learning_rate, 10, 2))
+    one: Any
+    other: Any
     states = ours.init(params), adam.init(params)
     for _ in range(3):
         gradient = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), params)

@@ -142,7 +142,7 @@ def _same(claim: NDArray, sigma: NDArray, one: NDArray, other: NDArray) -> NDArr
     """Whether pixels `one` and `other` (flat indices) claim the same place, up to what they are sure of."""
     apart = np.abs(claim[one] - claim[other])[:, :3]
     sure = np.maximum(sigma[one], sigma[other])[:, :3]
-    return (apart <= np.maximum(SAME_SIGMAS * sure, SAME_UM)).all(axis=1)
+    return np.all(apart <= np.maximum(SAME_SIGMAS * sure, SAME_UM), axis=1)
 
 
 def _offsets(radius: int, width: int) -> list[int]:
