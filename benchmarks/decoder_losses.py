@@ -2,10 +2,11 @@
 
 python benchmarks/decoder_losses.py            # about 20 processor minutes; goes on where it was stopped
 
-Tetrapod scenes, light beyond the stamps as an even background. Part "equal": network and frames of preset `demo` (56 px, 1 to 14 emitters), 600 steps of 8 frames for
-each loss and optimiser, which costs each the same within a few per cent; every network is read both ways, at 0.5 (the
-default before) and at 0.3, and at 0.05 as the joint fit's proposer takes it. Part "quick": preset `quick` as it is
-but for the steps, a third of the preset's 1,300 and, as it was trained before (Adam, peaks), all of them.
+Tetrapod scenes, light beyond the stamps as an even background. Part "demo": network and frames of that preset (56 px,
+1 to 14 emitters), 600 steps of 8 frames for each loss and optimiser, which costs each the same within a few per cent.
+Every network is read both ways, at 0.5 (the default before) and at 0.3, and at 0.05 as a joint fit's proposer could
+take it. Part "quick": preset `quick` as it is but for the steps, a third of the preset's 1,300 and, as it was trained
+before (Adam, peaks), all of them.
 
 Found: the read-out mattered most. An isolated emitter's most probable pixel was right in 96 of 100 frames of which the
 peaks listed 59: its probability lay on several pixels, none of them enough. Gathered by what they claim, pixels of the
