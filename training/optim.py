@@ -21,7 +21,8 @@ def decoder_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
     """Make the decoder's optimiser, with a clipped gradient norm: Adam, or Muon for the kernels of hidden layers.
 
     Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) turns the momentum of a matrix into the nearest
-    orthogonal one, so that all its directions move alike; biases, and kernels that see or say few channels, are Adam's.
+    orthogonal one, so that all its directions move alike; biases, and kernels that see or say few channels, are Adam's,
+    with the same kind of momentum (Nesterov's).
     """
     schedule = warm_cosine(config.learning_rate, config.steps, config.warmup_steps)
     if config.method == "adam":
