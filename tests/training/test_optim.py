@@ -34,7 +34,7 @@ def test_hidden_kernels_step_along_an_orthogonal_matrix():
 
 
 def test_all_else_steps_as_adam_does():
-    """A bias, a kernel that sees one channel and one that says ten: the same steps as Adam's with Nesterov's momentum, thrice."""
+    """A bias, a kernel that sees one channel and one that says ten: the steps of Adam with Nesterov's momentum."""
     rng = np.random.default_rng(1)
     params = {"bias": jnp.zeros(20), "first": jnp.zeros((3, 3, 1, 20)), "last": jnp.zeros((1, 1, 20, 10))}
     ours, adam = decoder_optimiser(STEPS), optax.nadam(warm_cosine(STEPS.learning_rate, 10, 2))
