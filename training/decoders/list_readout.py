@@ -1,7 +1,7 @@
 """From a list decoder's maps to its list: two ways to say which pixels speak of one emitter."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -138,7 +138,7 @@ def gather_claims(
     return (b, i - reach, j - reach), score[order], mean[order], deviation[order]
 
 
-def _same(claim: NDArray, sigma: NDArray, one: NDArray, other: NDArray) -> NDArray:
+def _same(claim: NDArray, sigma: NDArray, one: NDArray, other: NDArray) -> Any:
     """Whether pixels `one` and `other` (flat indices) claim the same place, up to what they are sure of."""
     apart = np.abs(claim[one] - claim[other])[:, :3]
     sure = np.maximum(sigma[one], sigma[other])[:, :3]
