@@ -99,7 +99,7 @@ def test_focal_occupancy_and_claim_of_the_true_pixel():
 
 def test_a_hard_plan_is_the_best_assignment():
     """Hardly any entropy: scipy's assignment of emitters to pixels; an absent emitter gets none."""
-    rng = np.random.default_rng(6)
+    rng = np.random.default_rng(8)  # the next best assignment costs 0.27 more, 27 times the softness
     cost, empty = rng.uniform(0, 20, (4, 30)), rng.uniform(0, 3, 30)
     cost[1] = cost[0] + rng.uniform(0, 0.5, 30)  # two that want the same pixel
     plan = np.asarray(transport_plan(jnp.asarray(cost), jnp.array([1, 1, 1, 0], bool), jnp.asarray(empty), 0.01))
