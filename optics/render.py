@@ -161,7 +161,7 @@ def stamp_place(xy_um: jax.Array, pixel_um: jax.Array | float, side_px: int) -> 
 
     The stamp's central pixel (for an even stamp: its central corner) is the one nearest to the emitter.
 
-    >>> stamp_place(jnp.array([[0.52, 0.3]]), 0.1, 3)[0].tolist()
+    >>> stamp_place(jnp.array([[0.52, 0.24]]), 0.1, 3)[0].tolist()
     [[4, 1]]
     """
     position = xy_um / pixel_um - 0.5

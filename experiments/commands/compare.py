@@ -12,7 +12,7 @@ from experiments.commands.arguments import UsageError, add_assignments, add_inte
 if TYPE_CHECKING:
     from experiments.compare.config import ExperimentConfig
 
-ABOUT = "Score masks, the arms of CONFIG, by decoders trained for each, joint fits, or both; write a report."
+ABOUT = "Score the masks of CONFIG by decoders, joint fits, or both; report."
 GROUP = "learn"
 
 

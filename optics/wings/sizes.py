@@ -49,7 +49,7 @@ def stamp_side(psf: Psf, z_range_um: tuple[float, float], share: float = _SHARE,
     >>> from optics import make_microscope, make_psf
     >>> scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=0.1)
     >>> stamp_side(make_psf(scope, kind="scalar"), (-0.5, 0.5), most_px=51)
-    21
+    29
     """
     most_px -= (most_px - psf.image_px) % 2
     plan = _plan(psf, most_px, z_range_um, "one")

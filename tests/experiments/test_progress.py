@@ -56,7 +56,7 @@ def test_without_a_terminal_an_arm_takes_about_ten_lines():
     lines = text.getvalue().splitlines()
     assert 18 <= len(lines) <= 30
     assert lines[0] == "[1/2] a: step 1 of 100, loss 2"
-    assert lines[-1] == "[2/2] b: done; Jaccard 0.900 at 1 emitter per frame, 0.500 at 5 emitters per frame"
+    assert lines[-1] == "[2/2] b, decoder: done; Jaccard 0.900 at 1 emitter per frame, 0.500 at 5 emitters per frame"
     assert "left in all" in lines[1]
 
 

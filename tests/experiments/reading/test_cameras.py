@@ -27,7 +27,7 @@ def exact_run(tmp_path):
     `LEVEL`.
     """
     scene = {**TINY["scene"], "background_min": 10.0, "background_max": 30.0}
-    decoder = {**TINY["decoder"], "half_resolution": False, "input_transform": "linear"}
+    decoder = {**TINY["decoder"], "half_resolution": False, "input_transform": "linear", "read_out": "peaks"}
     run = tiny_run(scene=scene, decoder=decoder, camera=EMCCD)
     parts = build(run)
     state = init_state(parts)

@@ -100,12 +100,13 @@ VOLUME = {"decoder": {"kind": "volume", "depth_voxels": 4}, "psf": {**TINY["psf"
 IMAGE = {"decoder": {"kind": "image", "upsampling": 4, "width": 0.1}}
 
 
-def test_jobs_are_told_apart_as_they_always_were(learned, tmp_path):
+def test_jobs_are_told_apart_as_they_always_were(tmp_path):
     """What a stopped job wrote before readers took cameras is what a reader says of itself now."""
     gain, offset = 0.37 * 1.0 * 0.9, 100.1
     photometry = {"gain_adu_per_photon": gain, "offset_adu": offset}
-    network = load_reader(learned).identity["network"]
-    assert load_reader(learned).identity == {
+    peaks = save_run(tmp_path / "peaks", **LEARN, decoder={**TINY["decoder"], "read_out": "peaks"})
+    network = load_reader(peaks).identity["network"]
+    assert load_reader(peaks).identity == {
         "network": network, "threshold": 0.5, **photometry, "batch": 8, "tile_px": 512
     }  # fmt: skip
     image = load_reader(save_run(tmp_path / "image", **IMAGE)).identity
