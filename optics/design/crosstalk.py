@@ -36,7 +36,7 @@ def images_crosstalk_um2(images: jax.Array, pixel_um: ArrayLike, beyond_px: int 
     bare = images - images.mean(axis=(1, 2), keepdims=True)
     unit = bare / jnp.sqrt(jnp.sum(bare**2, axis=(1, 2), keepdims=True))
     # All distances by Parseval, with room for every shift: the squares of a correlation sum up to those of the product
-    # of two power spectra. Matrix products, no transform: threads that wait for each other can stop a transform.
+    # of two power spectra. As matrix products.
     turns = jnp.outer(jnp.arange(2 * side), jnp.arange(side)) % (2 * side) / (2 * side)
     angle = (2 * jnp.pi * turns).astype(unit.dtype)
     wave = jax.lax.complex(jnp.cos(angle), jnp.sin(angle))

@@ -130,7 +130,7 @@ def objective_um(key: jax.Array, psf: Psf, target: DesignTarget) -> jax.Array:
     bound = largest * jnp.mean((per_depth / largest) ** target.depth_power) ** (1 / target.depth_power)
     if target.crosstalk_weight is None:
         return bound
-    # One after the other, value and slope: at once, each may hold threads that the other waits for.
+    # One after the other: designs hung on two cores, the cause is not known, and this order alone did not cure it.
     after = jax.tree.map(lambda depth: depth + 0 * bound, target.z_range_um)
     return bound * jnp.exp(target.crosstalk_weight * target_crosstalk_um2(psf, replace(target, z_range_um=after)))
 
