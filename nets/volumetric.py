@@ -24,10 +24,13 @@ class LocalizationNetConfig(NetConfig):
     """Sizes of the localization network: a dilated trunk, lateral upsampling, three wide layers.
 
     `depth` planes in z; `dilations` of the six trunk layers, (1, 1, 2, 4, 8, 16) for a large PSF and
-    (1, 1, 2, 4, 1, 1) for a compact one; `upsampling` 4 or 1; the output lies in [0, scaling].
+    (1, 1, 2, 4, 1, 1) for a compact one; `upsampling` 4 or 1; the output lies in [0, scaling]. `level_layers` follow
+    the trunk without upsampling: 2 is the network of AutoDS3D (doi:10.1038/s44303-025-00123-w), with `upsampling` 1.
 
     >>> LocalizationNetConfig(depth=121).receptive_field_px
     68
+    >>> LocalizationNetConfig(depth=40, upsampling=1, level_layers=2).receptive_field_px
+    75
     """
 
     depth: int
@@ -35,9 +38,12 @@ class LocalizationNetConfig(NetConfig):
     upsampling: int = 4
     scaling: float = 800.0
     channels: int = 64
+    level_layers: int = 0
 
     def __post_init__(self):
         _check_sizes(self)
+        if self.level_layers and (self.upsampling != 1 or self.level_layers < 0):
+            raise NetsError(f"level_layers: {self.level_layers} go with upsampling 1; give 0 beside another")
         if len(self.dilations) < 2 or any(d < 1 for d in self.dilations):
             raise NetsError(f"dilations: {self.dilations} must be two or more integers >= 1")
         if self.upsampling not in (1, 2, 4):
@@ -52,7 +58,7 @@ class LocalizationNetConfig(NetConfig):
         low, high = -3, 3  # layers 7, 8, 9
         for _ in range(int(math.log2(self.upsampling))):
             low, high = (low - 1) // 2, (high + 1) // 2
-        return high - low + 1 + 2 * sum(self.dilations)
+        return high - low + 1 + 2 * (sum(self.dilations) + self.level_layers)
 
     def evaluate(self, variables: Variables, x: jax.Array) -> Any:
         """Run the network, on a CPU with its fine layers in strips (`nets.strips`)."""
@@ -106,8 +112,10 @@ class LocalizationNet(nn.Module):
         c = self.config
         image = batch_norm(train, "norm")(x)
         out = _trunk(c.channels, c.dilations, image, train)
-        if c.upsampling > 1:
+        if c.upsampling > 1 or c.level_layers:
             out = jnp.concatenate([out, image], axis=-1)
+        for i in range(c.level_layers):
+            out = ConvLeakyNorm(c.channels, name=f"deconv{i + 1}")(out, train)
         for i in range(int(math.log2(c.upsampling))):
             out = ConvLeakyNorm(c.channels, name=f"deconv{i + 1}")(nearest_upsample(out), train)
         first = len(c.dilations) + 1

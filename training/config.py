@@ -199,8 +199,9 @@ class CameraConfig:
 class DecoderConfig:
     """The decoder's `kind`, one of `training.decoders.KINDS` (`build` checks it), and its size.
 
-    "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network; "image": Deep-STORM, which paints
-    a picture without depth (`variant`, `upsampling`, `width`: see `nets.DeepStormConfig`).
+    "list": see `nets.ListNetConfig`; "volume": DeepSTORM3D's optics-design network; "blobs": AutoDS3D's, which paints
+    a Gaussian of `blob_sigma_voxels` for each emitter, as high as it is bright; "image": Deep-STORM, which paints a
+    picture without depth (`variant`, `upsampling`, `width`: see `nets.DeepStormConfig`).
 
     A list decoder may see three `frames` at once, and with `position_channels` where in `scene.field_px` it looks. Its
     `loss` is one of `training.decoders.list_losses.LOSSES`; `read_out` says how its maps become a list, see
@@ -217,6 +218,7 @@ class DecoderConfig:
     input_transform: Literal["linear", "sqrt"] = "sqrt"
     depth_voxels: int = 51
     scaling: float = 100.0
+    blob_sigma_voxels: float = 0.65
     frames: int = 1
     position_channels: bool = False
     loss: Literal["mixture", "direct", "transport"] = "mixture"
@@ -227,6 +229,8 @@ class DecoderConfig:
 
     def __post_init__(self):
         check(self.frames in (1, 3), "decoder.frames", self.frames, "must be 1 or 3")
+        sigma = self.blob_sigma_voxels
+        check(0.3 <= sigma <= 2, "decoder.blob_sigma_voxels", sigma, "must lie in [0.3, 2]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from training import ConfigError, RunConfig, from_dict
     [
         ("run.optimizer.steps=5", "unknown key 'run.optimizer'; did you mean 'optimiser'?"),
         ("run.optimiser.step=5", "unknown key 'run.optimiser.step'; did you mean 'steps'?"),
-        ("run.decoder.kind=lists", "must be one of 'list', 'volume', 'image'; did you mean 'list'?"),
+        ("run.decoder.kind=lists", "must be one of 'list', 'volume', 'blobs', 'image'; did you mean 'list'?"),
         ("run.optimiser.steps=many", "run.optimiser.steps = 'many' must be of type int"),
         ("run.optimiser.steps=2.5", "run.optimiser.steps = 2.5 must be of type int"),
         ("run.scene=5", "run.scene must be a table of settings"),

