@@ -59,7 +59,7 @@ class PatchFeatures:
     @property
     def empty(self) -> NDArray[np.bool_]:
         """Patches with nothing to read in any frame."""
-        return ~self.seen.any(axis=0)
+        return np.logical_not(self.seen.any(axis=0))
 
 
 def patch_features(
@@ -139,12 +139,13 @@ class _Products:
             moved = frame - mean if mean is not None else _level(frame, patches)
             near = np.pad(moved, 2)
             for lag, shifts in _LAGS.items():
-                second[lag] += patches.mean(moved * sum(_shifted(near, *s) for s in shifts))
-            corners = sum(_shifted(near, *a) * _shifted(near, *b) for a, b in _CORNERS)
+                second[lag] += patches.mean(moved * sum((_shifted(near, *s) for s in shifts), 0 * moved))
+            corners = sum((_shifted(near, *a) * _shifted(near, *b) for a, b in _CORNERS), 0 * moved)
             third += patches.mean(moved * corners)
         inside = np.pad(np.ones(stack.shape[1:], np.float32), 2)  # partners beyond the frame count for nothing
-        pairs = {lag: patches.mean(sum(_shifted(inside, *s) for s in shifts)) for lag, shifts in _LAGS.items()}
-        triples = patches.mean(sum(_shifted(inside, *a) * _shifted(inside, *b) for a, b in _CORNERS))
+        none = 0 * inside[2:-2, 2:-2]
+        pairs = {lag: patches.mean(sum((_shifted(inside, *s) for s in shifts), none)) for lag, shifts in _LAGS.items()}
+        triples = patches.mean(sum((_shifted(inside, *a) * _shifted(inside, *b) for a, b in _CORNERS), none))
         self.second = {lag: two * total / (n * np.maximum(pairs[lag], 1e-9)) for lag, total in second.items()}
         self.third = three * third / (n * np.maximum(triples, 1e-9))
 
@@ -241,7 +242,7 @@ def _counted(stack: NDArray[np.float32], patches: Patches, background: NDArray) 
         top = frame == ndimage.maximum_filter(frame, 3, mode="nearest")
         for r, c, image, peaks in _thresholded(frame - background.min(), top, patches):
             counts[r, c] += peaks.sum()
-            around = ~ndimage.maximum_filter(peaks, 5)
+            around = np.logical_not(ndimage.maximum_filter(peaks, 5))
             if not peaks.any() or not around.any():
                 continue
             base, spread = image[around].mean(), image[around].std()
