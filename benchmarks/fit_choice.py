@@ -21,12 +21,15 @@ from experiments.reading.joint import TOGETHER, JointReader
 from experiments.reading.spots import psf_spots
 from localization import make_localizations
 from measure.record import Rows, write_result
-from optics import make_camera, make_emitters, make_microscope, make_psf, masks, render_frame
+from optics import make_camera, make_microscope, make_psf, masks, sample_camera
+from optics.psf_table import tabulate_psf
+from worlds.painted import painter
 
 PLACE = 157  # of its rows in benchmarks/README.md
 
 SIDE, PIXEL_UM, Z_RANGE = 128, 0.11, (0.0, 0.8)
 COUNTS = (1, 4, 12, 40)  # emitters a frame, of 198 um^2
+BACKGROUND = 15.0
 CAMERA = make_camera(gain_adu_per_e=2.0, offset_adu=100.0, read_noise_e=1.5)
 
 
@@ -36,10 +39,10 @@ def scene(psf, count: int, frames: int):
     size = SIDE * PIXEL_UM
     xyz = rng.uniform([0.3, 0.3, 0.05], [size - 0.3, size - 0.3, 0.75], (frames, count, 3))
     photons = rng.uniform(2000, 8000, (frames, count))
-    draw = jax.jit(lambda emitters: render_frame(psf, emitters, (SIDE, SIDE)))
-    light = np.stack([draw(make_emitters(*one)) for one in zip(xyz, photons, strict=True)]) + 15
-    counts = np.round(100 + 2 * (rng.poisson(light) + rng.normal(0, 1.5, light.shape))).astype(np.float32)
-    return counts, make_localizations(np.repeat(np.arange(frames), count), *xyz.reshape(-1, 3).T)
+    paint = painter(tabulate_psf(psf, Z_RANGE, tolerance=1e-3), PIXEL_UM, (SIDE, SIDE), count)
+    keys, sample = jax.random.split(jax.random.key(count), frames), jax.jit(sample_camera)
+    drawn = [sample(key, CAMERA, paint(*one) + BACKGROUND) for key, *one in zip(keys, xyz, photons, strict=True)]
+    return np.stack(drawn), make_localizations(np.repeat(np.arange(frames), count), *xyz.reshape(-1, 3).T)
 
 
 def read(reader, counts, truth) -> dict:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,10 +28,10 @@ from localization import Gate, Localizations, make_localizations, select
 from measure.record import RESULTS, Rows, write_result
 from optics import Camera, Psf, make_camera, make_microscope, make_psf, sample_camera
 from optics.masks import astigmatism
-from optics.psf_table import evaluate, tabulate_psf
-from optics.render import lay_stamps
+from optics.psf_table import tabulate_psf
 from worlds import ROOT
 from worlds.joint_frames import read_jointly
+from worlds.painted import painter
 
 PLACE = 126  # of its rows in benchmarks/README.md
 
@@ -70,28 +69,19 @@ def draw(n_frames: int) -> tuple[NDArray, Localizations]:
     field_um = SIDE_PX * PIXEL_UM + 2 * BEYOND_UM
     mean = DENSITY_PER_UM2 * field_um**2
     slots = int(mean + 8 * math.sqrt(mean))
-    table, one_camera = tabulate_psf(psf(), DEPTHS_UM, tolerance=1e-3), camera()
-    side = table.image_px
-
-    @jax.jit
-    def picture(inside, photons, first, key):
-        stamps = jax.vmap(lambda point: evaluate(table, point)[0])(inside).reshape(-1, side, side)
-        expected = lay_stamps(stamps * photons[:, None, None], first, (SIDE_PX, SIDE_PX)) + BACKGROUND
-        return sample_camera(key, one_camera, expected)
+    paint = painter(tabulate_psf(psf(), DEPTHS_UM, tolerance=1e-3), PIXEL_UM, (SIDE_PX, SIDE_PX), slots)
+    count, one_camera = jax.jit(sample_camera), camera()
 
     frames, lists = [], []
     for number in range(n_frames):
         rng = np.random.default_rng((SEED, number))
         n = min(int(rng.poisson(mean)), slots)
-        xyz, photons = np.zeros((slots, 3)), np.zeros(slots)
-        xyz[:n, :2] = rng.uniform(-BEYOND_UM, field_um - BEYOND_UM, (n, 2))
-        xyz[:n, 2] = rng.uniform(*DEPTHS_UM, n)
-        photons[:n] = FLUX * on_share(rng, n)
-        first = np.round(xyz[:, :2] / PIXEL_UM - side / 2).astype(int)
-        inside = np.column_stack([xyz[:, :2] - (first + side / 2) * PIXEL_UM, xyz[:, 2]])
+        lateral = rng.uniform(-BEYOND_UM, field_um - BEYOND_UM, (n, 2))
+        xyz = np.column_stack([lateral, rng.uniform(*DEPTHS_UM, n)])
+        photons = FLUX * on_share(rng, n)
         key = jax.random.fold_in(jax.random.key(SEED), number)
-        frames.append(np.asarray(picture(*(jnp.asarray(a) for a in (inside, photons, first[:, ::-1])), key)))
-        seen = (photons > 0) & np.all((xyz[:, :2] >= 0) & (xyz[:, :2] <= SIDE_PX * PIXEL_UM), axis=1)
+        frames.append(np.asarray(count(key, one_camera, paint(xyz, photons) + BACKGROUND)))
+        seen = np.all((lateral >= 0) & (lateral <= SIDE_PX * PIXEL_UM), axis=1)
         lists.append(make_localizations(np.full(seen.sum(), number), *xyz[seen].T, photons=photons[seen]))
     return np.stack(frames), localization.concatenate(lists)
 

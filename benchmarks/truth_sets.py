@@ -3,6 +3,7 @@
     colocus train tubulin-2d --out runs/tubulin-2d        (and the other presets that the table names)
     python benchmarks/truth_sets.py --picasso-python ENV/bin/python [--runs runs] [--only NAME ...]
     python benchmarks/truth_sets.py --joint [--only NAME ...] [--minutes N]    the rows of the joint fit, others kept
+    python benchmarks/truth_sets.py --decoder-joint [...]                      those of the fit behind a decoder
     python benchmarks/truth_sets.py --page                 docs/truth_sets.md from the results alone
 
 Jaccard, recall, precision, RMSE and efficiency at the gates of each set, with 95 % intervals from drawing frames, the
@@ -86,6 +87,19 @@ def measure(rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
         yield record
 
 
+def made_before(kept: dict[str, Any], what: str) -> dict[str, Any]:
+    """What is measured now ("" all rows, else kinds of joint fits), and when the rows that are kept were."""
+    if not what or "command" not in kept:
+        return {"measured": what}
+    before = dict(kept["numbers"].get("before", {}))
+    last = kept["numbers"].get("measured", "")
+    if last != what:
+        before[last] = {key: kept[key] for key in ("command", "date", "commit")}
+    for kind in what.split("+"):
+        before.pop(kind, None)
+    return {"measured": what, "before": before}
+
+
 def rows(numbers: dict) -> Rows:
     lists = [row for case in numbers["cases"].values() for row in case["rows"] if "gates" in row]
     yield (
@@ -102,6 +116,7 @@ def main() -> int:
     parser.add_argument("--picasso-python", default="", help="interpreter that has picassosr (pip install picassosr)")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="measure these, keep the others")
     parser.add_argument("--joint", action="store_true", help="measure the rows of the joint fit, keep all others")
+    parser.add_argument("--decoder-joint", action="store_true", help="those of the joint fit from a decoder's list")
     parser.add_argument("--minutes", type=float, default=math.inf, help="read no more frames jointly after that")
     parser.add_argument("--page", action="store_true", help="write the page from the last results and end")
     arguments = parser.parse_args()
@@ -112,21 +127,22 @@ def main() -> int:
         if not DATA.is_dir():
             print(f"truth_sets: no data at {DATA}; set COLOCUS_DATA. Nothing measured.")
             return 0
-        cases, others = kept["numbers"]["cases"], kept["numbers"].get("others")
-        if arguments.joint and not others:
-            others = {key: kept[key] for key in ("command", "date", "commit")}
+        kinds = [kind for kind, asked in (("joint", arguments.joint), ("behind", arguments.decoder_joint)) if asked]
+        cases, measured = kept["numbers"]["cases"], made_before(kept, "+".join(kinds))
         versions = {k: v for k, v in kept["versions"].items() if k == "picassosr"}
         for name in arguments.only:
             started = time.perf_counter()
             seconds = cases.get(name, {}).get("seconds", 0.0)
             rows = cases.get(name, {}).get("rows", [])
-            if not arguments.joint:
+            if not kinds:
                 rows = list(measure(CASES[name](arguments, versions)))
                 seconds = round(time.perf_counter() - started, 1)
-            rows = put_in(rows, list(measure(JOINT_CASES[name](arguments))))
+            for kind in kinds or ("joint", "behind"):
+                arguments.behind = kind == "behind"
+                rows = put_in(rows, list(measure(JOINT_CASES[name](arguments))))
             cases[name] = {"rows": rows, "seconds": seconds}
             ordered = {key: cases[key] for key in CASES if key in cases}
-            numbers = {"cases": ordered, "draws": DRAWS} | ({"others": others} if arguments.joint else {})
+            numbers = {"cases": ordered, "draws": DRAWS, **measured}
             write_result("truth_sets", numbers, versions=versions)
     pages.write(truth_page)
     return 0

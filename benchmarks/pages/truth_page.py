@@ -10,17 +10,19 @@ PAGE = ROOT / "docs" / "truth_sets.md"
 
 HEAD = """# Sets with exact truth
 
-What our list decoder, our fits, singly and jointly, the published DeepSTORM3D weights and Picasso make of public frames
-whose answer is known, scored by one function (`localization.score`, [conventions](conventions.md)). In brackets: 95 %
-intervals from drawing frames. "Off" is the median error of the pairs in x, y, z, and "eff. centred" the efficiency
-without it: where the two efficiencies differ, a constant shift is what is lost. "Chance" is the efficiency of as many
-points placed at random in the same frames. Efficiency is that of the 2016 challenge, in 3D the mean of lateral and
-axial. RMSE is that of the pairs alone: a method that pairs only the easiest emitters has a small one.
+What our list decoder, our fits, singly, jointly and from a decoder's list, the published DeepSTORM3D weights and
+Picasso make of public frames whose answer is known, scored by one function (`localization.score`,
+[conventions](conventions.md)). In brackets: 95 % intervals from drawing frames. "Off" is the median error of the
+pairs in x, y, z, and "eff. centred" the efficiency without it: where the two efficiencies differ, a constant shift is
+what is lost. "Chance" is the efficiency of as many points placed at random in the same frames. Efficiency is that of
+the 2016 challenge, in 3D the mean of lateral and axial. RMSE is that of the pairs alone: a method that pairs only the
+easiest emitters has a small one.
 
 Made by `{command}` on {date} ({commit}); numbers in `benchmarks/results/truth_sets.json`.
 """
-OTHERS = """Rows of the joint fit alone were measured then; all others by `{command}` on {date} ({commit}).
-"""
+THEN = "{what} then"
+BEFORE = "{what} by `{command}` on {date} ({commit})"
+KINDS = {"joint": "those of the joint fit alone", "behind": "those of the joint fit from a decoder's list"}
 NOTHING = "–"
 
 
@@ -28,12 +30,20 @@ def text() -> str:
     """Write out the page of the last result."""
     record = json.loads((RESULTS / "truth_sets.json").read_text())
     parts = [HEAD.format(**record)]
-    if others := record["numbers"].get("others"):
-        parts.append(OTHERS.format(**others))
+    if before := record["numbers"].get("before"):
+        told = [THEN.format(what=_rows_of(record["numbers"]["measured"]))]
+        # what is no joint fit ("") stands at the end
+        told += [BEFORE.format(what=_rows_of(kinds), **made) for kinds, made in sorted(before.items(), reverse=True)]
+        parts.append(f"When rows were measured: {'; '.join(told)}.\n")
     for case in record["numbers"]["cases"].values():
         for name in dict.fromkeys(row["set"] for row in case["rows"]):
             parts.append(_section(name, [row for row in case["rows"] if row["set"] == name]))
     return "\n".join(parts)
+
+
+def _rows_of(kinds: str) -> str:
+    """Name the rows of joint fits, joined by "+"; "" is all others."""
+    return " and ".join(KINDS[kind] for kind in kinds.split("+")) if kinds else "all others"
 
 
 def _section(name: str, rows: list[dict[str, Any]]) -> str:

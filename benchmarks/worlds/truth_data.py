@@ -6,6 +6,7 @@ comes with training frames or beads that are kept apart from the tested ones (`c
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from localization import Gate, Localizations, make_localizations
+from localization import Gate, Localizations, make_localizations, select
 from worlds import DATA
 
 GATES_3D, GATES_2D, GATES_DENSE = (
@@ -209,6 +210,13 @@ def ds3d(demo: int) -> TruthSet:
     )  # fmt: skip
 
 
+# sets of spots in focus, and the sigma of the spots in um
+IN_FOCUS: dict[str, tuple[Callable[[], TruthSet], float]] = {
+    "tubulin": (tubulin, 0.11),
+    "storm-2d": (storm_2d, 0.16),
+    "thunderstorm": (thunderstorm, 0.12),
+}
+
 EPFL_CALIBRATION_BEAD = "0"
 
 
@@ -243,6 +251,12 @@ def epfl_calibration(bead: str = EPFL_CALIBRATION_BEAD) -> tuple[tuple[float, fl
     rows = rows[rows["bead"] == bead]
     one = rows.iloc[0]
     return (float(one["x_nm"]) / 1e3, float(one["y_nm_in_this_crop"]) / 1e3), np.asarray(rows["z_nm"], float) / 1e3
+
+
+def tested_beads(found: Localizations) -> Localizations:
+    """Leave out of a list what lies within a micrometre of the bead that `epfl` is calibrated with."""
+    (x_um, y_um), _ = epfl_calibration()
+    return select(found, np.hypot(found.x_um - x_um, found.y_um - y_um) > 1.0)
 
 
 def fazel() -> tuple[TruthSet, TruthSet]:

@@ -1,4 +1,4 @@
-"""The joint fit on the sets with exact truth: what it reads each with, and its rows."""
+"""The joint fit on the sets with exact truth, alone and from a decoder's list: how it reads each, and its rows."""
 
 import argparse
 import dataclasses
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, percentile_filter
 
 from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.methods import PROPOSING
 from experiments.reading.spots import SpotTable, gaussian_spots, psf_spots
 from localization import Localizations, select
 from optics import Camera, make_camera
@@ -21,7 +22,8 @@ from worlds.truth_data import TruthSet
 from worlds.truth_images import epfl_bead, gaussian_of, two_lobes
 from worlds.truth_runs import Row
 
-JOINT, DIM = "Colocus, joint", "Colocus, joint, dim ones left out"
+JOINT, BEHIND = "Colocus, joint", "Colocus, decoder + joint"
+DIM = ", dim ones left out"
 APART = 4.0  # brightness of one class of emitters over the other, from which they are two
 
 Arguments = argparse.Namespace
@@ -53,13 +55,28 @@ def _rows(
     frames: NDArray | None = None,
     camera: Camera | list[Camera] | None = None,
     after: Callable[[Localizations], Localizations] = lambda found: found,
+    demo: int | None = None,
     **settings: Any,
 ) -> Iterator[Row]:
-    """The rows of a set: its own frames and camera, unless given; `settings` are those of the reader."""
+    """The rows of a set: its own frames and camera, unless given; `settings` are those of the reader.
+
+    Behind a decoder that is the published network of `demo`, else ours for the set.
+    """
+    method, starts = JOINT, None
+    if arguments.behind:
+        method = BEHIND
+        if demo is not None:
+            starts, whose = methods.published(one, demo, as_published=False, share=PROPOSING), methods.NETWORKS[demo]
+        else:
+            starts, whose = methods.list_decoder(one, arguments.runs, PROPOSING), f"preset {one.preset}"
+        if isinstance(starts, str):
+            yield Row(one, BEHIND, None, starts)
+            return
+        how = f"from the list of {whose} at {PROPOSING:g} of its threshold; {how}"
     frames = one.frames if frames is None else frames
     camera = methods.camera_of(one, 0) if camera is None else camera
     name, config = one.name.replace(", ", "_").replace(" ", "-"), ClassicalConfig(**settings)
-    lists = read_jointly(frames, camera, spots, config, arguments.work, name, until=arguments.until)
+    lists = read_jointly(frames, camera, spots, config, arguments.work, name, starts=starts, until=arguments.until)
     n = len(lists.cpu_s)
     how += f"; the first {n} of {len(frames)} frames" if n < len(frames) else ""
     if n < len(frames):  # the time was up: scored on what was read
@@ -67,10 +84,10 @@ def _rows(
         one = dataclasses.replace(one, frames=one.frames[:n], truth=kept, gain=one.gain[:n], offset=one.offset[:n])
     print(f"  {name}:", dict(lists.remarks), flush=True)
     found = after(lists.found)
-    yield Row(one, JOINT, found, f"{how}; {lists.cpu_s_per_frame:.2f} CPU-s a frame")
+    yield Row(one, method, found, f"{how}; {lists.cpu_s_per_frame:.2f} CPU-s a frame")
     fewer = bright(found)
     if fewer.frame.size < found.frame.size:
-        yield Row(one, DIM, fewer, "the same list; dim: the lower of two classes of light (Otsu)")
+        yield Row(one, method + DIM, fewer, "the same list; dim: the lower of two classes of light (Otsu)")
 
 
 def unstretched(image: NDArray) -> NDArray:
@@ -110,24 +127,23 @@ def ds3d(demo: int) -> Callable[[Arguments], Iterator[Row]]:
         if demo == 5:  # compact images, whose peaks the blur changes by a tenth
             camera = [trusting(frame, 0.1) for frame in frames]
             how += "; images trusted to a tenth of their light (chosen on the scored frames)"
-        yield from _rows(one, spots, how, arguments, frames=frames, camera=camera, background_px=20)
+        yield from _rows(one, spots, how, arguments, frames=frames, camera=camera, demo=demo, background_px=20)
 
     return rows
 
 
-def tubulin(arguments: Arguments) -> Iterator[Row]:
-    one = truth_data.tubulin()
-    yield from _rows(one, gaussian_of(0.11, one.pixel_um, 11), "Gaussian spots of 110 nm", arguments)
+def in_focus(name: str, width_free: bool = False) -> Callable[[Arguments], Iterator[Row]]:
+    load, sigma_um = truth_data.IN_FOCUS[name]
 
+    def rows(arguments: Arguments) -> Iterator[Row]:
+        one, nm = load(), f"{1e3 * sigma_um:.0f} nm"
+        if width_free:
+            spots, how = gaussian_spots(sigma_um, one.pixel_um), f"Gaussian spots near {nm}, width free"
+        else:
+            spots, how = gaussian_of(sigma_um, one.pixel_um, 11), f"Gaussian spots of {nm}"
+        yield from _rows(one, spots, how, arguments)
 
-def storm_2d(arguments: Arguments) -> Iterator[Row]:
-    one = truth_data.storm_2d()
-    yield from _rows(one, gaussian_of(0.16, one.pixel_um, 11), "Gaussian spots of 160 nm", arguments)
-
-
-def thunderstorm(arguments: Arguments) -> Iterator[Row]:
-    one = truth_data.thunderstorm()
-    yield from _rows(one, gaussian_spots(0.12, one.pixel_um), "Gaussian spots near 120 nm, width free", arguments)
+    return rows
 
 
 def storm_dh(arguments: Arguments) -> Iterator[Row]:
@@ -137,14 +153,9 @@ def storm_dh(arguments: Arguments) -> Iterator[Row]:
 
 def epfl(arguments: Arguments) -> Iterator[Row]:
     one = truth_data.epfl()
-    (x_um, y_um), _ = truth_data.epfl_calibration()
-
-    def tested(found: Localizations) -> Localizations:
-        return select(found, np.hypot(found.x_um - x_um, found.y_um - y_um) > 1.0)
-
     how = "pictures of one bead, all planes, smoothed; what of it lies beyond the frame from one of the others"
     camera = make_camera(gain_adu_per_e=13.5, offset_adu=100.0, read_noise_e=1.4 / 13.5)
-    yield from _rows(one, epfl_bead(), how, arguments, camera=camera, after=tested)
+    yield from _rows(one, epfl_bead(), how, arguments, camera=camera, after=truth_data.tested_beads)
 
 
 def fazel(arguments: Arguments) -> Iterator[Row]:
@@ -154,10 +165,10 @@ def fazel(arguments: Arguments) -> Iterator[Row]:
 
 
 JOINT_CASES: dict[str, Callable[[Arguments], Iterator[Row]]] = {
-    "tubulin": tubulin,
-    "storm-2d": storm_2d,
+    "tubulin": in_focus("tubulin"),
+    "storm-2d": in_focus("storm-2d"),
     "storm-dh": storm_dh,
-    "thunderstorm": thunderstorm,
+    "thunderstorm": in_focus("thunderstorm", width_free=True),
     "ds3d-demo2": ds3d(2),
     "ds3d-demo3": ds3d(3),
     "ds3d-demo5": ds3d(5),
@@ -167,8 +178,8 @@ JOINT_CASES: dict[str, Callable[[Arguments], Iterator[Row]]] = {
 
 
 def put_in(kept: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a case with those of the joint fit new: after the other rows of ours on the same set."""
-    names = {row["method"] for row in fresh} | {JOINT, DIM}
+    """Rows of a case with those of a joint fit new: after the other rows of ours on the same set."""
+    names = {kind + ending for row in fresh for kind in [row["method"].removesuffix(DIM)] for ending in ("", DIM)}
     old = [row for row in kept if row["method"] not in names]
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(row["set"] for row in [*old, *fresh]):

@@ -15,7 +15,7 @@ import localization
 from experiments.compare.config import arm_run, load_experiment
 from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.readers import load_reader
+from experiments.reading.readers import Reading, describe, run_reader, weights_reader
 from experiments.reading.spots import SpotTable, gaussian_spots, psf_spots
 from localization import Gate, Localizations, make_localizations
 from measure.peer import PEERS
@@ -28,16 +28,17 @@ NETWORKS = {2: "demo2_tetrapod_loss", 3: "demo3_tetrapod_loss", 5: "demo5_learne
 BIAS_UM = 0.055  # what the published read-out adds too much for demo 3 and demo 5
 
 
-def list_decoder(one: TruthSet, runs: Path) -> Localizations | str:
-    """The list of our trained decoder at probability 0.5, or how to train it."""
+def list_decoder(one: TruthSet, runs: Path, share: float = 1.0) -> Localizations | str:
+    """The list of our trained decoder at a share of its usual threshold, or how to train it."""
     folder = runs / one.preset
     if not one.preset:
         return "no preset of ours is made for this set"
     if not (folder / "config.json").exists():
         return f"not trained: colocus train {one.preset} --out runs/{one.preset}"
+    model = describe(folder)
     if one.run_camera:
-        return load_reader(folder).read(one.frames, 0)
-    reader = load_reader(folder, camera=make_camera())
+        return run_reader(model, Reading(threshold_share=share)).read(one.frames, 0)
+    reader = run_reader(model, Reading(camera=make_camera(), threshold_share=share))
     return reader.read((one.frames - one.offset[:, None, None]) / one.gain[:, None, None], 0)
 
 
@@ -77,10 +78,14 @@ def psf_fits(one: TruthSet, psf: Psf, z_range_um: tuple[float, float], config: C
     return fits(one, psf_spots(psf, z_range_um), config)
 
 
-def published(one: TruthSet, demo: int, *, as_published: bool) -> Localizations:
-    """DeepSTORM3D's own weights in our code, with the read-out's shift as published or as its images ask for it."""
+def published(one: TruthSet, demo: int, *, as_published: bool, share: float = 1.0) -> Localizations:
+    """DeepSTORM3D's own weights in our code, at a share of their threshold.
+
+    With the read-out's shift as published, or as its images ask for it.
+    """
     path = DATA / "ds3d-networks" / NETWORKS[demo] / "weights.npz"
-    found = load_reader(path, model_config=f"demo{demo}").read(one.frames, 0)
+    reader = weights_reader(describe(path), Reading(threshold_share=share), f"demo{demo}")
+    found = reader.read(one.frames, 0)
     shift = BIAS_UM if as_published and demo != 2 else 0.0
     return dataclasses.replace(found, x_um=found.x_um + shift, y_um=found.y_um + shift)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reading.classical_config import ClassicalConfig
-from localization import Gate, Localizations, select
+from localization import Gate, Localizations
 from worlds import truth_data, truth_psfs
 from worlds import truth_methods as methods
 from worlds.truth_data import TruthSet
@@ -64,25 +64,17 @@ def _picasso(one: TruthSet, arguments: Arguments, versions: Versions, **gates: A
     return Row(one, PICASSO, found, remark, **gates)
 
 
-def tubulin(arguments: Arguments, versions: Versions) -> Iterator[Row]:
-    one = truth_data.tubulin()
-    yield _ours(one, arguments)
-    yield Row(one, FITS, methods.gaussian_fits(one, 0.11, ClassicalConfig(pixel_um=0.1)), "Gaussian spots, defaults")
-    yield _picasso(one, arguments, versions)
+def in_focus(name: str) -> Callable[[Arguments, Versions], Iterator[Row]]:
+    load, sigma_um = truth_data.IN_FOCUS[name]
 
+    def rows(arguments: Arguments, versions: Versions) -> Iterator[Row]:
+        one = load()
+        yield _ours(one, arguments)
+        found = methods.gaussian_fits(one, sigma_um, ClassicalConfig(pixel_um=one.pixel_um))
+        yield Row(one, FITS, found, "Gaussian spots, defaults")
+        yield _picasso(one, arguments, versions)
 
-def storm_2d(arguments: Arguments, versions: Versions) -> Iterator[Row]:
-    one = truth_data.storm_2d()
-    yield _ours(one, arguments)
-    yield Row(one, FITS, methods.gaussian_fits(one, 0.16, ClassicalConfig(pixel_um=0.16)), "Gaussian spots, defaults")
-    yield _picasso(one, arguments, versions)
-
-
-def thunderstorm(arguments: Arguments, versions: Versions) -> Iterator[Row]:
-    one = truth_data.thunderstorm()
-    yield _ours(one, arguments)
-    yield Row(one, FITS, methods.gaussian_fits(one, 0.12, ClassicalConfig(pixel_um=0.15)), "Gaussian spots, defaults")
-    yield _picasso(one, arguments, versions)
+    return rows
 
 
 def ds3d(demo: int) -> Callable[[Arguments, Versions], Iterator[Row]]:
@@ -118,9 +110,7 @@ def epfl(arguments: Arguments, versions: Versions) -> Iterator[Row]:
     yield _ours(one, arguments)
     row = _double_helix(one, truth_psfs.epfl_psf(arguments.work))
     assert row.found is not None
-    (x_um, y_um), _ = truth_data.epfl_calibration()
-    away = np.hypot(row.found.x_um - x_um, row.found.y_um - y_um) > 1.0
-    yield dataclasses.replace(row, found=select(row.found, away))
+    yield dataclasses.replace(row, found=truth_data.tested_beads(row.found))
     yield Row(one, PICASSO, None, "not run: it finds compact spots, one for each lobe")
 
 
@@ -156,10 +146,10 @@ def fazel(arguments: Arguments, versions: Versions) -> Iterator[Row]:
 
 
 CASES: dict[str, Callable[[Arguments, Versions], Iterator[Row]]] = {
-    "tubulin": tubulin,
-    "storm-2d": storm_2d,
+    "tubulin": in_focus("tubulin"),
+    "storm-2d": in_focus("storm-2d"),
     "storm-dh": storm_dh,
-    "thunderstorm": thunderstorm,
+    "thunderstorm": in_focus("thunderstorm"),
     "ds3d-demo2": ds3d(2),
     "ds3d-demo3": ds3d(3),
     "ds3d-demo5": ds3d(5),

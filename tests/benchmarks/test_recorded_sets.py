@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import shot_setting
+from scipy.special import ndtr
 
+from experiments.reading.spots import gaussian_spots
 from localization import make_localizations
+from worlds.painted import painter
 from worlds.truth_joint import put_in, unstretched
 
 
@@ -48,3 +51,20 @@ def test_rows_of_the_joint_fit_replace_their_own_alone():
     rows = put_in(kept, fresh)
     assert [(r["set"], r["method"]) for r in rows] == [(r["set"], r["method"]) for r in kept]
     assert sum("new" in r for r in rows) == 2
+    behind = put_in(rows, [{"set": "a", "method": "Colocus, decoder + joint"}])
+    kinds = ["Colocus, fits", "Colocus, joint", "Colocus, decoder + joint", "Picasso"]
+    assert [r["method"] for r in behind if r["set"] == "a"] == kinds
+
+
+def test_a_painted_frame_is_the_sum_of_its_spots():
+    """Gaussians integrated over pixels, in closed form; one of them stands beyond the frame."""
+    sigma, pixel, shape = 0.13, 0.11, (20, 24)
+    xyz = np.array([[0.5, 1.2, 0.1], [-0.2, 0.9, 0.7], [1.7, 0.31, 0.4]])
+    photons = np.array([2000.0, 5000.0, 3000.0])
+    across, down = (
+        np.diff(ndtr((pixel * np.arange(n + 1)[None] - xyz[:, k, None]) / sigma)) for k, n in ((0, 24), (1, 20))
+    )
+    exact = np.einsum("n,ny,nx->yx", photons, down, across)
+    painted = painter(gaussian_spots(sigma, pixel).table, pixel, shape, 4)(xyz * [1, 1, 0], photons)
+    # of the brightest pixel: the table's tolerance, and what lies beyond 4.5 sigma
+    assert np.max(np.abs(painted - exact)) < 3e-3 * exact.max()
