@@ -10,6 +10,8 @@ from typing import Any
 
 # names by module, which is loaded when one of them is first asked for
 _NAMES = {
+    "reconstruction.job": "reconstruct",
+    "reconstruction.plan": "Plan load_plan",
     "reading.localize": "localize read_frames LocalizeConfig",
     "reading.classical_config": "ClassicalConfig",
     "reading.readers": "load_reader",

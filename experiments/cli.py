@@ -31,8 +31,7 @@ _FOOT = """
 A CONFIG is a preset or a TOML file; KEY=VALUE changes a setting, like seeds=[0,1,2].
 A run's folder: report.html, metrics.json, figures/, log.jsonl, config.json and arms/.
 
-  colocus config quick > mine.toml    a file to edit
-  colocus codesign mine.toml --out runs/mask
+  colocus reconstruct movie.tif --out runs/movie
   colocus compare quick --out runs/quick --minutes 30    (or --resume)
 
 Exit status: 0 done, 2 wrong input (one line says what), 3 time limit, 130 interrupted.

@@ -21,12 +21,12 @@ _TOLERANCE = 1e-2
 
 def classical_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> ClassicalReader:
     """Make the reader that chooses how it fits, with the PSF of a file, of a run, or Gaussian. Raises `ConfigError`."""
-    return ClassicalReader(_spots(model, config), _camera(model, camera, config), config, f"fits with {model.path}")
+    return ClassicalReader(spots_of(model, config), _camera(model, camera, config), config, f"fits with {model.path}")
 
 
 def joint_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> JointReader:
     """Make the reader that fits all emitters of a frame together, with the PSF of a file, of a run, or Gaussian."""
-    return JointReader(_spots(model, config), _camera(model, camera, config), config, f"joint fits with {model.path}")
+    return JointReader(spots_of(model, config), _camera(model, camera, config), config, f"joint fits with {model.path}")
 
 
 def decoder_joint_reader(
@@ -45,7 +45,7 @@ def decoder_joint_reader(
     high = own[1] if config.z_max_um is None else config.z_max_um
     config = change(config, z_min_um=low, z_max_um=high)
     source = Model(Path(psf), "run" if Path(psf).is_dir() else "psf") if psf else model
-    spots = _spots(source, config)
+    spots = spots_of(source, config)
     if abs(spots.pixel_um - decoder.pixel_um) > 1e-4 * decoder.pixel_um:
         raise ConfigError(
             f"{psf or model.path}: pixel_um = {spots.pixel_um:g}, the decoder's is {decoder.pixel_um:g}; "
@@ -55,7 +55,8 @@ def decoder_joint_reader(
     return DecoderJointReader(decoder, joint)
 
 
-def _spots(model: Model, config: ClassicalConfig) -> SpotTable:
+def spots_of(model: Model, config: ClassicalConfig) -> SpotTable:
+    """Tabulate what a spot looks like, of a file, of a run, or Gaussian. Raises `ConfigError`."""
     if model.kind == "gaussian":
         if config.gaussian_sigma_um is None:
             raise ConfigError(

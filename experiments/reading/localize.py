@@ -192,9 +192,9 @@ def read_frames(
 def _ranges(reader: Reader, shape: tuple[int, ...], config: LocalizeConfig) -> list[tuple[int, int]]:
     """First and stop of the frames, rows and columns that are to be read. Raises `ConfigError`."""
     return [
-        _part("frames", config.frames, shape[0], 1),
-        _part("rows", config.rows, shape[1], reader.min_frame_px),
-        _part("columns", config.columns, shape[2], reader.min_frame_px),
+        axis_part("frames", config.frames, shape[0], 1),
+        axis_part("rows", config.rows, shape[1], reader.min_frame_px),
+        axis_part("columns", config.columns, shape[2], reader.min_frame_px),
     ]
 
 
@@ -244,7 +244,8 @@ def movie_identity(movie: Movie) -> dict[str, Any]:
     }
 
 
-def _part(name: str, span: Span | None, size: int, least: int) -> tuple[int, int]:
+def axis_part(name: str, span: Span | None, size: int, least: int) -> tuple[int, int]:
+    """Return first and stop of a part of an axis of `size`, `least` or more of it. Raises `ConfigError`."""
     first, stop = (0, None) if span is None else span
     stop = size if stop is None else stop
     if not 0 <= first < stop <= size:
