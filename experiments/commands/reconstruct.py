@@ -79,7 +79,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
                 to=arguments.to,
                 resume=arguments.resume,
                 deadline_s=deadline_s,
-                report=lambda event: display(event) if event.total or "text" in event.numbers else None,
+                report=display,
             )
     except TimeLimit:
         return time_limit(arguments, argv)

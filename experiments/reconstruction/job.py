@@ -96,7 +96,7 @@ def _planned(movie: Path | str, out: Path, plan: Plan | None, *, resume: bool) -
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; name a folder")
     there = (out / PLAN).exists()
-    if there and not resume:
+    if any(out.glob(f"[0-9][0-9]-*/{DONE}")) and not resume:
         raise ConfigError(
             f"{out} already holds a reconstruction; add --resume to go on with it, or name another folder"
         )
@@ -148,7 +148,7 @@ class _Run:
         done = _done(folder, mark)
         if done is None:
             self._check_time()
-            self.report(Event("step", number, len(STEPS), {"name": step.name}))
+            self.report(Event(step.name, numbers={"number": number, "of": len(STEPS)}))
             done = self._work(step, folder, mark)
         else:
             self.skipped.append(step.name)

@@ -23,6 +23,7 @@ class Known:
     sigma_um: float | None = None
     z_range_um: tuple[float, float] | None = None
     stamp_px: int | None = None
+    saturation_adu: float | None = None
     model: str = ""
     threshold: float | None = None
     fits: ClassicalConfig = ClassicalConfig()
@@ -39,6 +40,7 @@ class Known:
             "pixel_um": None if self.psf else self.pixel_um,
             "gaussian_sigma_um": self.sigma_um,
             "stamp_px": self.stamp_px,
+            "saturation_adu": self.saturation_adu,
         }
         if self.z_range_um is not None:
             found |= {"z_min_um": self.z_range_um[0], "z_max_um": self.z_range_um[1]}

@@ -69,6 +69,7 @@ def _identity(path: Path) -> list[Any]:
 def known_of(bench: Bench) -> Known:
     """Gather what a method needs from the findings of camera and PSF."""
     from experiments.reconstruction.steps.camera import CameraFound
+    from experiments.reconstruction.steps.look import Look
     from experiments.reconstruction.steps.psf import PsfFound
 
     plan, camera, psf = bench.plan, bench.take("camera", CameraFound), bench.take("psf", PsfFound)
@@ -79,6 +80,7 @@ def known_of(bench: Bench) -> Known:
         sigma_um=psf.sigma_um,
         z_range_um=psf.depths_um,
         stamp_px=psf.stamp_px,
+        saturation_adu=bench.take("look", Look).saturated_at_adu,
         model=plan.reader.model,
         threshold=plan.reader.threshold,
         fits=plan.reader.fits,

@@ -21,6 +21,7 @@ from optics.progress import Report, silent
 FILE = "localizations.csv"
 PICTURES = ("picture_full.png", "picture_full.tif")
 _SMALLEST_PIXEL_NM, _MOST_PIXELS = 5.0, 3e7
+_SHOWN_PX = 600  # side of the picture on the page
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,11 @@ def draw_picture(
     picture = render(table, config, report)
     picture.write(folder / PICTURES[0])
     picture.write(folder / PICTURES[1])
+    # for the page a pixel of its own: single molecules would not show in a large picture made small
+    shown_nm = max(pixel_nm, 1e3 * max(y1 - y0, x1 - x0) / _SHOWN_PX)
+    shown = picture
+    if shown_nm > pixel_nm:
+        shown = render(table, replace(config, pixel_nm=shown_nm, min_sigma_nm=shown_nm / 2), report)
     frc, why, rings, threshold = None, "", None, 0.0
     try:
         found = resolution(table, ResolutionConfig(pixel_nm=plan.picture.frc_pixel_nm), report)
@@ -143,8 +149,7 @@ def draw_picture(
         rings, threshold = found.rings, found.rings.threshold
     except LocalizationError as error:
         why = str(error)
-    shown = (picture.image(), rings, threshold)
-    return Drawn(pixel_nm, int(table.frame.size), frc, why, tuple(picture.lines()), shown)
+    return Drawn(pixel_nm, int(table.frame.size), frc, why, tuple(picture.lines()), (shown.image(), rings, threshold))
 
 
 def write_list(path: Path, locs: Localizations) -> None:

@@ -20,6 +20,8 @@ from training import ConfigError
 FOLDER, FILE = "beads", "psf.npz"
 _BETTER = 0.97  # the twin's unexplained part over the one given, below which the reversed direction is tried in full
 
+_POOR = 0.9  # correlation of slices and model below which something is wrong: real stacks reach 0.95 and more
+
 
 @dataclass(frozen=True)
 class Retrieved:
@@ -59,6 +61,11 @@ def retrieve_beads(plan: Plan, pixel_um: float, folder: Path, report: Report = s
     psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + focus_um))
     save_psf(folder / FILE, psf, {"beads": kept.names, "focus_um": focus_um})
     correlation = float(np.mean([bead.correlation.mean() for bead in result.beads]))
+    if correlation < _POOR:
+        notes.append(
+            f"the retrieved PSF explains the slices poorly (correlation {correlation:.3f}): is the stack of this "
+            "microscope, with these na, wavelength_um, pixel_um and focus positions?"
+        )
     slices = sum(len(bead.correlation) for bead in result.beads)
     source = f"retrieved from {len(result.beads)} bead(s), {slices} slices, correlation {correlation:.4f}"
     return Retrieved(folder / FILE, focus_um, z_range, correlation, source, (*notes, *kept.notes))

@@ -71,7 +71,7 @@ class Crowd(Finding):
             picture, first, second = drawn.subplots(1, 3)
             low, high = np.quantile(frame, [0.01, 0.999])
             picture.imshow(frame, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
-            picture.plot(x_px - 0.5, y_px - 0.5, "o", mfc="none", mec="#E69F00", ms=5, mew=0.8)
+            picture.plot(x_px - 0.5, y_px - 0.5, "o", mfc="none", mec="#E69F00", ms=8, mew=0.8)
             picture.set_title("what stands out")
             hide_axes(picture)
             for axes, image, label in ((first, density, "molecules per µm² and frame"), (second, photons, "photons")):
@@ -106,7 +106,8 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
         snr.append(found.theta[:, 3] * _peak(spots) / np.sqrt(np.maximum(found.theta[:, 4], 0.1)))
         levels.append(background[:n])
     where, xy, each = np.concatenate(frame), np.concatenate(place), np.concatenate(photons)
-    if not len(where):
+    by_chance = fits.false_per_um2 * len(counts) * math.prod(counts.shape[1:]) * spots.pixel_um**2
+    if len(where) <= by_chance + 3 * math.sqrt(by_chance) + 1:
         raise LocalizationError(
             f"{movie}: nothing stands out of the noise in {len(counts)} frames (threshold {level:.1f} sigma); is this "
             "the movie of blinking molecules? psf.sigma_um, camera.gain_adu_per_photon and reader.threshold decide it"
