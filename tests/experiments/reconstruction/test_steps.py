@@ -1,9 +1,14 @@
 """The plan and the first steps: what is told of movies of every kind, and what is done again when something changes."""
 
+import errno
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 
+from experiments import cli
+from experiments.reconstruction import job, table
 from experiments.reconstruction.job import reconstruct
 from experiments.reconstruction.methods import METHODS, Known
 from experiments.reconstruction.plan import Plan, load_plan, plan_toml
@@ -13,7 +18,7 @@ from experiments.reconstruction.steps.choice import choose_reader
 from experiments.reconstruction.steps.crowd import Crowd
 from experiments.reconstruction.steps.look import look
 from localization import LocalizationError
-from training import ConfigError
+from training import ConfigError, TimeLimit
 
 SIDE, FRAMES = 48, 24
 PLAIN = Plan()
@@ -122,3 +127,37 @@ def test_only_what_has_changed_is_done_again(tmp_path, movie):
     changed = reconstruct("", out, to="background", resume=True)
     assert changed.skipped == ("look",) and changed.found["camera"].numbers()["offset_adu"] == 99.0
     assert "2 counts per photon, 99 counts without light: given" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "stop, status, said",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "no space left on device; free some space there"),
+        (KeyboardInterrupt(), 130, "interrupted; to go on: colocus reconstruct"),
+        (TimeLimit("over"), 3, "time limit reached; to go on: colocus reconstruct"),
+    ],
+)
+def test_what_is_done_stays_when_the_disk_is_full_or_somebody_stops_it(
+    tmp_path, movie, monkeypatch, capsys, stop, status, said
+):
+    """One line and its exit status; the steps before are kept whole, the page shows them, and the run goes on."""
+    out, number = tmp_path / "run", table.NAMES.index("background")
+    broken = replace(table.STEPS[number], work=lambda bench: (_ for _ in ()).throw(stop))
+    monkeypatch.setattr(job, "STEPS", (*table.STEPS[:number], broken, *table.STEPS[number + 1 :]))
+    command = ["reconstruct", str(movie), "--out", str(out), "--to", "background"]
+    assert cli.main(command) == status
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert [path.parent.name for path in sorted(out.glob("*/done.json"))] == ["01-look", "02-camera"]
+    assert "2 of 11 steps" in (out / "report.html").read_text()
+    monkeypatch.undo()
+    assert cli.main([*command, "--resume"]) == 0
+    assert (out / "03-background" / "done.json").exists()
+
+
+@pytest.mark.slow  # seconds of compiling
+def test_a_movie_without_molecules_is_told_so_in_one_line(tmp_path, capsys):
+    """Noise alone: no list is made of what noise would make by chance."""
+    movie = saved(tmp_path, 100 + 2 * np.random.default_rng(8).poisson(20.0, (9, 32, 32)))
+    command = ["reconstruct", str(movie), "--out", str(tmp_path / "run"), "camera.gain_adu_per_photon=2"]
+    assert cli.main([*command, "camera.offset_adu=100", "psf.sigma_um=0.13"]) == 2
+    assert "nothing stands out of the noise in 8 frames" in capsys.readouterr().err.splitlines()[-1]
