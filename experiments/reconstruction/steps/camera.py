@@ -102,6 +102,8 @@ def find_camera(movie: Path, plan: Plan, seen: Look, report: Report = silent) ->
             camera, errors = measured.camera, measured.errors
             gain_error = errors["gain_adu_per_e"]
             loose = gain_error is not None and gain_error > _LOOSE * camera.gain_adu_per_e
+            if camera.offset_adu < 0 and not seen.floor_at_zero:
+                doubts = (*doubts, "an offset below zero: a background was taken off, and the gain may be too large")
             if camera.offset_adu < seen.median_adu:
                 return CameraFound(
                     camera.gain_adu_per_e,
