@@ -57,6 +57,7 @@ def retrieve_beads(plan: Plan, pixel_um: float, folder: Path, report: Report = s
         )
     z_range = depths_um(plan, focus_um, reached)
     kept.write(folder / FOLDER)
+    (folder / FOLDER / "run.toml").unlink()  # it names the folder that this one is only made in
     psf = load_psf(folder / FOLDER / FILE)
     psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + focus_um))
     save_psf(folder / FILE, psf, {"beads": kept.names, "focus_um": focus_um})
