@@ -25,7 +25,9 @@ class ClassicalConfig:
     "classical" first fits each emitter by itself, over a background that is even over `background_px` (0: twice the
     stamp, at least 16), and reads jointly where two stamps share pixels, where a fit does not end or has chi-square
     over its expectation above `chi2_max`, and where something is left. `group` frames are looked at together. Either
-    way a fitted image is trusted to `model_error` of itself: what it leaves below that is no emitter.
+    way a fitted image is trusted to `model_error` of itself: what it leaves below that is no emitter. With
+    `blur_spread_px2` the joint fit gives each emitter a blur of its own (beads of many sizes, say), whose variance in
+    px^2 differs by so much (standard deviation) from the PSF's.
 
     Kept: rows with bounds up to `sigma_xy_max_um`, `sigma_z_max_um`, and centres at least `edge_px` inside the frame.
     """
@@ -49,6 +51,7 @@ class ClassicalConfig:
     saturation_adu: float | None = None
     group: int = 32
     false_per_um2: float = 1e-3
+    blur_spread_px2: float | None = None
 
     def __post_init__(self):
         at_least = {"group": 1, "background_px": 0, "model_error": 0, "read_noise_e": 0, "edge_px": 0}
@@ -56,7 +59,7 @@ class ClassicalConfig:
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least {least}")
         positive = ("chi2_max", "sigma_xy_max_um", "sigma_z_max_um", "false_per_um2")
-        maybe = ("threshold_sigma", "pixel_um", "gaussian_sigma_um", "stamp_px", "saturation_adu")
+        maybe = ("threshold_sigma", "pixel_um", "gaussian_sigma_um", "stamp_px", "saturation_adu", "blur_spread_px2")
         for name in (*positive, *maybe):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

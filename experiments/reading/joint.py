@@ -247,7 +247,14 @@ class JointReader:
             if self._config.threshold_sigma is not None:
                 bank = replace(bank, levels=jnp.full_like(bank.levels, self._config.threshold_sigma))
             self._tools[key] = (
-                make_crowd_model(table, camera, pixel, size, background_px=self._config.background_px or None),
+                make_crowd_model(
+                    table,
+                    camera,
+                    pixel,
+                    size,
+                    background_px=self._config.background_px or None,
+                    blur_spread_px2=self._config.blur_spread_px2,
+                ),
                 bank,
             )
         return self._tools[key]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.ndimage import correlate1d
 
 from optics.camera import DARK_MEAN_E, adu_to_photons, log_likelihood
 from optics.fits.smooth import Surface, even, make_surface, roughness, stack, surface_at
@@ -23,6 +24,8 @@ from optics.wings.table import Wings, render_wings
 
 LEAST_MEAN = 1e-2  # photons: what a pixel of the model holds at least
 BACKGROUND_PX = 10.0  # over which a background varies, unless it is said
+_MOST_BLUR_PX2 = 4.0  # a blur that differs by more is no small change of the table's images
+_SECOND_DIFFERENCE = np.array([-1, 16, -30, 16, -1]) / 12
 _FIRST_SPREAD = 0.5  # of the level: by how much a background varies before the frame has told
 
 
@@ -31,12 +34,14 @@ class Path:
     """One way of light to the camera: images of an emitter, each of one photon of all paths together.
 
     `share` () of the light that comes this way beyond what the table's images sum to; `registration` (2, 3) takes an
-    emitter's x, y (um) to where this path sees it, as in `multipath.SplitPsf`.
+    emitter's x, y (um) to where this path sees it, as in `multipath.SplitPsf`. `blurring` (R, K * K) is by how much
+    the table's pictures change with the variance of a blur (px^2), where emitters have a blur of their own.
     """
 
     table: PsfTable
     share: jax.Array
     registration: jax.Array
+    blurring: jax.Array | None = None
 
 
 @pytree
@@ -44,7 +49,8 @@ class CrowdModel:
     """What a frame of emitters looks like: images of one emitter on C paths, camera, pixel, background and its prior.
 
     Maps of the camera are (C H, W), as the frames are. `wings` is the light around the stamps, where it is known; else
-    the background takes it up.
+    the background takes it up. `blur_spread_px2` is the standard deviation of the variance of the emitters' own blur
+    about that of the table, in px^2; None where all are as sharp.
     """
 
     paths: tuple[Path, ...]
@@ -52,6 +58,12 @@ class CrowdModel:
     pixel_um: jax.Array
     surface: Surface
     wings: Wings | None = None
+    blur_spread_px2: jax.Array | None = None
+
+    @property
+    def unknowns(self) -> int:
+        """How many an emitter has: x, y, z and photons, and its blur where that is its own."""
+        return 4 if self.blur_spread_px2 is None else 5
 
     @property
     def table(self) -> PsfTable:
@@ -78,6 +90,7 @@ class Frame:
 class Crowd:
     """M slots for emitters and a background: `xyz_um` (M, 3) in the frame, `photons` (M,), `present` (M,) bool.
 
+    `blur_px2` (M,) is the variance of each emitter's blur beyond that of the table (0 where that is not fitted).
     `level` (A, B) are the coefficients of the background in photons per pixel, `spread` () by how many it varies.
     `misfit` () is half the deviance: how much less likely the frame is than under means that fit every pixel; `damping`
     () belongs to the steps. `stray` (H, W) is the emitters' light around their stamps, as it was when a fit began.
@@ -85,6 +98,7 @@ class Crowd:
 
     xyz_um: jax.Array
     photons: jax.Array
+    blur_px2: jax.Array
     present: jax.Array
     level: jax.Array
     spread: jax.Array
@@ -120,19 +134,41 @@ def make_crowd_model(
     *,
     background_px: float | None = None,
     wings: Wings | None = None,
+    blur_spread_px2: float | None = None,
 ) -> CrowdModel:
     """Make the model of frames of `shape` (H, W), its background varying over `background_px` and more.
 
     With `Path`s in place of a table frames are (C H, W), the C images of `shape` one below the other. `wings` are those
-    of `shape`. Raises `OpticsError` for wings of several paths.
+    of `shape`. With `blur_spread_px2` each emitter has a blur of its own: its variance in px^2 differs by so much
+    (standard deviation) from that of the table, as that of beads of many sizes does. Raises `OpticsError` for wings of
+    several paths, and for a spread that is not positive.
     """
     paths = one_path(table) if isinstance(table, PsfTable) else tuple(table)
     if wings is not None and len(paths) > 1:
         raise OpticsError(f"wings are those of one path, not of {len(paths)}; leave them to the background")
+    if blur_spread_px2 is not None:
+        if not 0 < blur_spread_px2 <= _MOST_BLUR_PX2:
+            raise OpticsError(f"blur_spread_px2 = {blur_spread_px2} must be above 0 and at most {_MOST_BLUR_PX2:g}")
+        paths = tuple(replace(path, blurring=_blurring(path.table)) for path in paths)
     surface = stack(make_surface(shape, BACKGROUND_PX if background_px is None else background_px), len(paths))
     return CrowdModel(
-        paths=paths, camera=camera, pixel_um=jnp.asarray(pixel_um, dtype=float), surface=surface, wings=wings
+        paths=paths,
+        camera=camera,
+        pixel_um=jnp.asarray(pixel_um, dtype=float),
+        surface=surface,
+        wings=wings,
+        blur_spread_px2=None if blur_spread_px2 is None else jnp.asarray(blur_spread_px2, dtype=float),
     )
+
+
+def _blurring(table: PsfTable) -> jax.Array:
+    """The change of the table's pictures (R, K * K) with the variance of a blur in px^2: half their Laplacian.
+
+    A blur obeys the equation of heat. The differences are those of fourth order.
+    """
+    pictures = np.asarray(table.pictures, np.float64).reshape(-1, table.image_px, table.image_px)
+    curved = [correlate1d(pictures, _SECOND_DIFFERENCE, axis=axis, mode="nearest") for axis in (1, 2)]
+    return jnp.asarray((curved[0] + curved[1]).reshape(len(pictures), -1) / 2, dtype=float)
 
 
 def make_frame(camera: Camera, adu: jax.Array, valid: jax.Array) -> Frame:
@@ -152,6 +188,7 @@ def no_emitters(model: CrowdModel, frame: Frame, capacity: int) -> Crowd:
     return Crowd(
         xyz_um=jnp.broadcast_to(middle, (capacity, 3)),
         photons=jnp.ones(capacity, middle.dtype),
+        blur_px2=jnp.zeros(capacity, middle.dtype),
         present=jnp.zeros(capacity, bool),
         level=even(model.surface, level),
         spread=_FIRST_SPREAD * level,
@@ -162,21 +199,31 @@ def no_emitters(model: CrowdModel, frame: Frame, capacity: int) -> Crowd:
 
 
 def draw_images(model: CrowdModel, crowd: Crowd, rows: int = 1) -> jax.Array:
-    """Draw each emitter by itself, of one photon: (M, rows, H, W), `rows` 4 adds its slopes along x, y, z per um."""
-    seen = [_draw_path(path, model.pixel_um, model.shape, crowd.xyz_um, rows) for path in model.paths]
+    """Draw each emitter by itself, of one photon: (M, rows, H, W), `rows` 4 adds its slopes along x, y, z per um.
+
+    `rows` 5 adds that by the variance of its blur, per px^2.
+    """
+    seen = [_draw_path(path, model, crowd, rows) for path in model.paths]
     return jnp.concatenate(seen, axis=2)
 
 
-def _draw_path(path: Path, pixel: jax.Array, shape: tuple[int, int], xyz_um: jax.Array, rows: int) -> jax.Array:
-    side, (height, width) = path.table.image_px, shape
+def _draw_path(path: Path, model: CrowdModel, crowd: Crowd, rows: int) -> jax.Array:
+    side, (height, width) = path.table.image_px, model.shape
+    pixel, xyz_um = model.pixel_um, crowd.xyz_um
     turn, shift = path.registration[:, :2], path.registration[:, 2]
     xy = xyz_um[:, :2] @ turn.T + shift[None]
     first = jnp.round(xy / pixel - side / 2).astype(jnp.int32)
     points = jnp.concatenate([xy - (first + side / 2) * pixel, xyz_um[:, 2:]], axis=1)
-    mixed = jax.vmap(lambda point: weights(path.table, point)[:rows])(points) * path.share
+    mixed = jax.vmap(lambda point: weights(path.table, point)[: min(rows, 4)])(points) * path.share
     if rows > 1:
         mixed = mixed.at[:, 1:3].set(jnp.einsum("ij,mir->mjr", turn, mixed[:, 1:3]))
-    stamps = jnp.matmul(mixed, path.table.pictures).reshape(-1, rows, side, side)
+    stamps = jnp.matmul(mixed, path.table.pictures)
+    if path.blurring is not None:
+        wider = jnp.matmul(mixed, path.blurring)
+        stamps = stamps + crowd.blur_px2[:, None, None] * wider
+        if rows == 5:
+            stamps = jnp.concatenate([stamps, wider[:, :1]], axis=1)
+    stamps = stamps.reshape(-1, rows, side, side)
     first = jnp.clip(first, -side, jnp.array([[width, height]], jnp.int32))
 
     def place(stamp, corner):
@@ -217,5 +264,9 @@ def misfit(model: CrowdModel, frame: Frame, mean: jax.Array) -> jax.Array:
 
 
 def rough(model: CrowdModel, crowd: Crowd) -> jax.Array:
-    """What the structure of a crowd's background costs: minus the logarithm of its prior."""
-    return roughness(model.surface, crowd.level, crowd.spread)
+    """What the structure of a crowd's background costs, and its emitters' blur: minus the logarithm of their prior."""
+    cost = roughness(model.surface, crowd.level, crowd.spread)
+    if model.blur_spread_px2 is None:
+        return cost
+    own = jnp.where(crowd.present, crowd.blur_px2, 0.0)
+    return cost + jnp.sum(own**2) / (2 * model.blur_spread_px2**2)

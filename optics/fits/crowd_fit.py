@@ -24,6 +24,7 @@ _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-4, 1e5
 _EASIER, _HARDER = 0.2, 8.0
 _STEP_PX, _STEP_DEPTH = 0.55, 0.05  # longest step across, and in depth as a share of the range
 _BRIGHTER, _DIMMER = 3.0, 0.3  # and in photons
+_MOST_BLUR = 3.0  # standard deviations of an emitter's own blur
 _OUTSIDE = 0.5  # of a stamp: an emitter may stand so far outside the frame
 
 
@@ -47,11 +48,11 @@ class CrowdFit:
 
 @pytree
 class Slopes:
-    """The mean's derivatives by all J = 4 M + A B parameters of a crowd: x, y, z, photons of each emitter, background.
+    """The mean's derivatives by all J = Q M + A B parameters of a crowd: the Q unknowns of each emitter, background.
 
-    `columns` (4 M, H * W) are the emitters', 0 for a free slot; `fisher` (J, J) the information of all, with the
-    background's prior if `scale` (J,) is not 1: then in units of 1 / scale, so that its diagonal is 1 (0 where nothing
-    is known).
+    Those are x, y, z, photons, and blur where it is the emitter's own. `columns` (Q M, H * W) are 0 for a free slot;
+    `fisher` (J, J) the information of all, with the background's prior if `scale` (J,) is not 1: then in units of
+    1 / scale, so that its diagonal is 1 (0 where nothing is known).
     """
 
     columns: jax.Array
@@ -62,10 +63,12 @@ class Slopes:
 def slopes_at(model: CrowdModel, frame: Frame, crowd: Crowd, mean: jax.Array) -> Slopes:
     """Evaluate the derivatives of the mean at a crowd, and the Fisher matrix of all its parameters."""
     slots, surface = crowd.present.size, model.surface
-    rows = draw_images(model, crowd, 4).reshape(slots, 4, -1)
+    each = model.unknowns
+    rows = draw_images(model, crowd, each).reshape(slots, each, -1)
     light = jnp.where(crowd.present, crowd.photons, 0.0)[:, None, None]
     by_photons = jnp.where(crowd.present[:, None, None], rows[:, :1], 0.0)
-    columns = jnp.concatenate([rows[:, 1:] * light, by_photons], axis=1).reshape(4 * slots, -1)
+    columns = jnp.concatenate([rows[:, 1:4] * light, by_photons, rows[:, 4:] * light], axis=1)
+    columns = columns.reshape(each * slots, -1)
     known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0)
     weighted = columns * known.ravel()[None]
     # the background's functions are products over rows and columns: as such they cost next to nothing
@@ -75,7 +78,7 @@ def slopes_at(model: CrowdModel, frame: Frame, crowd: Crowd, mean: jax.Array) ->
 
 
 def with_prior(model: CrowdModel, crowd: Crowd, at: Slopes) -> Slopes:
-    fisher = at.fisher + jnp.diag(jnp.concatenate([jnp.zeros(len(at.columns)), _prior(model, crowd)]))
+    fisher = at.fisher + jnp.diag(jnp.concatenate([_blur_prior(model, crowd)[0], _prior(model, crowd)]))
     own = jnp.diagonal(fisher)
     scale = jnp.where(own > 0, 1 / jnp.sqrt(jnp.maximum(own, 1e-30)), 0.0)
     return replace(at, scale=scale, fisher=fisher * scale[:, None] * scale[None])
@@ -86,12 +89,22 @@ def _prior(model: CrowdModel, crowd: Crowd) -> jax.Array:
     return model.surface.stiffness.ravel() / crowd.spread**2
 
 
+def _blur_prior(model: CrowdModel, crowd: Crowd) -> tuple[jax.Array, jax.Array]:
+    """What is known of the emitters' unknowns (Q * M,) beforehand, 1 / variance, and where they are about that."""
+    place = jnp.zeros((crowd.present.size, model.unknowns))
+    if model.blur_spread_px2 is None:
+        return place.ravel(), place.ravel()
+    known = place.at[:, 4].set(jnp.where(crowd.present, 1 / model.blur_spread_px2**2, 0.0))
+    return known.ravel(), place.at[:, 4].set(crowd.blur_px2).ravel()
+
+
 def uphill(model: CrowdModel, frame: Frame, crowd: Crowd, at: Slopes, mean: jax.Array) -> jax.Array:
     """The slopes (J,) of likelihood times prior at a crowd and its mean along the derivatives `at`, in 1 / scale."""
     of_mean = jax.jvp(lambda mean: log_likelihood(model.camera, frame.adu, mean), (mean,), (jnp.ones_like(mean),))[1]
     of_mean = jnp.where(frame.valid, of_mean, 0.0)
     background = project(model.surface, of_mean) - _prior(model, crowd) * crowd.level.ravel()
-    return jnp.concatenate([at.columns @ of_mean.ravel(), background]) * at.scale
+    known, apart = _blur_prior(model, crowd)
+    return jnp.concatenate([at.columns @ of_mean.ravel() - known * apart, background]) * at.scale
 
 
 def factorise(crowd: Crowd, at: Slopes, held: jax.Array) -> jax.Array:
@@ -104,15 +117,17 @@ def factorise(crowd: Crowd, at: Slopes, held: jax.Array) -> jax.Array:
 def _held(model: CrowdModel, crowd: Crowd, slope: jax.Array) -> jax.Array:
     """Which parameters (J,) stay: depths at an end of the range that would leave it."""
     low, high = model.table.z_range_um
-    z, along = crowd.xyz_um[:, 2], slope[: 4 * crowd.present.size].reshape(-1, 4)[:, 2]
+    each = model.unknowns
+    z, along = crowd.xyz_um[:, 2], slope[: each * crowd.present.size].reshape(-1, each)[:, 2]
     ends = ((z <= low) & (along < 0)) | ((z >= high) & (along > 0))
-    emitters = ends[:, None] & (jnp.arange(4) == 2)[None]
+    emitters = ends[:, None] & (jnp.arange(each) == 2)[None]
     return jnp.concatenate([emitters.ravel(), jnp.zeros(crowd.level.size, bool)])
 
 
 def _moved(model: CrowdModel, crowd: Crowd, step: jax.Array) -> Crowd:
     """A crowd after a step (J,), no emitter further than it may go at once."""
-    by_emitter = step[: 4 * crowd.present.size].reshape(-1, 4)
+    n = model.unknowns * crowd.present.size
+    by_emitter = step[:n].reshape(-1, model.unknowns)
     low, high = model.table.z_range_um
     longest = jnp.array([_STEP_PX, _STEP_PX, 0.0]) * model.pixel_um
     longest = longest.at[2].set(_STEP_DEPTH * (high - low))
@@ -127,8 +142,17 @@ def _moved(model: CrowdModel, crowd: Crowd, step: jax.Array) -> Crowd:
         crowd,
         xyz_um=jnp.concatenate([across, jnp.clip(xyz[:, 2:], low, high)], axis=1),
         photons=jnp.where(crowd.present, photons, crowd.photons),
-        level=crowd.level + step[4 * crowd.present.size :].reshape(crowd.level.shape),
+        blur_px2=_blurred(model, crowd, by_emitter),
+        level=crowd.level + step[n:].reshape(crowd.level.shape),
     )
+
+
+def _blurred(model: CrowdModel, crowd: Crowd, by_emitter: jax.Array) -> jax.Array:
+    """The emitters' blur after a step, within what its prior says to be possible."""
+    if model.blur_spread_px2 is None:
+        return crowd.blur_px2
+    most = _MOST_BLUR * model.blur_spread_px2
+    return jnp.clip(crowd.blur_px2 + by_emitter[:, 4], -most, most)
 
 
 def crowd_steps(
@@ -196,7 +220,8 @@ def fit_crowd(
         mean = draw_crowd(model, crowd)
         damping = jnp.full_like(crowd.damping, _FIRST_DAMPING)
         crowd = replace(crowd, misfit=misfit(model, frame, mean), damping=damping)
-        n_params = 4 * crowd.present.size + crowd.level.size
+        n_emitters = model.unknowns * crowd.present.size
+        n_params = n_emitters + crowd.level.size
 
         def goes_on(state):
             crowd, _, gain, n, *_ = state
@@ -209,7 +234,7 @@ def fit_crowd(
 
         first = jnp.asarray(jnp.inf, mean.dtype)
         nothing = Slopes(
-            columns=jnp.zeros((4 * crowd.present.size, mean.size), mean.dtype),
+            columns=jnp.zeros((n_emitters, mean.size), mean.dtype),
             scale=jnp.zeros(n_params, mean.dtype),
             fisher=jnp.zeros((n_params, n_params), mean.dtype),
         )
@@ -219,7 +244,7 @@ def fit_crowd(
             crowd=crowd,
             mean=mean,
             covariance=crowd_covariance(crowd, root, at.scale),
-            overlap=_overlap(crowd, at.columns[3::4]),
+            overlap=_overlap(crowd, at.columns[3 :: model.unknowns]),
             worth=_worth(model, frame, crowd, at, root, mean),
             evidence=_evidence(model, crowd, at),
         )
@@ -238,31 +263,33 @@ def crowd_covariance(crowd: Crowd, root: jax.Array, scale: jax.Array) -> jax.Arr
     A slot without an emitter has infinite variances.
     """
     slots = crowd.present.size
-    own = _own(root, slots)
-    scale = scale[: 4 * slots].reshape(slots, 4)
+    each = (len(scale) - crowd.level.size) // slots
+    own = _own(root, slots, each)[:, :4, :4]
+    scale = scale[: each * slots].reshape(slots, each)[:, :4]
     found = own * scale[:, :, None] * scale[:, None, :]
     nothing = jnp.where(jnp.eye(4, dtype=bool), jnp.inf, 0.0)
     return jnp.where(crowd.present[:, None, None], found, nothing[None])
 
 
-def _own(root: jax.Array, slots: int) -> jax.Array:
-    """Each emitter's block (M, 4, 4) of the inverse."""
-    columns = root[:, : 4 * slots].reshape(len(root), slots, 4)
+def _own(root: jax.Array, slots: int, each: int) -> jax.Array:
+    """Each emitter's block (M, Q, Q) of the inverse, Q = `each`."""
+    columns = root[:, : each * slots].reshape(len(root), slots, each)
     return jnp.einsum("jmp,jmq->mpq", columns, columns)
 
 
 def _worth(model: CrowdModel, frame: Frame, crowd: Crowd, at: Slopes, root: jax.Array, mean: jax.Array) -> jax.Array:
     """The significance (M,) of each emitter, by the likelihood itself: at low light it is far from a parabola."""
-    slots = crowd.present.size
+    slots, each = crowd.present.size, model.unknowns
+    n = each * slots
     # along which all else follows as an emitter's photons change and its position stays
-    inverse = jnp.linalg.inv(_own(root, slots) + 1e-6 * jnp.eye(4)[None])[:, :, 3]
-    along = jnp.einsum("ji,jmp,mp->mi", root, root[:, : 4 * slots].reshape(-1, slots, 4), inverse)
-    own = at.scale[3 : 4 * slots : 4]
+    inverse = jnp.linalg.inv(_own(root, slots, each) + 1e-6 * jnp.eye(each)[None])[:, :, 3]
+    along = jnp.einsum("ji,jmp,mp->mi", root, root[:, :n].reshape(-1, slots, each), inverse)
+    own = at.scale[3:n:each]
     along = along * at.scale[None] / jnp.where(own > 0, own, 1.0)[:, None]
     light = jnp.where(crowd.present, crowd.photons, 0.0)
     light, along = light, along * light[:, None]
-    levels = along[:, 4 * slots :].reshape(slots, *crowd.level.shape)
-    less = (along[:, : 4 * slots] @ at.columns).reshape(slots, *mean.shape) + jax.vmap(
+    levels = along[:, n:].reshape(slots, *crowd.level.shape)
+    less = (along[:, :n] @ at.columns).reshape(slots, *mean.shape) + jax.vmap(
         lambda level: surface_at(model.surface, level)
     )(levels)
 

@@ -132,6 +132,7 @@ def _explain_one(n_pixels: int, start: Guess, search: Search) -> _Program:
     crowd = Crowd(
         xyz_um=last.emitters.xyz_um,  # pyright: ignore[reportArgumentType]
         photons=last.emitters.photons,  # pyright: ignore[reportArgumentType]
+        blur_px2=last.emitters.blur_px2,  # pyright: ignore[reportArgumentType]
         present=np.ones(n, bool),  # pyright: ignore[reportArgumentType]
         level=last.emitters.level,  # pyright: ignore[reportArgumentType]
         spread=last.emitters.spread,  # pyright: ignore[reportArgumentType]

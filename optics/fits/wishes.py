@@ -25,13 +25,14 @@ _LEAST_SLOTS = 8  # then 16, 24, 32, 48, 64, 96, ...
 
 @dataclass(frozen=True)
 class Guess:
-    """Emitters of a frame on the host, positions (n, 3) and photons (n,), and the background's coefficients (A, B).
+    """Emitters of a frame on the host: positions (n, 3), photons and blur (n,); the background's coefficients (A, B).
 
     `spread` () is by how many photons that varies.
     """
 
     xyz_um: NDArray
     photons: NDArray
+    blur_px2: NDArray
     level: NDArray
     spread: NDArray
 
@@ -42,12 +43,12 @@ class Guess:
 
     def keep(self, which: NDArray) -> "Guess":
         """Those that are chosen (n,) by a mask."""
-        return replace(self, xyz_um=self.xyz_um[which], photons=self.photons[which])
+        return replace(self, xyz_um=self.xyz_um[which], photons=self.photons[which], blur_px2=self.blur_px2[which])
 
     def add(self, xyz_um: NDArray, photons: NDArray) -> "Guess":
         """These and more, at positions (m, 3) with photons (m,)."""
         xyz, light = np.concatenate([self.xyz_um, xyz_um]), np.concatenate([self.photons, photons])
-        return replace(self, xyz_um=xyz, photons=light)
+        return replace(self, xyz_um=xyz, photons=light, blur_px2=np.pad(self.blur_px2, (0, len(photons))))
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def begin(model: CrowdModel, frame: Frame, start: tuple[NDArray, NDArray] | None
     return Guess(
         np.asarray(xyz, float).reshape(-1, 3),
         np.asarray(photons, float),
+        np.zeros(len(photons)),
         np.asarray(empty.level),
         np.asarray(empty.spread),
     )
@@ -174,13 +176,14 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
     height, width = model.shape
     middle = np.array([width / 2, height / 2, 0.0]) * float(model.pixel_um)
     middle[2] = np.mean(model.table.z_range_um)
-    xyz, photons = np.tile(middle, (slots, 1)), np.ones(slots)
-    xyz[:n], photons[:n] = emitters.xyz_um, emitters.photons
+    xyz, photons, blur = np.tile(middle, (slots, 1)), np.ones(slots), np.zeros(slots)
+    xyz[:n], photons[:n], blur[:n] = emitters.xyz_um, emitters.photons, emitters.blur_px2
     low, high = np.asarray(model.table.z_range_um)
     xyz[:, 2] = np.clip(xyz[:, 2], low, high)
     return Crowd(
         xyz_um=xyz.astype(dtype),  # pyright: ignore[reportArgumentType]
         photons=photons.astype(dtype),  # pyright: ignore[reportArgumentType]
+        blur_px2=blur.astype(dtype),  # pyright: ignore[reportArgumentType]
         present=np.arange(slots) < n,  # pyright: ignore[reportArgumentType]
         level=emitters.level,  # pyright: ignore[reportArgumentType]
         spread=emitters.spread,  # pyright: ignore[reportArgumentType]
@@ -193,6 +196,7 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
 def _without_slots(fit: CrowdFit, n: int) -> Fitted:
     parts = fit.crowd, fit.evidence, fit.covariance, fit.overlap, fit.worth
     crowd, evidence, covariance, overlap, worth = jax.device_get(parts)
-    emitters = Guess(crowd.xyz_um[:n].astype(float), crowd.photons[:n].astype(float), crowd.level, crowd.spread)
+    own = (leaf[:n].astype(float) for leaf in (crowd.xyz_um, crowd.photons, crowd.blur_px2))
+    emitters = Guess(*own, crowd.level, crowd.spread)
     covariance, overlap = covariance[:n].astype(float), overlap[:n, :n]
     return Fitted(emitters, float(crowd.misfit), float(evidence), covariance, overlap, worth[:n], fit.mean)
