@@ -196,7 +196,7 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
 def _without_slots(fit: CrowdFit, n: int) -> Fitted:
     parts = fit.crowd, fit.evidence, fit.covariance, fit.overlap, fit.worth
     crowd, evidence, covariance, overlap, worth = jax.device_get(parts)
-    own = (leaf[:n].astype(float) for leaf in (crowd.xyz_um, crowd.photons, crowd.blur_px2))
-    emitters = Guess(*own, crowd.level, crowd.spread)
+    xyz, light, blur = (leaf[:n].astype(float) for leaf in (crowd.xyz_um, crowd.photons, crowd.blur_px2))
+    emitters = Guess(xyz, light, blur, crowd.level, crowd.spread)
     covariance, overlap = covariance[:n].astype(float), overlap[:n, :n]
     return Fitted(emitters, float(crowd.misfit), float(evidence), covariance, overlap, worth[:n], fit.mean)
