@@ -13,6 +13,7 @@ import localization
 from experiments.compare.config import ExperimentConfig, Reading
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
+from experiments.reading.methods import PROPOSING
 from experiments.reading.spots import psf_spots
 from localization import FrameScores, Gate, Localizations, select
 from optics import Psf, crlb_std_um, photons_to_adu
@@ -28,11 +29,9 @@ GATES = {gate.name: gate for gate in (Gate(), Gate(ball_um=0.1))}
 HEADLINE = next(iter(GATES))
 RESAMPLES = 1000
 
-# of the decoder's threshold, where the joint fit decides: as `colocus localize --method decoder+joint`
-_PROPOSING = 0.4
 # of the PSF's table in a joint fit: an error of the image below the noise of 20,000 photons, as `localize`; where
-# bright, isolated emitters are held against their bound, below that of a million
-_TOLERANCE, _FINE = 1e-2, 1e-3
+# bright, isolated emitters are held against their bound, below that of 200,000
+_TOLERANCE, _FINE = 1e-2, 3e-3
 
 ReadFrames = Callable[[Frames], Localizations]
 
@@ -100,7 +99,7 @@ def make_reading(
         return read_frames(parts, state, frames, threshold=share * usual)
 
     def jointly(reader: JointReader, frames: Frames) -> Localizations:
-        start = decoded(_PROPOSING, frames) if reading == "decoder+joint" else None
+        start = decoded(PROPOSING, frames) if reading == "decoder+joint" else None
         return reader.read(np.asarray(photons_to_adu(parts.camera, frames.middle)), 0, start=start)
 
     if reading == "decoder":

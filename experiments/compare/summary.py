@@ -18,6 +18,7 @@ from localization import FrameScores
 
 METRICS = ("jaccard", "precision", "recall", "rmse_xy_um", "rmse_z_um", "efficiency_lateral", "efficiency_axial")
 LEVEL = 0.95
+_FAR = 1.5  # times its bound: from there on an error says more about the reader than about the mask
 _RATIOS = ("jaccard", "precision", "recall")
 
 
@@ -187,6 +188,30 @@ def verdict(summary: dict[str, Any]) -> list[str]:
     for reading in summary["readings"]:
         first, *more = _verdict_at(of_reading(summary, reading))
         sentences += [f"Read by {WORDS[reading]}: {first}", *more]
+    return sentences + isolated(summary)
+
+
+def isolated(summary: dict[str, Any]) -> list[str]:
+    """Say how near its bound each reading places isolated emitters, and what a decoder far from it means."""
+    worst: dict[str, list[tuple[str, float]]] = {}
+    for reading in summary["readings"]:
+        for arm in of_reading(summary, reading)["arms"]:
+            ratios = [value for single in arm["single"] for value in single["ratio"] if value is not None]
+            if ratios:
+                worst.setdefault(reading, []).append((arm["label"], max(ratios)))
+    if not worst:
+        return []
+    told = [
+        f"{', '.join(f'{ratio:.2f} (“{label}”)' for label, ratio in arms)} read by {WORDS[reading]}"
+        for reading, arms in worst.items()
+    ]
+    sentences = [f"Isolated emitters, RMS error over the precision bound, the worst of x, y and z: {'; '.join(told)}."]
+    if max((ratio for _, ratio in worst.get("decoder", [])), default=0.0) > _FAR:
+        sentences.append(
+            "A bound is what the mask allows. A decoder that stays far above it has not learned to read the mask yet: "
+            "its scores are those of so long a training. What the mask can do is what the joint fit reads, which needs "
+            "none."
+        )
     return sentences
 
 

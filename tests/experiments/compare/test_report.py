@@ -113,6 +113,10 @@ def test_each_reading_is_named_beside_its_numbers(tmp_path):
     config = from_dict(ExperimentConfig, SMALL | {"arms": arms, "score": SMALL["score"] | {"read": every}})
     write_results(config, tmp_path, {"tetrapod": 0.8, "learned": 0.95, "flat": 0.6})
     (arm_folder(tmp_path, config.arms[1], 0) / "scores-joint.json").unlink()
+    for name, ratio in (("scores", [2.0, 3.0, 9.54]), ("scores-joint", [0.97, 1.06, 1.01])):
+        path = arm_folder(tmp_path, config.arms[0], 0) / f"{name}.json"
+        scores = json.loads(path.read_text())
+        path.write_text(json.dumps(scores | {"single": scores["single"] | {"ratio": ratio}}))
     summary = write_report(config, tmp_path)
     names = [(arm["label"], arm["reading"]) for arm in summary["arms"]]
     assert names == [
@@ -127,6 +131,8 @@ def test_each_reading_is_named_beside_its_numbers(tmp_path):
     assert [words.split(":")[0] for words in summary["verdict"] if words.startswith("Read by")] == [
         "Read by decoder", "Read by decoder + joint fit", "Read by joint fit alone",
     ]  # fmt: skip
+    near = " ".join(summary["verdict"][-2:])  # the worst axis of isolated emitters, and what a decoder far off means
+    assert "9.54 (“tetrapod”)" in near and "1.06 (“tetrapod”)" in near and "has not learned to read" in near
     text = (tmp_path / "report.html").read_text()
     assert "flat, joint fit alone" in text and "Scores against density, read by decoder + joint fit" in text
     figures = {path.stem for path in (tmp_path / "figures").glob("*.png")}
