@@ -5,11 +5,11 @@
 An astigmatic pupil over 1.2 um, frames of 32 x 32 px with 1 to 8 emitters (0.14 to 1.1 per um2), a background of 20 to
 28 photons; 3,000 to 6,600 photons an emitter (high SNR) or 600 to 1,320 (low), as AutoDS3D's 0.5 to 1.1 of an estimate.
 Light beyond the stamps is even, for all alike. Every network is trained once, on both (600 to 6,600 photons), for as
-many steps as take some five minutes of one core, where the published trainings take an hour of a GPU; frames are drawn
-anew in every step. AutoDS3D's: its network (LON), blobs of 0.65 voxel, mean squared error, Adam at 1e-3, 40 planes, no
-upsampling. DeepSTORM3D's: its network without upsampling and dilation, its KDE and overlap loss, 40 planes. Each
-network is read at the threshold of the best Jaccard index on 128 other frames of its training's scenes. All times are
-processor seconds of one thread.
+many steps as take three to five minutes of one core, where the published trainings take an hour of a GPU; frames are
+drawn anew in every step. AutoDS3D's: its network (LON), blobs of 0.65 voxel, mean squared error, Adam at 1e-3, 40
+planes, no upsampling. DeepSTORM3D's: its network without upsampling and dilation, its KDE and overlap loss, 40 planes.
+Each network is read at the threshold of the best Jaccard index on 128 other frames of its training's scenes. All times
+are processor seconds of one thread.
 """
 
 import dataclasses
@@ -47,12 +47,12 @@ MICROSCOPE = {"na": 1.45, "n_immersion": 1.518, "n_sample": 1.33, "wavelength_um
 SCENE = {"frame_px": 32, "count_min": 1, "count_max": 8, "z_min_um": 0.0, "z_max_um": 1.2, "margin_um": 0.4,
          "photons_min": 600.0, "photons_max": 6600.0, "background_min": 20.0, "background_max": 28.0}  # fmt: skip
 VOLUME = {"depth_voxels": 40, "scaling": 800.0}
-NETWORKS: dict[str, dict[str, Any]] = {  # decoder, method of its optimiser, steps in five minutes of one core
+NETWORKS: dict[str, dict[str, Any]] = {  # decoder, method of its optimiser, steps in three to five minutes of one core
     "list": {"decoder": {"kind": "list", "channels": 48, "head_channels": 32, "dilations": [1, 2, 4, 8, 1, 2, 4, 1]},
              "method": "muon", "steps": 3000},
     "autods3d": {"decoder": {"kind": "blobs", **VOLUME, "dilations": [1, 1, 2, 4, 8, 16]},
                  "method": "adam", "steps": 950},
-    "deepstorm3d": {"decoder": {"kind": "volume", **VOLUME}, "method": "adam", "steps": 690},
+    "deepstorm3d": {"decoder": {"kind": "volume", **VOLUME}, "method": "adam", "steps": 440},
 }  # fmt: skip
 METHODS = {"joint": "joint fit", "list+joint": "decoder, then joint fit", "list": "list decoder",
            "autods3d": "AutoDS3D's network", "deepstorm3d": "DeepSTORM3D's, no upsampling"}  # fmt: skip
@@ -210,19 +210,21 @@ def draw(numbers: dict) -> Path:
 
     labels = ("drawing", "training", "reading", "read-out", "1 - Jaccard", "lateral\nRMSE", "axial\nRMSE")
     colours = (LEARNED_COLOURS[0], FIXED_COLOURS[4], FIXED_COLOURS[1], FIXED_COLOURS[0], FIXED_COLOURS[2])
+    cells = numbers["cells"]
     turn = np.linspace(0, 2 * np.pi, len(SPOKES), endpoint=False)
     with styled():
         figure = new_figure(9.5, 4.9)
         for k, snr in enumerate(LIGHT):
             axes: Any = figure.add_subplot(1, 2, k + 1, projection="polar")
-            mine = {m: spokes(numbers["cells"][f"{snr}/{m}"]) for m in METHODS}
+            mine = {m: spokes(cells[f"{snr}/{m}"]) for m in METHODS if f"{snr}/{m}" in cells}
             table = np.array([[s[name] for name in SPOKES] for s in mine.values()], float)
             low = np.where(table > 0, table, np.inf).min(axis=0)
             span = np.log(np.maximum(table.max(axis=0) / low, 1.0001))
             radius = np.where(table > 0, 0.25 + 0.75 * np.log(np.maximum(table, 1e-12) / low) / span, 0.0)
-            for row, colour, marker, name in zip(radius, colours, MARKERS, METHODS.values(), strict=False):
-                closed = np.append(row, row[0])
-                axes.plot(np.append(turn, 0), closed, color=colour, marker=marker, label=name, lw=1.6, ms=5)
+            for row, method in zip(radius, mine, strict=True):
+                which, closed = list(METHODS).index(method), np.append(row, row[0])
+                style = {"color": colours[which], "marker": MARKERS[which], "lw": 1.6, "ms": 5}
+                axes.plot(np.append(turn, 0), closed, label=METHODS[method], **style)
             axes.set_xticks(turn, [f"{a}\n{_range(b)}" for a, b in zip(labels, table.T, strict=True)], fontsize=8)
             axes.set_yticks([0.25, 1.0], ["least", "most"], fontsize=7)
             axes.set_ylim(0, 1.08)

@@ -39,6 +39,7 @@ _PLANE_UM = 0.05  # depth of a voxel, as of the published 81 planes in 4 um
 _FRAME_PX = (40, 121)  # the published frames have 121 px
 _TIMED_STEPS = 3
 _DEPTHS = 9
+_FEW_STEPS = 2000
 _DILATIONS = (1, 1, 2, 4, 8, 16)
 
 
@@ -105,10 +106,13 @@ class TrainingPlan:
         else:
             since = "never be" if self.worth_from is None else f"be from {self.worth_from:,} frames on"
             verdict = f"the joint fit is {whole / self.joint_s:.1f} times faster; the decoder would {since}"
+        steps = self.run.optimiser.steps
+        few = [f"{steps:,} steps are few for a decoder: the published training takes 10,000"]
         return [
             *self.remarks,
+            *(few if steps < _FEW_STEPS else []),
             f"joint fit of all {self.frames:,} frames, no training: about {duration(self.joint_s)}",
-            f"training {duration(self.training_s)} ({self.run.optimiser.steps:,} steps), then reading all frames "
+            f"training {duration(self.training_s)} ({steps:,} steps), then reading all frames "
             f"{duration(self.reading_s)}",
             verdict,
         ]
@@ -144,6 +148,18 @@ def autods3d(
     `psf` is a psf.npz of `colocus retrieve`. The plan is reported, as events "note", before the training begins.
     After an interruption the same call goes on. Raises `ConfigError`, `LocalizationError` or `OpticsError`.
     """
+    plan, folder = own_decoder(movie, psf, out, config, report)
+    reading = replace(config.reading, method="decoder")
+    return AutoDs3dResult(plan, folder, localize(movie, folder, Path(out) / LIST, reading, report=report))
+
+
+def own_decoder(
+    movie: Path | str, psf: Path | str, out: Path | str, config: AutoDs3dConfig, report: Report = silent
+) -> tuple[TrainingPlan, Path]:
+    """Plan and train a movie's decoder in the folder `out`, or go on; returns the plan and the run's folder, a model.
+
+    `report` hears the plan's lines, as events "note", before the training begins. Raises as `autods3d` does.
+    """
     out = Path(out)
     with open_movie(movie, **config.reading.opening.given()) as opened:
         identity = json.loads(json.dumps([repr(config), str(psf), movie_identity(opened)]))
@@ -156,9 +172,7 @@ def autods3d(
         write_text(kept, json.dumps({"identity": identity, **plan.numbers()}, indent=1) + "\n")
     for line in plan.lines():
         report(Event("note", numbers={"text": line}))
-    folder = train_planned(plan, out / RUN, report)
-    reading = replace(config.reading, method="decoder")
-    return AutoDs3dResult(plan, folder, localize(movie, folder, out / LIST, reading, report=report))
+    return plan, train_planned(plan, out / RUN, report)
 
 
 def _load_plan(path: Path, identity: Any) -> TrainingPlan:

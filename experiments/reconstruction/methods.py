@@ -7,7 +7,7 @@ from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import GAUSSIAN
 
-AUTO = "auto"
+AUTO, AUTODS3D = "auto", "autods3d"
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,16 @@ def _with_model(known: Known) -> str:
     return "" if known.model else "it needs a trained network: --model RUN"
 
 
+def _with_depth(known: Known) -> str:
+    if known.psf.endswith(".npz") and known.z_range_um is not None:
+        return ""
+    return "it needs a PSF in depth: --beads STACK --focus START:STOP:N, or --psf with a psf.npz of colocus retrieve"
+
+
 METHODS: dict[str, Method] = {
     "classical": Method("fits of single emitters, joint ones where they touch", _always, _fits("classical")),
     "joint": Method("joint fits of whole frames", _always, _fits("joint")),
     "decoder": Method("a trained network", _with_model, _decoder),
     "decoder+joint": Method("joint fits that begin at a trained network's list", _with_model, _behind_decoder),
+    AUTODS3D: Method("AutoDS3D: a network of the movie's own, trained first", _with_depth, _decoder),
 }

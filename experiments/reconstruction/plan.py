@@ -94,12 +94,19 @@ class PsfPlan:
 
 @dataclass(frozen=True)
 class ReaderPlan:
-    """How frames are read: a `method` ("auto" chooses), a trained `model`, a `threshold`, the settings of `fits`."""
+    """How frames are read: a `method` ("auto" chooses), a trained `model`, a `threshold`, the settings of `fits`.
+
+    Method "autods3d" trains a network first, for `training_minutes`.
+    """
 
     method: Annotated[str, OneOf(lambda: [AUTO, *METHODS])] = AUTO
     model: str = ""
     threshold: float | None = None
     fits: ClassicalConfig = ClassicalConfig()
+    training_minutes: float = 60.0
+
+    def __post_init__(self):
+        check(self.training_minutes > 0, "reader.training_minutes", self.training_minutes, "must be positive")
 
 
 @dataclass(frozen=True)

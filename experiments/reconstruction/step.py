@@ -69,10 +69,12 @@ def _identity(path: Path) -> list[Any]:
 def known_of(bench: Bench) -> Known:
     """Gather what a method needs from the findings of camera and PSF."""
     from experiments.reconstruction.steps.camera import CameraFound
+    from experiments.reconstruction.steps.decoder import OwnDecoder
     from experiments.reconstruction.steps.look import Look
     from experiments.reconstruction.steps.psf import PsfFound
 
     plan, camera, psf = bench.plan, bench.take("camera", CameraFound), bench.take("psf", PsfFound)
+    own = bench.take("decoder", OwnDecoder).path(bench.folders["decoder"]) if "decoder" in bench.found else ""
     return Known(
         pixel_um=psf.pixel_um,
         camera=camera.path(bench.folders["camera"]),
@@ -81,7 +83,7 @@ def known_of(bench: Bench) -> Known:
         z_range_um=psf.depths_um,
         stamp_px=psf.stamp_px,
         saturation_adu=bench.take("look", Look).saturated_at_adu,
-        model=plan.reader.model,
+        model=own or plan.reader.model,
         threshold=plan.reader.threshold,
         fits=plan.reader.fits,
     )

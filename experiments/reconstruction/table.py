@@ -5,7 +5,7 @@ from pathlib import Path
 from experiments.reconstruction.methods import METHODS
 from experiments.reconstruction.plan import Plan
 from experiments.reconstruction.step import Bench, Step, known_of
-from experiments.reconstruction.steps import after, background, camera, choice, crowd, frames, look, psf, trial
+from experiments.reconstruction.steps import after, background, camera, choice, crowd, decoder, frames, look, psf, trial
 from optics import Camera
 
 
@@ -27,6 +27,13 @@ def _crowd(bench: Bench) -> crowd.Crowd:
 
 def _choice(bench: Bench) -> choice.Choice:
     return choice.choose_reader(bench.plan, bench.take("crowd", crowd.Crowd), known_of(bench))
+
+
+def _decoder(bench: Bench) -> decoder.OwnDecoder:
+    chosen = bench.take("reader", choice.Choice)
+    return decoder.train_decoder(
+        bench.movie, bench.plan, _seen(bench), known_of(bench), chosen, bench.folder, bench.report
+    )
 
 
 def _trial(bench: Bench) -> trial.Trial:
@@ -120,12 +127,22 @@ STEPS: tuple[Step, ...] = (
         files=_models,
     ),
     Step(
+        "decoder",
+        "Is a network trained for this movie?",
+        "--method autods3d trains one, reader.training_minutes=60 for so long",
+        decoder.OwnDecoder,
+        _decoder,
+        reads=("look", "camera", "psf", "reader"),
+        settings=lambda plan: plan.reader,
+        resumable=True,
+    ),
+    Step(
         "test",
         "A few frames first: what is found, and how long will the rest take?",
         "test_frames=4; reader.threshold=6 (in standard deviations, for fits)",
         trial.Trial,
         _trial,
-        reads=("look", "camera", "psf", "reader"),
+        reads=("look", "camera", "psf", "reader", "decoder"),
         settings=lambda plan: (plan.test_frames, plan.reader),
         files=_models,
     ),
@@ -135,7 +152,7 @@ STEPS: tuple[Step, ...] = (
         "frames=0:500 reads some; --minutes M stops, --resume goes on",
         frames.Frames,
         _frames,
-        reads=("look", "camera", "psf", "reader"),
+        reads=("look", "camera", "psf", "reader", "decoder"),
         settings=lambda plan: plan.reader,
         files=_models,
         resumable=True,
