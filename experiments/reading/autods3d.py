@@ -40,6 +40,7 @@ _FRAME_PX = (40, 121)  # the published frames have 121 px
 _TIMED_STEPS = 3
 _DEPTHS = 9
 _FEW_STEPS = 2000
+_SEEN_PX = 75  # receptive field of the network
 _DILATIONS = (1, 1, 2, 4, 8, 16)
 
 
@@ -310,18 +311,25 @@ def _scene(
     most_px: int,
 ) -> SceneConfig:
     low, high = _FRAME_PX
-    side = config.frame_px or min(max(2 * psf.image_px, low), high, most_px)
+    stamp = _stamp_px(config, psf)
+    side = config.frame_px or min(max(2 * stamp, low), high, most_px)
     return SceneConfig(
         frame_px=side,
         z_min_um=z_range_um[0],
         z_max_um=z_range_um[1],
-        margin_um=min(psf.image_px // 4, side // 4) * float(psf.microscope.pixel_um),
+        margin_um=min(stamp // 4, side // 4) * float(psf.microscope.pixel_um),
         photons_min=_plain(photons[0]),
         photons_max=_plain(photons[1]),
         background_min=_plain(max(background[0], 0.0)),
         background_max=_plain(max(background[1], 0.1)),
         stray="drawn",
     )
+
+
+def _stamp_px(config: AutoDs3dConfig, psf: Psf) -> int:
+    """The stamp of training frames, odd: no more than the network sees; light beyond it is drawn as wings."""
+    stamp = min(config.reading.classical.stamp_px or psf.image_px, psf.image_px, _SEEN_PX)
+    return stamp - 1 + stamp % 2
 
 
 def _run(
@@ -335,7 +343,7 @@ def _run(
     planes = config.planes or int(np.clip(round((scene.z_max_um - scene.z_min_um) / _PLANE_UM), 16, 121))
     return RunConfig(
         microscope=MicroscopeConfig(**optics),
-        psf=PsfConfig(calibration=str(path.absolute()), kind=psf.kind, stamp_px=psf.image_px - 1 + psf.image_px % 2),
+        psf=PsfConfig(calibration=str(path.absolute()), kind=psf.kind, stamp_px=_stamp_px(config, psf)),
         scene=scene,
         camera=CameraConfig(
             gain_adu_per_e=gain, offset_adu=_plain(np.mean(np.asarray(camera.offset_adu))), read_noise_e=read_noise_e
