@@ -56,7 +56,7 @@ NETWORKS: dict[str, dict[str, Any]] = {  # decoder, method of its optimiser, ste
 }  # fmt: skip
 METHODS = {"joint": "joint fit", "list+joint": "decoder, then joint fit", "list": "list decoder",
            "autods3d": "AutoDS3D's network", "deepstorm3d": "DeepSTORM3D's, no upsampling"}  # fmt: skip
-THRESHOLDS = (0.5, 1.0, 2.0, 3.0, 4.0)  # over the kind's own
+THRESHOLDS = (0.1, 0.2, 0.35, 0.5, 1.0, 2.0)  # over the kind's own
 GATES = {"250/500": Gate(), "100 nm ball": Gate(ball_um=0.1)}
 SHOWN = ("jaccard", "precision", "recall", "rmse_xy_um", "rmse_z_um")
 SPOKES = ("generation_s", "training_s", "inference_s", "post_s", "missed", "lateral_nm", "axial_nm")
