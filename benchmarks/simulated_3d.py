@@ -208,14 +208,16 @@ def draw(numbers: dict) -> Path:
     """The radar: a panel for each SNR, a polygon for each method, farther out is worse."""
     from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, MARKERS, new_figure, save_png, styled
 
-    labels = ("drawing", "training", "reading", "read-out", "1 - Jaccard", "lateral\nRMSE", "axial\nRMSE")
+    labels = ("drawing (s)", "training (s)", "reading (s)", "read-out (s)", "1 - Jaccard", "lateral RMSE\n(nm)",
+              "axial RMSE\n(nm)")  # fmt: skip
     colours = (LEARNED_COLOURS[0], FIXED_COLOURS[4], FIXED_COLOURS[1], FIXED_COLOURS[0], FIXED_COLOURS[2])
     cells = numbers["cells"]
     turn = np.linspace(0, 2 * np.pi, len(SPOKES), endpoint=False)
     with styled():
-        figure = new_figure(9.5, 4.9)
+        figure = new_figure(9.8, 5.4)
+        figure.set_layout_engine("none")
         for k, snr in enumerate(LIGHT):
-            axes: Any = figure.add_subplot(1, 2, k + 1, projection="polar")
+            axes: Any = figure.add_axes((0.07 + 0.5 * k, 0.17, 0.36, 0.66), projection="polar")
             mine = {m: spokes(cells[f"{snr}/{m}"]) for m in METHODS if f"{snr}/{m}" in cells}
             table = np.array([[s[name] for name in SPOKES] for s in mine.values()], float)
             low = np.where(table > 0, table, np.inf).min(axis=0)
@@ -227,9 +229,10 @@ def draw(numbers: dict) -> Path:
                 axes.plot(np.append(turn, 0), closed, label=METHODS[method], **style)
             axes.set_xticks(turn, [f"{a}\n{_range(b)}" for a, b in zip(labels, table.T, strict=True)], fontsize=8)
             axes.set_yticks([0.25, 1.0], ["least", "most"], fontsize=7)
+            axes.tick_params(axis="x", pad=14)
             axes.set_ylim(0, 1.08)
-            axes.set_title(f"{snr} SNR: nearer the centre is better", pad=18)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+            figure.text(0.25 + 0.5 * k, 0.96, f"{snr} SNR: nearer the centre is better", ha="center")
+        figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=5, fontsize=8)
     path = ROOT / "docs" / "figures" / "simulated_3d.png"
     save_png(figure, path)
     return path
