@@ -43,11 +43,17 @@ from localization.tracks import Diffusion as Diffusion, diffusion as diffusion, 
 from localization.drift.correct import Drift as Drift, apply_drift as apply_drift, correct_drift as correct_drift
 from localization.drift.curve_file import read_drift as read_drift
 
+# two colours on one another
+from localization.registration.register import Registration as Registration, register as register
+from localization.registration.transform import Transform as Transform, move as move
+
 # pictures: a rendered image, its resolution, the width of a structure
 from localization.pictures.render_image import image_shape as image_shape, table_region_um as table_region_um
 from localization.pictures.render_image import to_image as to_image
 from localization.pictures.resolution import RingCorrelation as RingCorrelation
 from localization.pictures.resolution import fourier_ring_correlation as fourier_ring_correlation
+from localization.pictures.decorrelation import Decorrelation as Decorrelation, decorrelation as decorrelation
+from localization.pictures.likeness import Likeness as Likeness, compare_pictures as compare_pictures
 from localization.pictures.line_profile import LineProfile as LineProfile, ProfileWidth as ProfileWidth
 from localization.pictures.line_profile import line_profile as line_profile, profile_width as profile_width
 

@@ -232,12 +232,19 @@ def compose(
     else:
         mean = np.stack([channel / np.maximum(density, 1e-9) for channel in colours], axis=-1)
         rgb = (255 * np.clip(mean, 0, 1) * light[..., None]).astype(np.uint8)
-    enlarged = max(1, -(-_SMALLEST_SIDE_PX // max(density.shape)))
+    return with_bars(rgb, pixel_um, None if colours is None else depth_um)
+
+
+def with_bars(
+    rgb: NDArray[np.uint8], pixel_um: float, depth_um: tuple[float, float] | None = None, words: str = ""
+) -> Image.Image:
+    """Put a scale bar and `words` below colours (H, W, 3), and a bar of depths beside them where these are given."""
+    enlarged = max(1, -(-_SMALLEST_SIDE_PX // max(rgb.shape[:2])))
     if enlarged > 1:
         rgb = rgb.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
     height, width = rgb.shape[:2]
     text_px = int(np.clip(min(height, width) / 28, 12, 60))
-    strip = int(6.5 * text_px) if colours is not None else 0
+    strip = int(6.5 * text_px) if depth_um is not None else 0
     below = 3 * text_px
     canvas = np.zeros((height + below, width + strip, 3), np.uint8)
     canvas[:height, :width] = rgb
@@ -249,7 +256,9 @@ def compose(
     pen.rectangle([left, top, left + bar_px, top + max(2, text_px // 4)], fill="white")
     label = f"{bar_um:g} µm" if bar_um >= 1 else f"{1e3 * bar_um:g} nm"
     pen.text((left + bar_px + text_px // 2, top + text_px // 8), label, fill="white", font=font, anchor="lm")
-    if strip:
+    if words:
+        pen.text((width - text_px, top + text_px // 8), words, fill="white", font=font, anchor="rm")
+    if depth_um is not None:
         _depth_bar(picture, width, height, text_px, depth_um)
     return picture
 

@@ -1,4 +1,4 @@
-"""`colocus resolution`: Fourier ring correlation of a localization list, and the width of what a line crosses."""
+"""`colocus resolution`: ring correlation and decorrelation of a localization list, and the width along a line."""
 
 import json
 import math
@@ -11,14 +11,19 @@ import numpy as np
 from experiments.report.numbers import NM_PER_UM, csv_text, plain
 from experiments.report.plot_style import FIXED_COLOURS, LEARNED_COLOURS, Figure, new_figure, save_png, styled
 from localization import (
+    Decorrelation,
     LineProfile,
     Localizations,
     ProfileWidth,
     RingCorrelation,
+    decorrelation,
     fourier_ring_correlation,
     line_profile,
     profile_width,
+    table_region_um,
+    to_image,
 )
+from localization.extent import without_far_rows
 from localization.pictures.line_profile import ProfileModel
 from localization.pictures.resolution import FRC_THRESHOLD, Split
 from optics.progress import Event, Report, silent
@@ -47,10 +52,11 @@ class ResolutionConfig:
 
 @dataclass(frozen=True, eq=False)
 class Resolution:
-    """The ring correlation and, where a line was given, its profile and fit."""
+    """The ring correlation, the decorrelation of the whole picture and, where a line was given, its profile and fit."""
 
     config: ResolutionConfig
     rings: RingCorrelation
+    detail: Decorrelation
     profile: LineProfile | None
     width: ProfileWidth | None
 
@@ -67,6 +73,9 @@ class Resolution:
             if rings.resolution_um < 6 * rings.pixel_um:
                 lines.append(f"  less than six pixels of {config.pixel_nm:g} nm: repeat with smaller ones (--pixel)")
         lines.append("  molecules that blink count as detail: link them first, or read this as a bound")
+        detail = self.detail
+        text = f"none: {detail.reason}" if detail.reason else f"{NM_PER_UM * detail.resolution_um:.1f} nm"
+        lines.append(f"decorrelation  {text}, of one picture of all localizations")
         lines += [f"note: {note}" for note in rings.notes]
         if self.width is not None and self.profile is not None:
             width = self.width
@@ -88,6 +97,9 @@ class Resolution:
             "reason": rings.reason,
             "localizations": rings.n_rows,
             "notes": list(rings.notes),
+            "decorrelation_nm": NM_PER_UM * self.detail.resolution_um,
+            "decorrelation_height": self.detail.height,
+            "decorrelation_reason": self.detail.reason,
         }
         if profile is not None and width is not None:
             numbers["profile"] = {
@@ -105,20 +117,23 @@ class Resolution:
     def figure(self) -> Figure:
         """Draw correlation against frequency with its threshold; counts along the line with their fit."""
         with styled():
-            figure = new_figure(8.4 if self.profile is not None else 4.4, 3.0)
-            panels = figure.subplots(1, 2 if self.profile is not None else 1, squeeze=False)[0]
+            figure = new_figure(12.4 if self.profile is not None else 8.4, 3.0)
+            panels = figure.subplots(1, 3 if self.profile is not None else 2, squeeze=False)[0]
             _draw_rings(panels[0], self.rings)
+            _draw_detail(panels[1], self.detail)
             if self.profile is not None and self.width is not None:
-                _draw_profile(panels[1], self.profile, self.width)
+                _draw_profile(panels[2], self.profile, self.width)
         return figure
 
     def write(self, out: Path) -> list[Path]:
-        """Write config.json, frc.csv, profile.csv (with a line), resolution.png and, last, resolution.json."""
+        """Write config.json, frc.csv, decorrelation.csv, profile.csv (of a line), resolution.png and, last, .json."""
         rings, profile, width = self.rings, self.profile, self.width
-        written = [out / "config.json", out / "frc.csv"]
+        written = [out / "config.json", out / "frc.csv", out / "decorrelation.csv"]
         write_text(written[0], json.dumps(asdict(self.config), indent=2) + "\n")
         curves = np.column_stack([rings.frequency_per_um, rings.correlation, rings.smoothed])
         write_text(written[1], _csv(["frequency [1/um]", "correlation", "smoothed"], curves))
+        detail = np.column_stack([self.detail.frequency_per_um, self.detail.curve, self.detail.filtered])
+        write_text(written[2], _csv(["frequency [1/um]", "decorrelation", "filtered"], detail))
         if profile is not None and width is not None:
             written.append(out / "profile.csv")
             rows = np.column_stack([NM_PER_UM * profile.position_um, profile.count, width.fitted])
@@ -131,7 +146,7 @@ class Resolution:
 def resolution(
     locs: Localizations, config: ResolutionConfig = ResolutionConfig(), report: Report = silent
 ) -> Resolution:
-    """Measure the Fourier ring correlation of a list and, along the line of `config`, the width of what it crosses.
+    """Measure ring correlation and decorrelation of a list and, along the line of `config`, the width of what it meets.
 
     Raises `LocalizationError` for a list that is too small or too short.
 
@@ -158,7 +173,11 @@ def resolution(
         repeats=config.repeats,
         threshold=config.threshold,
     )
-    return Resolution(config, rings, profile, width)
+    report(Event("decorrelating"))
+    near, _ = without_far_rows(locs, ("x_um", "y_um"))
+    pixel_um = config.pixel_nm / NM_PER_UM
+    picture = to_image(locs, pixel_um, region_um=table_region_um(near, pixel_um) if region is None else region)
+    return Resolution(config, rings, decorrelation(picture, pixel_um), profile, width)
 
 
 def _pair(value_um: float, error_um: float) -> str:
@@ -183,6 +202,25 @@ def _draw_rings(axes, rings: RingCorrelation) -> None:
     axes.set_ylim(min(-0.05, float(rings.smoothed.min())), 1.05)
     axes.set_xlabel("spatial frequency (1/µm)")
     axes.set_ylabel("Fourier ring correlation")
+    axes.legend(loc="upper right")
+
+
+def _draw_detail(axes, detail: Decorrelation) -> None:
+    axes.plot(detail.frequency_per_um, detail.curve, color="0.75", label="picture")
+    if not detail.reason:
+        axes.plot(detail.frequency_per_um, detail.filtered, color=FIXED_COLOURS[1], label="finest detail")
+        axes.axvline(detail.cutoff_per_um, color=LEARNED_COLOURS[0], linewidth=0.8, linestyle="--")
+        axes.annotate(
+            f"{NM_PER_UM * detail.resolution_um:.1f} nm",
+            (detail.cutoff_per_um, 0.02),
+            textcoords="offset points",
+            xytext=(6, 4),
+            color=LEARNED_COLOURS[0],
+        )
+    axes.set_xlim(0, detail.frequency_per_um[-1])
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("spatial frequency (1/µm)")
+    axes.set_ylabel("decorrelation")
     axes.legend(loc="upper right")
 
 

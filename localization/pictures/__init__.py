@@ -1,1 +1,1 @@
-"""Pictures from lists: `render_image`, `resolution`, `line_profile`."""
+"""Pictures from lists: `render_image`, `resolution`, `line_profile`; of any picture `decorrelation` and `likeness`."""

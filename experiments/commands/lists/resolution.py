@@ -1,4 +1,4 @@
-"""`colocus resolution`: a localization list in, its Fourier ring correlation and line widths out."""
+"""`colocus resolution`: a localization list in, its ring correlation, decorrelation and line widths out."""
 
 import argparse
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=float, default=200.0, metavar="NM", help="how wide the line is (200)")
     parser.add_argument("--bin", type=float, default=5.0, metavar="NM", help="bins along the line (5)")
     parser.add_argument("--double", action="store_true", help="fit two peaks of one width")
-    parser.epilog = "Writes resolution.json, resolution.png, frc.csv, profile.csv and config.json."
+    parser.epilog = "Writes resolution.json, resolution.png, frc.csv, decorrelation.csv, profile.csv, config.json."
 
 
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:

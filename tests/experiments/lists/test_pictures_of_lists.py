@@ -93,7 +93,7 @@ def test_resolution_and_profile_are_printed_drawn_and_written(locs, tmp_path, ca
     assert numbers["profile"]["fwhm_nm"] == pytest.approx(23.5, rel=0.1)
     assert numbers["profile"]["separation_nm"] is None
     names = {path.name for path in out.iterdir()}
-    assert names == {"config.json", "resolution.json", "resolution.png", "frc.csv", "profile.csv"}
+    assert names == {"config.json", "resolution.json", "resolution.png", "frc.csv", "decorrelation.csv", "profile.csv"}
     assert (out / "profile.csv").read_text().startswith("position [nm],localizations,fitted\n2,")
 
 
