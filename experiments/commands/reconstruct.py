@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", metavar="TOML", help="the camera.toml of colocus calibrate-camera")
     parser.add_argument("--method", metavar="M", help="auto, or how frames are read")
     parser.add_argument("--model", metavar="RUN", help="a trained network")
+    parser.add_argument("--second", metavar="MOVIE", help="a second colour, laid onto the first by its structures")
     parser.add_argument("--to", metavar="STEP", help="look, camera, background, psf, crowd, reader, test, ...")
     add_interruption(parser, "go on in RUN, with its plan.toml", "stop after M minutes, to be resumed")
     parser.epilog = "RUN gets plan.toml, report.html, localizations.csv, picture.png and .tif, and a folder a step."
@@ -43,6 +44,7 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from experiments.progress import Display
     from experiments.reconstruction.job import PLAN, reconstruct
     from experiments.reconstruction.plan import load_plan
+    from experiments.reconstruction.two_colours import second_colour
     from experiments.settings import read_toml
     from training import TimeLimit
 
@@ -69,20 +71,22 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if source is not None and not is_plan:
         given["movie"] = str(source)
     plan = load_plan(source if is_plan else there, assignments, given)
+    if arguments.second is not None and arguments.to is not None:
+        raise UsageError("--second needs the whole list of MOVIE; leave --to out")
     deadline_s = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     try:
         with Display(every=0.1) as display:
-            done = reconstruct(
-                plan.movie,
-                arguments.out,
-                plan,
-                to=arguments.to,
-                resume=arguments.resume,
-                deadline_s=deadline_s,
-                report=display,
-            )
+            how: dict[str, Any] = {
+                "resume": arguments.resume,
+                "deadline_s": deadline_s,
+                "report": display,
+            }
+            done = reconstruct(plan.movie, arguments.out, plan, to=arguments.to, **how)
+            both = None if arguments.second is None else second_colour(arguments.second, arguments.out, plan, **how)
     except TimeLimit:
         return time_limit(arguments, argv)
+    if both is not None:
+        print("\n".join(both.lines()))
     if arguments.to not in (None, "picture"):
         print(f"to go on: {shlex.join(['colocus', 'reconstruct', '--out', str(arguments.out), '--resume'])}")
     print(f"Open {done.report}")
