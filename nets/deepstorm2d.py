@@ -2,7 +2,8 @@
 
 "published" is the encoder and decoder of Nehme et al. 2018 (doi:10.1364/OPTICA.5.000458), which works on the frame
 enlarged beforehand; "light" looks at the camera's own pixels and enlarges what it found, the layout of AutoDS's
-networks (npj Imaging 2025, doi:10.1038/s44303-025-00123-w): a tenth of the work.
+networks (npj Imaging 2025, doi:10.1038/s44303-025-00123-w): a tenth of the work. "quick" has the layers of "light"
+without zeros around them (`nets.deepstorm_quick`): it trains in a third of the time and reads in a fifth.
 """
 
 import dataclasses
@@ -14,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from nets.api import NetConfig
-from nets.blocks import Conv, batch_norm
+from nets.blocks import Conv, batch_norm, depth_to_space
+from nets.deepstorm_quick import convolve, corner_kernel, crop_corners, halo_px, spans
 from nets.errors import NetsError
 
 PUBLISHED_CHANNELS = (32, 64, 128, 512, 128, 64, 32)
@@ -25,11 +27,13 @@ POOLED = 8  # fine pixels a side of what "published" makes one pixel of
 
 @dataclasses.dataclass(frozen=True)
 class DeepStormConfig(NetConfig):
-    """Which of the two networks, and how many fine pixels a camera pixel becomes on each side.
+    """Which of the networks, and how many fine pixels a camera pixel becomes on each side.
 
     `width` scales the channels of all layers (1: as published). Frames reach the network through
     `nets.network_input`, which brings them to its scale: each stretched to [0, 1] for "published" (its mean and
-    variance over the data are then a batch norm's), each to mean 0 and variance 1 for "light".
+    variance over the data are then a batch norm's), each to mean 0 and variance 1 for the others. In training "quick"
+    answers for the pixels at least `nets.deepstorm_quick.halo_px` from the frame's border; in evaluation for all, the
+    frame mirrored beyond its border.
 
     >>> DeepStormConfig("light").receptive_field_px, DeepStormConfig("published").receptive_field_px
     (19, 7)
@@ -37,13 +41,13 @@ class DeepStormConfig(NetConfig):
 
     SPIKE: ClassVar[float] = 50.0  # what one emitter sums to in the trained network's output
 
-    variant: Literal["published", "light"] = "light"
+    variant: Literal["published", "light", "quick"] = "light"
     upsampling: int = 8
     width: float = 1.0
 
     def __post_init__(self):
-        if self.variant not in ("published", "light"):
-            raise NetsError(f"variant: {self.variant!r} is unknown; use 'published' or 'light'")
+        if self.variant not in ("published", "light", "quick"):
+            raise NetsError(f"variant: {self.variant!r} is unknown; use 'published', 'light' or 'quick'")
         if self.upsampling not in (2, 4, 8, 16):
             raise NetsError(f"upsampling: {self.upsampling} is not 2, 4, 8 or 16")
         if not 0 < self.width <= 4:
@@ -59,6 +63,8 @@ class DeepStormConfig(NetConfig):
     @property
     def receptive_field_px(self) -> int:
         """Return the width in camera pixels of the square that decides about the fine pixels of one camera pixel."""
+        if self.variant == "quick":
+            return 2 * halo_px(self.upsampling) + 1
         if self.variant == "light":
             low, high = 0, self.upsampling - 1
             for _ in range(int(math.log2(self.upsampling))):
@@ -118,7 +124,8 @@ class DeepStorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = self._published(x, train) if self.config.variant == "published" else self._light(x, train)
+        layers = {"published": self._published, "light": self._light, "quick": self._quick}
+        x = layers[self.config.variant](x, train)
         return Conv(1, size=1, gain=1.0, bias=None, name="density")(x)[..., 0]
 
     def _published(self, x: jax.Array, train: bool) -> jax.Array:
@@ -147,3 +154,50 @@ class DeepStorm(nn.Module):
             x = jax.image.resize(x, (b, 2 * h, 2 * w, channels), "bilinear")
             x = _Block(c.channels(LIGHT_FINE_CHANNELS), 5, 0.0, name=f"fine{i + 1}")(x, train)
         return x
+
+    def _quick(self, x: jax.Array, train: bool) -> jax.Array:
+        c = self.config
+        halo = halo_px(c.upsampling)
+        if not train:
+            x = jnp.pad(x, ((0, 0), (halo, halo), (halo, halo), (0, 0)), mode="symmetric")
+        elif min(x.shape[1:3]) <= 2 * halo:
+            raise NetsError(f"frames of {x.shape[1]} x {x.shape[2]} px leave nothing inside {halo} px; train on larger")
+        rows, columns = (spans(c.upsampling, side - 2 * halo) for side in x.shape[1:3])
+        for i, count in enumerate(LIGHT_CHANNELS):
+            x = _Corners(c.channels(count), 3, False, name=f"block{i + 1}")(x, train)
+        for i in range(len(rows) - 1):
+            x = _Corners(c.channels(LIGHT_FINE_CHANNELS), 5, True, name=f"fine{i + 1}")(x, train)
+            x = crop_corners(x, (rows[i], columns[i]), (rows[i + 1], columns[i + 1]))
+        return x
+
+
+class _Corners(nn.Module):
+    """`_Block` with a bias and without padding, after bilinear enlargement where it is asked for."""
+
+    features: int
+    size: int
+    enlarge: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = Taps(self.features, self.size, self.enlarge, name="conv")(x)
+        b, h, w, channels = x.shape
+        x = x.reshape(b, h, w, channels // self.features, self.features)
+        x = jax.nn.relu(batch_norm(train, "norm")(x)).reshape(b, h, w, channels)
+        return depth_to_space(x) if self.enlarge else x
+
+
+class Taps(nn.Module):
+    """The variables of `Conv`, applied without padding; around the corners of the coarse grid where it enlarges."""
+
+    features: int
+    size: int
+    enlarge: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        spread = math.sqrt(2.0 / math.prod(shape[:3]))
+        kernel = self.param("kernel", nn.initializers.constant(spread), shape, x.dtype).astype(x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype).astype(x.dtype)
+        return convolve(x, corner_kernel(kernel) if self.enlarge else kernel) + jnp.tile(bias, 4 if self.enlarge else 1)

@@ -223,7 +223,7 @@ class DecoderConfig:
     position_channels: bool = False
     loss: Literal["mixture", "direct", "transport"] = "mixture"
     read_out: Literal["claims", "peaks"] = "claims"
-    variant: Literal["published", "light"] = "light"
+    variant: Literal["published", "light", "quick"] = "light"
     upsampling: int = 8
     width: float = 1.0
 

@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "colocus localize MOVIE --model MODEL --out FILE [OPTIONS] [KEY=VALUE ...]"
     parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, zarr, or a folder of TIFF files")
     add_assignments(parser, "assignments", "how fits are made, like z_max_um=1.2 threshold_sigma=6")
-    text = "an arm, weights, psf.npz, _3dcal.mat, .h5, or gaussian"
+    text = "an arm, weights, psf.npz, _3dcal.mat, .h5, gaussian, autods"
     parser.add_argument("--model", type=Path, required=True, metavar="MODEL", help=text)
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
-    text = "decoder, classical (fits), joint (crowded), decoder+joint"
+    text = "decoder, classical (fits), joint (crowded), decoder+joint, autods"
     parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
     add_movie_options(parser)
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Localize and print the table's name; returns the exit status."""
     from experiments.progress import Display, duration
+    from experiments.reading.autods.config import AutoDsConfig
     from experiments.reading.classical_config import ClassicalConfig
     from experiments.reading.localize import LocalizeConfig, localize, parse_share, parse_span
     from experiments.settings import load_settings
@@ -60,7 +61,11 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     }
     if arguments.method:
         options["method"] = arguments.method
-    fits = load_settings(ClassicalConfig, None, arguments.assignments)
+    if "autods" in (arguments.method, str(arguments.model)):
+        options["autods"] = load_settings(AutoDsConfig, None, arguments.assignments)
+        fits = ClassicalConfig()
+    else:
+        fits = load_settings(ClassicalConfig, None, arguments.assignments)
     share = None if arguments.chunk is None else parse_share(arguments.chunk)
     config = LocalizeConfig(**options, opening=movie_options(arguments), classical=fits)
     with Display(every=0.1) as display:

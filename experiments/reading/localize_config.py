@@ -4,12 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from experiments.reading.autods.config import AutoDsConfig
 from experiments.reading.classical_config import ClassicalConfig
 from localization import MovieOptions
 from training import ConfigError
 
 Span = tuple[int, int | None]
-Method = Literal["", "decoder", "classical", "joint", "decoder+joint"]
+Method = Literal["", "decoder", "classical", "joint", "decoder+joint", "autods"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class LocalizeConfig:
     kept if the job is stopped. `method` "decoder" reads with a network, "classical" fits with the PSF of `model`, each
     emitter by itself where nothing overlaps and jointly where something does (the default for a psf.npz and for
     "gaussian"), "joint" explains each frame as a whole with it, "decoder+joint" begins that at the network's list, with
-    the PSF of the run or of the file `psf`; `classical` says how. `opening` says how the movie is opened.
+    the PSF of the run or of the file `psf`; `classical` says how. "autods" reads each patch with the shipped network of
+    its level, `autods` says how. `opening` says how the movie is opened.
     """
 
     threshold: float | None = None
@@ -43,6 +45,7 @@ class LocalizeConfig:
     psf: str = ""
     opening: MovieOptions = MovieOptions()
     classical: ClassicalConfig = ClassicalConfig()
+    autods: AutoDsConfig = AutoDsConfig()
 
     def __post_init__(self):
         for name in ("batch", "chunk_frames"):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.reading.autods.reader import AutoDsReader
 from experiments.reading.cameras import one_camera, plain_camera, with_photometry
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.fit_readers import classical_reader, decoder_joint_reader, joint_reader
@@ -21,14 +22,20 @@ PROPOSING = 0.4
 def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
     """Make the reader that a configuration asks for. Raises as `localize` does."""
     named = describe(Path(model))
-    method = config.method or ("classical" if named.kind in ("psf", "gaussian") else "decoder")
+    method = config.method or DEFAULTS.get(named.kind, "decoder")
     if (method, named.kind) not in READERS:
         if method in ("classical", "joint"):
             raise ConfigError(
                 f"{model}: no PSF (psf.npz of colocus retrieve), run's folder, or 'gaussian'; check the name"
             )
+        if "autods" in (method, named.kind):
+            raise ConfigError(f"{model} with method {method}: the shipped networks are --model autods --method autods")
         raise ConfigError(f"{model} is a PSF, not a network: it cannot be read with method {method}")
     return READERS[method, named.kind](named, config)
+
+
+def _autods(model: Model, config: LocalizeConfig) -> Reader:
+    return AutoDsReader(config.autods, config.threshold)
 
 
 def _network(model: Model, config: LocalizeConfig, share: float = 1.0) -> Reader:
@@ -96,4 +103,6 @@ READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
     ("joint", "gaussian"): _joint,
     ("decoder+joint", "run"): _joint_behind_run,
     ("decoder+joint", "weights"): _joint_behind_weights,
+    ("autods", "autods"): _autods,
 }
+DEFAULTS = {"psf": "classical", "gaussian": "classical", "autods": "autods"}

@@ -22,6 +22,7 @@ from training.decoders import list as list_decoder
 from training.decoders.decoder import plain_identity
 
 GAUSSIAN = "gaussian"
+AUTODS = "autods"  # what names the shipped Deep-STORM networks
 
 
 class Reader(Protocol):
@@ -57,10 +58,10 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """What a path names: the folder of a run, published weights, a calibrated PSF, or Gaussian spots."""
+    """What a path names: the folder of a run, published weights, a calibrated PSF, Gaussian spots, shipped networks."""
 
     path: Path
-    kind: Literal["run", "weights", "psf", "gaussian"]
+    kind: Literal["run", "weights", "psf", "gaussian", "autods"]
 
     @cached_property
     def trained(self) -> Trained:
@@ -77,6 +78,8 @@ def describe(path: Path) -> Model:
     if not path.exists():
         if str(path) == GAUSSIAN:
             return Model(path, "gaussian")
+        if str(path) == AUTODS:
+            return Model(path, "autods")
         raise ConfigError(f"{path}: no such run or file of weights; check the name")
     if path.suffix.lower() not in nets.WEIGHT_SUFFIXES:
         raise ConfigError(

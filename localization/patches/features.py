@@ -28,6 +28,7 @@ _LAGS = {1.0: ((0, 1), (1, 0)), 4.0: ((0, 2), (2, 0))}  # squared distance in px
 _CORNERS = (((0, 1), (1, 0)), ((0, 1), (1, 1)), ((1, 0), (1, 1)), ((1, -1), (1, 0)))  # three of 2 x 2 pixels
 _DARK_PX = 1.5
 _CENTRE = np.float32(ndimage.gaussian_filter1d(np.eye(1, 31, 15)[0], _DARK_PX)[15] ** 2)  # weight of the pixel itself
+_NEXT_PX = 4
 _USUAL_PX, _USUAL_SPREAD_PX = 1.25, 0.25
 _WIDTHS = (0.7, 3.0)  # px, sigmas that spots of a microscope have
 
@@ -221,7 +222,8 @@ def _standing_out(
             frame, wide, mode="reflect"
         )
         found[found <= 1e-6 * np.abs(frame)] = 0.0  # rounding, in a frame without noise
-        seen[t] = patches.largest(found - SEEN * scale) > 0
+        # what stands next to a patch counts in it too, as its light does
+        seen[t] = patches.largest(ndimage.maximum_filter(found - SEEN * scale, 2 * _NEXT_PX + 1)) > 0
         top = (found == ndimage.maximum_filter(found, 3, mode="nearest")) & (found > SURE * scale)
         sure += patches.mean(top) * patches.pixels
         height += patches.mean(np.where(top, frame, 0)) * patches.pixels
