@@ -15,7 +15,6 @@ from jax import lax
 
 from nets.api import Variables
 from nets.blocks import depth_to_space
-from nets.conv import kernel_gradient_strips, kernel_gradient_xla
 
 TRUNK_LAYERS = 6  # 3 x 3, on the camera's grid
 _EPSILON = 1e-5  # of the batch norms
@@ -46,35 +45,9 @@ def corner_kernel(kernel: jax.Array) -> jax.Array:
     return whole.reshape(4, 4, kernel.shape[2], 4 * kernel.shape[3])
 
 
-@jax.custom_vjp
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve (B, H, W, C) with (k, k, C, O) without padding."""
-    return _plain(x, kernel)
-
-
-def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return convolve(x, kernel), (x, kernel)
-
-
-def _backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Gradients of frame and kernel; the kernel's as `nets.conv` takes it, whose frames are padded to odd kernels."""
-    x, kernel = saved
-    size = kernel.shape[0]
-    odd = size + 1 - size % 2
-    before, after = odd // 2, size - 1 - odd // 2
-    _, pullback = jax.vjp(lambda image: _plain(image, kernel), x)
-    wide = jnp.pad(g, ((0, 0), (before, after), (before, after), (0, 0)))
-    own = functools.partial(kernel_gradient_strips, size=odd, dilation=1)
-    xla = functools.partial(kernel_gradient_xla, size=odd, dilation=1)
-    whole = lax.platform_dependent(x, wide, cpu=own, default=xla)
-    return pullback(g)[0], whole[:size, :size]
-
-
-convolve.defvjp(_forward, _backward)
 
 
 def spans(upsampling: int, side_px: int) -> list[tuple[int, int]]:

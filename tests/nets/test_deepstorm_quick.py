@@ -45,19 +45,6 @@ def test_corner_kernel_is_enlargement_then_convolution():
     assert np.abs(found - expected[:, 1:13, 1:11]).max() < 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("size", [3, 4])
-def test_gradient_of_the_kernel(size):
-    """Our sum over strips against XLA's own gradient."""
-    x = jax.random.normal(jax.random.key(0), (2, 12, 11, 3), jnp.float32)
-    kernel = jax.random.normal(jax.random.key(1), (size, size, 3, 4), jnp.float32)
-
-    def plain(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-    found, expected = (jax.grad(lambda k, f=f: jnp.sum(f(x, k) ** 3))(kernel) for f in (convolve, plain))
-    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
-
-
 def test_training_answers_for_the_inside_and_says_when_there_is_none(drawn):
     """What is trained on has its whole neighbourhood in the frame."""
     frames, variables = drawn
