@@ -200,4 +200,5 @@ class Taps(nn.Module):
         spread = math.sqrt(2.0 / math.prod(shape[:3]))
         kernel = self.param("kernel", nn.initializers.constant(spread), shape, x.dtype).astype(x.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype).astype(x.dtype)
-        return convolve(x, corner_kernel(kernel) if self.enlarge else kernel) + jnp.tile(bias, 4 if self.enlarge else 1)
+        bias = jnp.tile(bias, 4 if self.enlarge else 1).reshape(1, 1, 1, -1)
+        return convolve(x, corner_kernel(kernel) if self.enlarge else kernel) + bias

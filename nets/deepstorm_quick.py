@@ -83,7 +83,7 @@ def _folded(variables: Variables, name: str) -> tuple[jax.Array, jax.Array]:
     params, stats = variables["params"][name], variables["batch_stats"][name]["norm"]
     scale = params["norm"]["scale"] * lax.rsqrt(stats["var"] + _EPSILON)
     bias = (params["conv"]["bias"] - stats["mean"]) * scale + params["norm"]["bias"]
-    return params["conv"]["kernel"] * scale, bias
+    return params["conv"]["kernel"] * scale.reshape(1, 1, 1, -1), bias.reshape(1, 1, 1, -1)
 
 
 def read_window(variables: Variables, x: jax.Array, upsampling: int) -> jax.Array:
@@ -94,6 +94,7 @@ def read_window(variables: Variables, x: jax.Array, upsampling: int) -> jax.Arra
     """
     halo = halo_px(upsampling)
     rows, columns = (spans(upsampling, side - 2 * halo) for side in x.shape[1:3])
+    variables = jax.tree.map(lambda leaf: leaf.astype(x.dtype), variables)
     y = x[..., None]
     for i in range(TRUNK_LAYERS):
         kernel, bias = _folded(variables, f"block{i + 1}")
@@ -101,7 +102,7 @@ def read_window(variables: Variables, x: jax.Array, upsampling: int) -> jax.Arra
     levels = len(rows) - 1
     for i in range(levels):
         kernel, bias = _folded(variables, f"fine{i + 1}")
-        y = jax.nn.relu(convolve(y, corner_kernel(kernel)) + jnp.tile(bias, 4))
+        y = jax.nn.relu(convolve(y, corner_kernel(kernel)) + jnp.tile(bias, (1, 1, 1, 4)))
         if i == levels - 1:  # the last layer looks at single pixels: before the corners are spread, they are few
             y = y.reshape(*y.shape[:3], 4, -1) @ variables["params"]["density"]["kernel"][0, 0, :, 0]
         y = crop_corners(depth_to_space(y), (rows[i], columns[i]), (rows[i + 1], columns[i + 1]))

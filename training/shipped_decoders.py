@@ -23,12 +23,13 @@ FOLDER = Path(str(resources.files("training"))) / "decoders" / "shipped"
 
 @dataclass(frozen=True, eq=False)
 class ShippedDecoder:
-    """A network with what it was trained on."""
+    """A network with what it was trained on, and the emitters that a peak must hold where Jaccard is best."""
 
     name: str
     run: RunConfig
     net: nets.NetConfig
     variables: nets.Variables
+    threshold: float
 
 
 def flatten(variables: nets.Variables, prefix: str = "") -> dict[str, np.ndarray]:
@@ -70,7 +71,8 @@ def load_shipped_decoder(name: str, folder: Path = FOLDER) -> ShippedDecoder:
     path = folder / f"{name}.npz"
     if not path.is_file():
         raise ConfigError(f"no shipped decoder {name!r}; there are {', '.join(shipped_decoders()) or 'none'}")
-    run = from_dict(RunConfig, json.loads(path.with_suffix(".json").read_text())["numbers"]["run"], saved=True)
+    numbers = json.loads(path.with_suffix(".json").read_text())["numbers"]
+    run = from_dict(RunConfig, numbers["run"], saved=True)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         variables = unflatten({key: arrays[key] for key in arrays.files})
-    return ShippedDecoder(name, run, find_kind(run.decoder.kind).make_net(run), variables)
+    return ShippedDecoder(name, run, find_kind(run.decoder.kind).make_net(run), variables, numbers["threshold"])

@@ -24,12 +24,12 @@ def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
     named = describe(Path(model))
     method = config.method or DEFAULTS.get(named.kind, "decoder")
     if (method, named.kind) not in READERS:
+        if "autods" in (method, named.kind):
+            raise ConfigError(f"{model} with method {method}: the shipped networks are --model autods --method autods")
         if method in ("classical", "joint"):
             raise ConfigError(
                 f"{model}: no PSF (psf.npz of colocus retrieve), run's folder, or 'gaussian'; check the name"
             )
-        if "autods" in (method, named.kind):
-            raise ConfigError(f"{model} with method {method}: the shipped networks are --model autods --method autods")
         raise ConfigError(f"{model} is a PSF, not a network: it cannot be read with method {method}")
     return READERS[method, named.kind](named, config)
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from experiments.reading.autods.config import AutoDsConfig
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.localize_config import LocalizeConfig
-from experiments.reading.readers import GAUSSIAN
+from experiments.reading.readers import AUTODS, GAUSSIAN
 
 AUTO, AUTODS3D = "auto", "autods3d"
 
@@ -83,6 +84,15 @@ def _behind_decoder(known: Known) -> tuple[str, LocalizeConfig]:
     )
 
 
+def _autods(known: Known) -> tuple[str, LocalizeConfig]:
+    settings = AutoDsConfig(pixel_um=known.pixel_um, sigma_um=known.sigma_um)
+    return AUTODS, LocalizeConfig(threshold=known.threshold, method="autods", autods=settings)
+
+
+def _in_focus(known: Known) -> str:
+    return "it reads flat movies in focus: leave out --beads and --psf" if known.psf else ""
+
+
 def _always(known: Known) -> str:
     return ""
 
@@ -103,4 +113,5 @@ METHODS: dict[str, Method] = {
     "decoder": Method("a trained network", _with_model, _decoder),
     "decoder+joint": Method("joint fits that begin at a trained network's list", _with_model, _behind_decoder),
     AUTODS3D: Method("AutoDS3D: a network of the movie's own, trained first", _with_depth, _decoder),
+    "autods": Method("patches by the shipped network of their density and signal", _in_focus, _autods),
 }

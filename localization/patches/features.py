@@ -26,7 +26,7 @@ SEEN = 4.5  # sigmas below which a patch of a frame is called empty
 ALIKE = 1.1  # what the third cumulant's density lacks where the brightness of emitters spreads by a sixth
 _LAGS = {1.0: ((0, 1), (1, 0)), 4.0: ((0, 2), (2, 0))}  # squared distance in px: shifts
 _CORNERS = (((0, 1), (1, 0)), ((0, 1), (1, 1)), ((1, 0), (1, 1)), ((1, -1), (1, 0)))  # three of 2 x 2 pixels
-_DARK_PX = 1.5
+_DARK_PX, _AROUND_PX = 1.5, 21
 _CENTRE = np.float32(ndimage.gaussian_filter1d(np.eye(1, 31, 15)[0], _DARK_PX)[15] ** 2)  # weight of the pixel itself
 _NEXT_PX = 4
 _USUAL_PX, _USUAL_SPREAD_PX = 1.25, 0.25
@@ -108,14 +108,17 @@ def patch_features(
 def _dark(stack: NDArray[np.float32], patches: Patches) -> tuple[NDArray, NDArray]:
     """Mean and noise of the darkest pixels of each patch.
 
-    Dark are those whose neighbours are, under a Gaussian of 1.5 px; noise is what is left of them by a filter that
-    answers neither to level, slope nor bend of the image (Immerkaer 1996, doi 10.1006/cviu.1996.0060).
+    Dark are those whose neighbours are, under a Gaussian of 1.5 px, for the 21 px around them; noise is what is left of
+    them by a filter that answers neither to level, slope nor bend of the image (Immerkaer 1996,
+    doi 10.1006/cviu.1996.0060).
     """
     shape = patches.shape
     level, power = np.zeros(shape), np.zeros(shape)
     for frame in stack:
         # without the pixel itself, so that its own noise does not choose it
         smooth = ndimage.gaussian_filter(frame, _DARK_PX, mode="reflect") - _CENTRE * frame
+        # and less what is around it, so that all of an uneven background has its say
+        smooth -= ndimage.uniform_filter(frame, _AROUND_PX, mode="reflect")
         bend = ndimage.correlate1d(frame, [1.0, -2.0, 1.0], axis=0, mode="reflect")
         bend = ndimage.correlate1d(bend, [1.0, -2.0, 1.0], axis=1, mode="reflect")
         for r, c, rows, columns in patches.each():

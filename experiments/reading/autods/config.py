@@ -12,16 +12,17 @@ from training import ConfigError
 class AutoDsConfig:
     """How a movie is read by the shipped Deep-STORM networks.
 
-    `pixel_um` is the camera's pixel in the sample and must be given; `wavelength_um` and `na`, where both are, say how
-    wide spots are for `rescale`: "auto" brings frames to the networks' optics where spots are a tenth wider or narrower
-    than theirs, "off" never. Patches are `patch_um` a side and looked at over `stretch_frames` frames. `level` 1 to 4
-    reads everything with one network; None lets each patch choose. `parity` chooses by the rule of the published
-    notebook, from its counted peaks.
+    `pixel_um` is the camera's pixel in the sample and must be given. `wavelength_um` and `na`, where both are, or the
+    measured `sigma_um` say how wide spots are for `rescale`: "auto" brings frames to the networks' optics where spots
+    are a tenth wider or narrower than theirs, "off" never. Patches are `patch_um` a side and looked at over
+    `stretch_frames` frames. `level` 1 to 4 reads everything with one network; None lets each patch choose. `parity`
+    chooses by the rule of the published notebook, from its counted peaks.
     """
 
     pixel_um: float | None = None
     wavelength_um: float | None = None
     na: float | None = None
+    sigma_um: float | None = None
     rescale: Literal["auto", "off"] = "auto"
     patch_um: float = 9.0
     stretch_frames: int = 100
@@ -29,7 +30,7 @@ class AutoDsConfig:
     parity: bool = False
 
     def __post_init__(self):
-        for name in ("pixel_um", "wavelength_um", "na"):
+        for name in ("pixel_um", "wavelength_um", "na", "sigma_um"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} = {value} must be positive and finite")

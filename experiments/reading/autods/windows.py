@@ -128,16 +128,22 @@ class PatchProgram:
         canvas[y, x] += weight * density[y_own, x_own]
 
     def peaks(
-        self, picture: NDArray[np.float32], seen: NDArray[np.bool_], threshold: float, radius: int = 3
+        self,
+        picture: NDArray[np.float32],
+        seen: NDArray[np.bool_],
+        threshold: float | NDArray[np.float64],
+        radius: int = 3,
     ) -> NDArray[np.float64]:
         """List the peaks (P, 3) of a picture that hold `threshold` emitters: x, y in fine pixels, and what they hold.
 
-        As `localization.image_peaks` reads them, where patches were read.
+        The threshold is one number or one for each patch (R, C). Read as by `localization.image_peaks`, where patches
+        were read.
         """
         u, rim = self.fine, radius + SMOOTH_TAPS // 2
         size = tuple(u * core + 2 * rim for core in self._core)
         padded = np.pad(picture, [(rim, rim + u * 8)] * 2)
-        least = threshold / (2 * radius + 1) ** 4
+        limits = np.broadcast_to(np.asarray(threshold, float), self.patches.shape)
+        least = float(limits.min()) / (2 * radius + 1) ** 4
         found: set[tuple[int, int]] = set()
         for r, c, rows, columns in self.patches.each():
             if not seen[r, c]:
@@ -151,10 +157,12 @@ class PatchProgram:
         place = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
         place = place[(place < picture.shape).all(axis=1)]
         steps = np.arange(2 * radius + 1)
-        near = np.pad(picture, radius).astype(np.float64)
-        squares = near[place[:, 0, None, None] + steps[:, None], place[:, 1, None, None] + steps]
+        near = np.pad(picture, radius)
+        squares = near[place[:, 0, None, None] + steps[:, None], place[:, 1, None, None] + steps].astype(np.float64)
         held = squares.sum(axis=(1, 2))
-        good = held >= threshold
+        edges = (self.patches.row_edges, self.patches.column_edges)
+        row, column = (np.searchsorted(e, place[:, k] // u, side="right") - 1 for k, e in enumerate(edges))
+        good = held >= limits[row, column]
         place, squares, held = place[good], squares[good], held[good]
         x = place[:, 1] + 0.5 + squares.sum(axis=1) @ (steps - radius) / held
         y = place[:, 0] + 0.5 + squares.sum(axis=2) @ (steps - radius) / held

@@ -95,7 +95,7 @@ def test_list_is_the_picture_and_empty_patches_ask_no_network():
     """Spots in one corner: the list is what `image_peaks` reads in the picture; elsewhere nothing is read."""
     x, y = np.array([20.0, 30.5, 41.0]), np.array([30.0, 22.3, 40.7])
     frames = spots(x, y, 1.17, 200, 3000.0)[None]
-    config = LocalizeConfig(autods=AutoDsConfig(pixel_um=0.107))
+    config = LocalizeConfig(threshold=0.5, autods=AutoDsConfig(pixel_um=0.107))
     found = read_frames(frames, "autods", config)
     reader = AutoDsReader(AutoDsConfig(pixel_um=0.107))
     (picture,) = reader.pictures(frames)
