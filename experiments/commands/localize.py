@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "colocus localize MOVIE --model MODEL --out FILE [OPTIONS] [KEY=VALUE ...]"
     parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, zarr, or a folder of TIFF files")
     add_assignments(parser, "assignments", "how fits are made, like z_max_um=1.2 threshold_sigma=6")
-    text = "an arm, weights, psf.npz, _3dcal.mat, .h5, gaussian, autods"
+    text = "arm, weights, psf.npz, _3dcal.mat, .h5, gaussian, autods"
     parser.add_argument("--model", type=Path, required=True, metavar="MODEL", help=text)
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
-    text = "decoder, classical (fits), joint (crowded), decoder+joint, autods"
+    text = "decoder, classical, joint, decoder+joint, autods"
     parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
     add_movie_options(parser)
