@@ -3,7 +3,7 @@
 "published" is the encoder and decoder of Nehme et al. 2018 (doi:10.1364/OPTICA.5.000458), which works on the frame
 enlarged beforehand; "light" looks at the camera's own pixels and enlarges what it found, the layout of AutoDS's
 networks (npj Imaging 2025, doi:10.1038/s44303-025-00123-w): a tenth of the work. "quick" has the layers of "light"
-without zeros around them (`nets.deepstorm_quick`): it trains in a third of the time and reads in a fifth.
+without zeros around them (`nets.deepstorm_quick`): it makes no enlarged maps and trains on what it reads.
 """
 
 import dataclasses
