@@ -34,9 +34,10 @@ _FINE = 2  # times as many depths for the density of maxima
 # variance of the background over that of a pixel's noise: where the filters are made, and interpolated in between
 _STRUCTURE = np.logspace(-5, 3, 9)
 _APART_PX = 4  # proposals of one round do not share light's core
-N_CANDIDATES = 16  # of one frame and round
+_CANDIDATES, _PER_PX = 16, 64 * 64  # of one round, and in how many pixels
 _FAINTEST = 10.0  # photons that a candidate has at least
 _LOBE = 0.5  # a candidate waits if a stronger one near it may make up so much of it
+_SHARE = 0.3  # and if it has less of the strongest whose image overlaps with its own: it may be what that leaves
 _BETWEEN = 0.9  # of the level: what a summit between pixels and depths has left at the nearest of them
 _RIM_PX = 6  # a stamp's outermost pixels do not tell an emitter beyond the frame
 
@@ -272,17 +273,25 @@ class Candidates:
     level: jax.Array
 
 
+def in_proportion(count: int, shape: tuple[int, int]) -> int:
+    """As many for a frame of `shape` (H, W) as `count` are for 64 x 64 px, but no fewer than those."""
+    return max(count, round(count * shape[0] * shape[1] / _PER_PX))
+
+
 def propose(
-    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, spread: jax.Array, n_most: int = N_CANDIDATES
+    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, spread: jax.Array, n_most: int | None = None
 ) -> Candidates:
     """Find where one more emitter may be significant, in a frame (H, W) whose mean so far is `mean`.
 
-    `spread` is by how much its background varies. A summit between pixels and depths is higher than it looks.
+    `spread` is by how much its background varies. A summit between pixels and depths is higher than it looks. At most
+    `n_most` are returned (None: 16 in 64 x 64 px).
     """
     strength, kind, light = significance(model, bank, frame, mean, spread)
     level = level_at(bank, structure_of(model, frame, mean, spread))
     peak = (strength >= _highest(strength, 2 * _APART_PX + 1)) & (strength > _BETWEEN * level)
     peak &= strength > _LOBE * _highest(strength, 2 * (bank.side // 3) + 1)
+    peak &= strength > _SHARE * _highest(strength, 2 * bank.side + 1)
+    n_most = in_proportion(_CANDIDATES, model.shape) if n_most is None else n_most
     found, place = jax.lax.top_k(jnp.where(peak, strength, 0.0).ravel(), min(n_most, strength.size))
     row, column = jnp.divmod(place, strength.shape[1])
     # an even stamp's middle is the corner between pixels

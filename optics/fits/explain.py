@@ -6,7 +6,7 @@ joint local descent is ADCG (Boyd, Schiebinger and Recht 2017, doi 10.1137/15M10
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics.fits.crowd import Crowd, CrowdModel, Frame
-from optics.fits.crowd_search import Bank, Candidates
+from optics.fits.crowd_search import Bank, Candidates, in_proportion
 from optics.fits.wishes import Fit, Fitted, Guess, Look, Wish, begin, serve
 
 _TOGETHER = 32  # frames at once on an accelerator
 _FIRST_ROUNDS = 0.7  # of the level: while emitters are missing, noise is more than it will be
-_SHARE = 0.3  # of the strongest candidate of a round: weaker ones wait, for they may be what it leaves
 _DIM, _WEAK = 0.5, 3.0  # of the median photons, and of the level of significance: below both an emitter is doubtful
 _SURPRISE = 3.0  # standard deviations of the misfit above what noise leaves: something is not explained
 _ALIKE, _PARTNER = 0.7, 0.15  # overlaps of two images: suspicious by itself, and enough to be the other half
@@ -30,6 +29,8 @@ _BETTER = 0.5  # and of an explanation that replaces another
 @dataclass(frozen=True)
 class Search:
     """How long to search: rounds of additions, candidates a round, and times that doubtful emitters are taken out.
+
+    `per_round` is for 64 x 64 px; larger frames have more in proportion.
 
     `steps` and `gains` are the derivatives at most, and the gain in log-likelihood that ends a fit, of the fits within
     rounds and of the last one.
@@ -75,13 +76,14 @@ def search_frames(
     Up to `together` frames are served at once (None: one on a processor, 32 on an accelerator).
     """
     search = search or Search()
+    sized = replace(search, per_round=in_proportion(search.per_round, model.shape))
     if together is None:
         together = 1 if jax.default_backend() == "cpu" else _TOGETHER
     begins = starts if starts is not None else [None] * frames.adu.shape[0]
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):
         frame = jax.tree.map(lambda leaf, k=k: leaf[k], frames)
-        programs[k] = _explain_one(int(frame.valid.sum()), begin(model, frame, start), search)
+        programs[k] = _explain_one(int(frame.valid.sum()), begin(model, frame, start), sized)
     found: dict[int, Found] = {}
     waiting = list(programs)
     answers: dict[int, Any] = {}
@@ -153,7 +155,7 @@ def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[F
         before = fitted.misfit
         candidates: Candidates = yield Look(fitted.mean, fitted.emitters.spread)
         level, strength = float(candidates.level), np.asarray(candidates.strength)
-        taken = np.flatnonzero(strength > _SHARE * strength[0])[: search.per_round]
+        taken = np.flatnonzero(strength > 0)[: search.per_round]
         if not taken.size:
             break
         more = fitted.emitters.add(np.asarray(candidates.xyz_um)[taken], np.asarray(candidates.photons)[taken])

@@ -68,7 +68,7 @@ def expected():
 
 
 def test_a_blur_of_its_own_is_nearly_a_wider_spot(model, truth, expected):
-    """The first order of the blur leaves a quarter of what leaving it out would: blur over variance, 0.2, and pixels."""
+    """The first order of the blur leaves a quarter of what leaving it out would: blur over variance, and the pixels."""
     sharp = replace(truth, blur_px2=jnp.zeros(3))
     off = np.abs(np.asarray(draw_crowd(model, truth)) - expected)
     without = np.abs(np.asarray(draw_crowd(model, sharp)) - expected)
