@@ -21,7 +21,7 @@ PLACE = 151  # of its rows in benchmarks/README.md
 
 COUNTS = (18, 1, 5, 10, 36, 72)
 FEWER = {36: 2, 72: 4}  # a cell of so many emitters has so many times fewer frames
-MOST_CPU_S = 240.0  # of a cell's frames, after which it is content with fewer
+MOST_CPU_S = 150.0  # of a cell's frames, after which it is content with fewer
 TARGET = {  # Jaccard at 250/500 nm
     ("tetrapod", 1): 0.995, ("tetrapod", 5): 0.95, ("tetrapod", 10): 0.85, ("tetrapod", 18): 0.75,
     ("double_helix", 5): 0.99, ("double_helix", 18): 0.93, ("learned", 18): 0.98,
