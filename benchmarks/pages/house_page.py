@@ -16,7 +16,8 @@ PACKAGES = ("optics", "nets", "training", "localization", "experiments")
 START, END = "<!-- rooms: written by `python benchmarks house` -->", "<!-- end of rooms -->"
 COLUMNS = (("optics",), ("nets", "training"), ("experiments",), ("localization",))
 BETWEEN = (("nets", "optics"), ("training", "nets"), ("experiments", "training"), ("experiments", "localization"))
-SIZE_IN, MARGIN_IN, TOP_IN = (14.6, 7.6), 0.2, 0.35
+WIDTH_IN, MARGIN_IN, TOP_IN = 14.6, 0.2, 0.35
+LINE_IN = 0.118  # a line of text needs so much
 COLOURS = dict(zip(PACKAGES, ("#0072B2", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7"), strict=True))
 
 
@@ -119,20 +120,22 @@ def figure(root: Path = ROOT):
     """A figure: packages as frames, rooms as boxes with their files, arrows to what a room imports from."""
     from experiments.report.plot_style import new_figure
 
-    figure = new_figure(*SIZE_IN)
+    arrows, frames = room_arrows(import_graph(root), root), {}
+    columns = [{package: _texts(package, arrows, root) for package in packages} for packages in COLUMNS]
+    lines = [sum(n for rows in texts.values() for *_, n in rows) for texts in columns]
+    # as tall as the fullest column wants it
+    height = TOP_IN + max(LINE_IN * n + MARGIN_IN * len(texts) for n, texts in zip(lines, columns, strict=True))
+    figure = new_figure(WIDTH_IN, height)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, SIZE_IN[0]), ylim=(0, SIZE_IN[1]))
+    axes.set(xlim=(0, WIDTH_IN), ylim=(0, height))
     axes.axis("off")
-    arrows, frames = room_arrows(import_graph(root), root), {}
-    wide = (SIZE_IN[0] - MARGIN_IN) / len(COLUMNS)
-    for column, packages in enumerate(COLUMNS):
-        texts = {package: _texts(package, arrows, root) for package in packages}
-        free = SIZE_IN[1] - TOP_IN - MARGIN_IN * len(packages)
-        unit = free / sum(lines for rows in texts.values() for *_, lines in rows)
-        top = SIZE_IN[1] - TOP_IN
+    wide = (WIDTH_IN - MARGIN_IN) / len(COLUMNS)
+    for column, (packages, texts) in enumerate(zip(COLUMNS, columns, strict=True)):
+        unit = (height - TOP_IN - MARGIN_IN * len(packages)) / lines[column]
+        top = height - TOP_IN
         for package in packages:
-            tall = unit * sum(lines for *_, lines in texts[package])
+            tall = unit * sum(n for *_, n in texts[package])
             frames[package] = (MARGIN_IN + column * wide, top - tall, wide - 2 * MARGIN_IN, tall)
             boxes = _boxes(axes, COLOURS[package], frames[package], texts[package], unit)
             for above, below in sorted(arrows):
@@ -145,7 +148,7 @@ def figure(root: Path = ROOT):
         "An arrow points from a room to one that it imports from. "
         "Arrows that follow from others are left out; training uses localization too."
     )
-    axes.text(SIZE_IN[0] / 2, SIZE_IN[1] - 0.2, note, fontsize=7, color="#555555", ha="center")
+    axes.text(WIDTH_IN / 2, height - 0.2, note, fontsize=7, color="#555555", ha="center")
     return figure
 
 
