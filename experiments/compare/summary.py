@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 import localization
 from experiments.compare.arms import frame_scores
-from experiments.compare.config import ExperimentConfig
+from experiments.compare.config import ExperimentConfig, Reading
 from experiments.compare.results import WORDS, ArmResult
 from experiments.compare.scoring import HEADLINE, RESAMPLES
 from experiments.report.numbers import plain
@@ -193,7 +193,7 @@ def verdict(summary: dict[str, Any]) -> list[str]:
 
 def isolated(summary: dict[str, Any]) -> list[str]:
     """Say how near its bound each reading places isolated emitters, and what a decoder far from it means."""
-    worst: dict[str, list[tuple[str, float]]] = {}
+    worst: dict[Reading, list[tuple[str, float]]] = {}
     for reading in summary["readings"]:
         for arm in of_reading(summary, reading)["arms"]:
             ratios = [value for single in arm["single"] for value in single["ratio"] if value is not None]
