@@ -3,7 +3,7 @@
 #
 # `colocus reconstruct movie.tif --out runs/movie` looks at a movie, finds out what it needs to know, reads it, draws
 # it, and says in `report.html` what it found and why it decided. This page does the same from Python, step by step, on
-# a small simulated movie whose truth is known. It runs in under a minute on two cores and needs no data.
+# a small simulated movie whose truth is known. It takes a minute or two on two cores and needs no data.
 
 # %%
 import tempfile
