@@ -75,7 +75,7 @@ def tabulate_psf(
         (low, high),
         image_px=psf.image_px,
         pixel_um=float(psf.microscope.pixel_um),
-        degrees=_first_guess(psf, reach_um, high - low, tolerance),
+        degrees=first_degrees(psf, reach_um, high - low, tolerance),
         reach_px=reach_px,
         tolerance=tolerance,
     )
@@ -190,7 +190,7 @@ def _chebyshev(u: jax.Array, degree: int) -> tuple[jax.Array, jax.Array]:
     return jnp.stack(first), jnp.stack(slopes)
 
 
-def _first_guess(psf: Psf, reach_um: float, depth_um: float, tolerance: float) -> tuple[int, int]:
+def first_degrees(psf: Psf, reach_um: float, depth_um: float, tolerance: float) -> tuple[int, int]:
     """Degrees at which the Chebyshev coefficients J_n(a) of a wave of phase +-a have died out.
 
     a is the half range times the edge of the band: 2 NA k0 across, k0 n (1 - cos theta) along.
