@@ -12,13 +12,19 @@ from pages import between
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "CONTRIBUTING.md"
-PACKAGES = ("optics", "nets", "training", "localization", "experiments")
+PACKAGES = ("optics", "nets", "training", "localization", "experiments", "app")
 START, END = "<!-- rooms: written by `python benchmarks house` -->", "<!-- end of rooms -->"
-COLUMNS = (("optics",), ("nets", "training"), ("experiments",), ("localization",))
-BETWEEN = (("nets", "optics"), ("training", "nets"), ("experiments", "training"), ("experiments", "localization"))
+COLUMNS = (("optics",), ("nets", "training"), ("experiments", "app"), ("localization",))
+BETWEEN = (
+    ("nets", "optics"),
+    ("training", "nets"),
+    ("experiments", "training"),
+    ("experiments", "localization"),
+    ("app", "experiments"),
+)
 WIDTH_IN, MARGIN_IN, TOP_IN = 14.6, 0.2, 0.35
 LINE_IN = 0.118  # a line of text needs so much
-COLOURS = dict(zip(PACKAGES, ("#0072B2", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7"), strict=True))
+COLOURS = dict(zip(PACKAGES, ("#0072B2", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#E69F00"), strict=True))
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:

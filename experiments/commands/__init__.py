@@ -13,3 +13,5 @@ COMMANDS: dict[str, str] = {
     for item in pkgutil.walk_packages(__path__, f"{__name__}.")
     if not item.ispkg and not item.name.endswith(".arguments")  # which the others share
 }
+# the page stands above the commands, so it is named here and not imported
+COMMANDS["app"] = "app.command"

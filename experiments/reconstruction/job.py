@@ -11,6 +11,7 @@ from typing import Any
 from experiments.reading.localize import movie_identity
 from experiments.reconstruction.finding import FINDING, Finding
 from experiments.reconstruction.plan import Plan, load_plan, plan_toml
+from experiments.reconstruction.questions import step_folder
 from experiments.reconstruction.report import Section, write_report
 from experiments.reconstruction.step import Bench, Step, fingerprint
 from experiments.reconstruction.steps import after
@@ -23,6 +24,7 @@ from training import ConfigError, TimeLimit, from_dict
 from training.settings import check_name
 
 PLAN, LOG, DONE, BEGUN = "plan.toml", "log.jsonl", "done.json", "begun.json"
+_LOGGED_EVERY_S = 1.0  # of the progress within a step, which a long run would fill its log with
 _COPIED = {"filters": after.FILE, **{name.replace("_full", ""): name for name in after.PICTURES}}
 
 
@@ -83,9 +85,12 @@ def reconstruct(
     remove_leftovers(out)
     write_text(out / PLAN, plan_toml(plan))
     run = _Run(plan, out, identity, deadline_s, report)
+    wanted = STEPS[: NAMES.index(last) + 1]
+    run.begin([step.name for step in wanted])
     try:
-        for step in STEPS[: NAMES.index(last) + 1]:
+        for step in wanted:
             run.do(step)
+        run.end()
     finally:
         run.write_report()
     return Reconstruction(out, run.bench.found, run.seconds, tuple(run.skipped))
@@ -136,11 +141,20 @@ class _Run:
         self.prints: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.skipped: list[str] = []
+        self._step, self._logged_s = "", 0.0
+
+    def begin(self, steps: list[str]) -> None:
+        """Note in the log which steps are to be done."""
+        self._log({"event": "start", "steps": steps})
+
+    def end(self) -> None:
+        """Note in the log that they are done."""
+        self._log({"event": "end"})
 
     def do(self, step: Step) -> None:
         """Do a step, or take what it found before."""
         number = NAMES.index(step.name) + 1
-        folder = self.out / f"{number:02d}-{step.name}"
+        folder = self.out / step_folder(step.name)
         for name in step.files(self.bench.plan):
             if not Path(name).exists():
                 raise ConfigError(f"{name}: no such file; check the name in {self.out / PLAN}")
@@ -148,10 +162,13 @@ class _Run:
         done = _done(folder, mark)
         if done is None:
             self._check_time()
+            self._log({"event": "begun", "step": step.name})
+            self._step, self._logged_s = step.name, 0.0
             self.report(Event(step.name, numbers={"number": number, "of": len(STEPS)}))
             done = self._work(step, folder, mark)
         else:
             self.skipped.append(step.name)
+            self._log({"event": "kept", "step": step.name})
         finding = from_dict(step.kind, json.loads((folder / FINDING).read_text()), saved=True)
         self.bench.found[step.name], self.bench.folders[step.name] = finding, folder
         self.prints[step.name], self.seconds[step.name] = mark, float(done["seconds"])
@@ -182,6 +199,18 @@ class _Run:
 
     def _watched(self, event: Event) -> None:
         self.report(event)
+        now = time.monotonic()
+        if event.total and (now - self._logged_s > _LOGGED_EVERY_S or event.done == event.total):
+            self._logged_s = now
+            self._log(
+                {
+                    "event": "progress",
+                    "step": self._step,
+                    "stage": event.stage,
+                    "done": event.done,
+                    "total": event.total,
+                }
+            )
         self._check_time()
 
     def _check_time(self) -> None:
@@ -194,7 +223,7 @@ class _Run:
 
     def _log(self, record: dict[str, Any]) -> None:
         with (self.out / LOG).open("a") as log:
-            log.write(json.dumps(record) + "\n")
+            log.write(json.dumps({**record, "at": round(time.time(), 3)}) + "\n")
 
     def write_report(self) -> None:
         """Write the page of what is done."""

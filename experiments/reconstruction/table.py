@@ -4,6 +4,7 @@ from pathlib import Path
 
 from experiments.reconstruction.methods import METHODS
 from experiments.reconstruction.plan import Plan
+from experiments.reconstruction.questions import QUESTIONS
 from experiments.reconstruction.step import Bench, Step, known_of
 from experiments.reconstruction.steps import after, background, camera, choice, crowd, decoder, frames, look, psf, trial
 from optics import Camera
@@ -71,7 +72,7 @@ def _psf_files(plan: Plan) -> tuple[str, ...]:
 STEPS: tuple[Step, ...] = (
     Step(
         "look",
-        "What kind of movie is this?",
+        QUESTIONS["look"],
         "frames=0:500 rows=0:128 columns=0:128 reads a part",
         look.Look,
         lambda bench: look.look(bench.movie, bench.plan),
@@ -79,7 +80,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "camera",
-        "How many counts does a photon make?",
+        QUESTIONS["camera"],
         "--camera camera.toml, or camera.gain_adu_per_photon=2.1 camera.offset_adu=100",
         camera.CameraFound,
         lambda bench: camera.find_camera(bench.movie, bench.plan, _seen(bench), bench.report),
@@ -89,7 +90,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "background",
-        "How much light is no molecule's?",
+        QUESTIONS["background"],
         "reader.fits.background_px says over how many pixels it may vary",
         background.Background,
         lambda bench: background.find_background(
@@ -99,7 +100,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "psf",
-        "What does one molecule look like?",
+        QUESTIONS["psf"],
         "psf.sigma_um=0.13; in 3D --beads STACK --focus START:STOP:N, or --psf psf.npz psf.z_min_um=0 psf.z_max_um=1",
         psf.PsfFound,
         _psf,
@@ -109,7 +110,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "crowd",
-        "How many molecules are there, how bright, and do they touch?",
+        QUESTIONS["crowd"],
         "patch_um=8 is the side of the patches",
         crowd.Crowd,
         _crowd,
@@ -118,7 +119,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "reader",
-        "Which method reads the frames?",
+        QUESTIONS["reader"],
         "--method " + "|".join(METHODS) + ", --model RUN for a trained network",
         choice.Choice,
         _choice,
@@ -128,7 +129,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "decoder",
-        "Is a network trained for this movie?",
+        QUESTIONS["decoder"],
         "--method autods3d trains one, reader.training_minutes=60 for so long",
         decoder.OwnDecoder,
         _decoder,
@@ -138,7 +139,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "test",
-        "A few frames first: what is found, and how long will the rest take?",
+        QUESTIONS["test"],
         "test_frames=4; reader.threshold=6 (in standard deviations, for fits)",
         trial.Trial,
         _trial,
@@ -148,7 +149,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "frames",
-        "All frames",
+        QUESTIONS["frames"],
         "frames=0:500 reads some; --minutes M stops, --resume goes on",
         frames.Frames,
         _frames,
@@ -159,7 +160,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "drift",
-        "Did the stage drift?",
+        QUESTIONS["drift"],
         "drift_frames=200 is the fewest frames it is looked for in; drift.method=rcc",
         after.Steadied,
         _drift,
@@ -168,7 +169,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "filters",
-        "Which rows are kept?",
+        QUESTIONS["filters"],
         "filters.sigma_x_um_max=0.03, and all that colocus filter knows",
         after.Kept,
         lambda bench: after.keep_rows(bench.folders["drift"] / after.FILE, bench.plan, bench.folder),
@@ -177,7 +178,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "picture",
-        "The picture",
+        QUESTIONS["picture"],
         "picture.pixel_nm=10 picture.mode=histogram",
         after.Drawn,
         _picture,

@@ -1,0 +1,50 @@
+"""The pages: start, look, run, result, help. Each is drawn from files and keeps nothing of its own on the server."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from nicegui import ui
+
+from app.pages import help, look, result, run, start
+from app.routes import Shown
+from app.site import Refused
+
+
+def add_pages(app: FastAPI, shown: Shown) -> None:
+    """Register the pages and mount them on an application; once in a process."""
+
+    def answer(page: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return page(shown, *given)
+        except Refused as error:
+            return PlainTextResponse(f"Colocus: {error}\n", error.status)
+
+    @ui.page("/", title="Colocus")
+    def _start(folder: str = ""):
+        return answer(start.page, folder)
+
+    @ui.page("/look", title="Look - Colocus")
+    def _look(path: str = ""):
+        return answer(look.page, path)
+
+    @ui.page("/run", title="Run - Colocus")
+    def _run(path: str = ""):
+        return answer(run.page, path)
+
+    @ui.page("/result", title="Result - Colocus")
+    def _result(path: str = ""):
+        return answer(result.page, path)
+
+    @ui.page("/help", title="Help - Colocus")
+    def _help():
+        return answer(help.page)
+
+    ui.run_with(app, title="Colocus", dark=None, favicon=_ICON, show_welcome_message=False, reconnect_timeout=30.0)
+
+
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0072B2"/>'
+    '<circle cx="8" cy="8" r="2.2" fill="#fff"/><circle cx="8" cy="8" r="5" fill="none" stroke="#fff"/></svg>'
+)

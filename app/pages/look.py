@@ -1,0 +1,328 @@
+"""Look: any frame of a movie, its contrast and pixel values, the field to reconstruct, and ONE CLICK."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from nicegui import run, ui
+
+from app.pages import layout
+from app.pages.layout import away, framed, handled, heading, link
+from app.pages.words import WORDS
+from app.routes import Shown
+from app.runs.launch import ask, make_run
+from app.site import Refused, Site
+
+# what `experiments.reconstruction.methods` offers without a trained network; its module would load JAX
+METHODS = ("auto", "joint", "classical", "autods3d")
+_SPAN = "frames rows columns".split()
+
+
+class Box:
+    """The field to reconstruct in pixels, drawn or typed; None for the whole frame."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.corners: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1; the last two are outside
+
+    def set(self, x0: float, y0: float, x1: float, y1: float) -> None:
+        """Take two corners, whichever way they were drawn, to whole pixels within the frame."""
+        left, right = sorted((x0, x1))
+        top, bottom = sorted((y0, y1))
+        found = (
+            max(0, math.floor(left)), max(0, math.floor(top)),
+            min(self.width, math.ceil(right)), min(self.height, math.ceil(bottom)),
+        )  # fmt: skip
+        self.corners = found if found[2] - found[0] >= 2 and found[3] - found[1] >= 2 else None
+
+    def settings(self) -> dict[str, str]:
+        """Return it as a plan does.
+
+        >>> box = Box(64, 64)
+        >>> box.set(40.2, 8, 10, 70)
+        >>> box.settings()
+        {'rows': '8:64', 'columns': '10:41'}
+        """
+        if self.corners is None:
+            return {}
+        x0, y0, x1, y1 = self.corners
+        return {"rows": f"{y0}:{y1}", "columns": f"{x0}:{x1}"}
+
+
+def scale_bar_um(width_um: float) -> float:
+    """Return a round length of about a fifth of a picture.
+
+    >>> scale_bar_um(6.4), scale_bar_um(200.0)
+    (1.0, 20.0)
+    """
+    wanted = width_um / 5
+    power = 10 ** math.floor(math.log10(wanted))
+    return max(step * power for step in (1, 2, 5) if step * power <= wanted * 1.0001)
+
+
+def overlay(box: Box, pixel_um: float | None) -> str:
+    """Write the drawing over a frame as SVG: the box, and the scale bar where the pixel is known."""
+    line, parts = max(box.width, box.height) / 400, []
+    if box.corners is not None:
+        x0, y0, x1, y1 = box.corners
+        place = f'x="{x0}" y="{y0}" width="{x1 - x0}" height="{y1 - y0}" fill="none"'
+        parts += [f'<rect {place} stroke="black" stroke-width="{2.4 * line}"/>']
+        parts += [f'<rect {place} stroke="#E69F00" stroke-width="{1.2 * line}"/>']
+    if pixel_um:
+        length_um = scale_bar_um(box.width * pixel_um)
+        length, x, y = length_um / pixel_um, 0.03 * box.width, 0.95 * box.height
+        parts += [
+            f'<rect x="{x}" y="{y}" width="{length}" height="{3 * line}" fill="white" stroke="black" '
+            f'stroke-width="{0.4 * line}"/>',
+            f'<text x="{x}" y="{y - 2 * line}" fill="white" stroke="black" stroke-width="{2 * line}" '
+            f'paint-order="stroke" font-size="{13 * line}" font-family="sans-serif">{length_um:g} um</text>',
+        ]
+    return "".join(parts)
+
+
+def page(shown: Shown, path: str) -> None:
+    """Draw the page of a movie. Raises `Refused` for what is none."""
+    place = shown.site.resolve(path)
+    movie = shown.movies.take(place).movie
+    n_frames, height, width = movie.shape
+    with framed(place.name, here=str(place)):
+        for note in movie.notes:
+            ui.label(note).classes("soft")
+        with ui.element("div").classes("two"):
+            view = _View(shown, place, Box(height, width), movie.facts.pixel_um)
+            with ui.column().classes("gap-3"):
+                with ui.card():
+                    heading("Field to reconstruct")
+                    _corners(view)
+                with ui.card():
+                    heading("What is known")
+                    fields = _fields(view, n_frames, movie.facts.pixel_um)
+                    button = ui.button("ONE CLICK", icon="play_arrow").classes("w-full").props("size=lg")
+                    button.on_click(handled(lambda: _begin(shown.site, place, view, fields, button)))
+                    ui.label("Finds out the rest by itself, reads all frames and draws the picture.").classes("soft")
+
+
+class _View:
+    """The frame that is shown, with slider, contrast and drawing."""
+
+    def __init__(self, shown: Shown, path: Path, box: Box, pixel_um: float | None) -> None:
+        self.shown, self.path, self.box, self.pixel_um = shown, path, box, pixel_um
+        self.version = path.stat().st_mtime_ns
+        self.start: tuple[float, float] | None = None
+        self.changed: list[Any] = []  # who hears of the box
+        n_frames = shown.movies.take(path).movie.shape[0]
+        self.state: dict[str, Any] = {"k": 0, "low": 1.0, "high": 99.8, "log": False, "kind": ""}
+        with ui.card().style("align-self: start"):
+            self.image = ui.interactive_image(
+                self.address(), events=["mousedown", "mousemove", "mouseup"], sanitize=False
+            )
+            share = f"calc(68vh * {box.width / box.height:.4f})"
+            self.image.classes("crisp self-center").style(f"width: min(100%, {share}); cursor: crosshair")
+            self.image.on_mouse(self.mouse)
+            with ui.row().classes("w-full items-center no-wrap"):
+                slider = ui.slider(min=0, max=max(n_frames - 1, 1), value=0).props('label aria-label="frame"')
+                slider.classes("grow").set_enabled(n_frames > 1)
+                slider.on("update:model-value", lambda event: self.show(k=int(event.args)), throttle=0.05)
+                self.frame_label = ui.label().style("white-space: nowrap; min-width: 9em; text-align: right")
+            with ui.row().classes("w-full items-center gap-4"):
+                kinds = {
+                    "": "single frame",
+                    "mean": "mean",
+                    "maximum": "maximum",
+                    "standard deviation": "standard deviation",
+                }
+                with ui.row().classes("items-center no-wrap gap-1"):
+                    ui.toggle(kinds, value="", on_change=lambda event: self.show(kind=event.value)).props(
+                        "dense no-caps"
+                    )
+                    layout.question("projection")
+                with ui.row().classes("items-center no-wrap gap-1"):
+                    ui.switch("log", on_change=lambda event: self.show(log=bool(event.value)))
+                    layout.question("log")
+                with ui.row().classes("items-center no-wrap gap-2 grow").style("min-width: 220px"):
+                    ui.label("contrast")
+                    ends = ui.range(min=0, max=100, step=0.1, value={"min": 1.0, "max": 99.8})
+                    ends.classes("grow").props('aria-label="contrast"')
+                    ends.on("update:model-value", self.contrast, throttle=0.1)
+                    layout.question("contrast")
+            self.value_label = ui.label("point at a pixel").classes("mono").props('id="value"')
+        self.show()
+        self.draw()
+
+    def address(self) -> str:
+        """The address of the picture that is wanted now."""
+        return link("/frame", path=self.path, v=self.version, **{**self.state, "log": int(self.state["log"])})
+
+    def contrast(self, event: Any) -> None:
+        """Take new ends of the contrast."""
+        self.show(low=float(event.args["min"]), high=float(event.args["max"]))
+
+    def show(self, **changes: Any) -> None:
+        """Show a frame, or the same one otherwise."""
+        self.state |= changes
+        self.image.set_source(self.address())
+        self.frame_label.text = self.state["kind"] or f"frame {self.state['k']}"
+
+    def draw(self) -> None:
+        """Draw the box and the scale bar anew, and tell the fields."""
+        self.image.content = overlay(self.box, self.pixel_um)
+
+    async def mouse(self, event: Any) -> None:
+        """Draw while the button is down; else say what is under the pointer."""
+        x, y = event.image_x, event.image_y
+        if event.type == "mousedown" and event.button == 0:
+            self.start = (x, y)
+        elif event.type == "mousemove" and self.start is not None and event.buttons & 1:
+            self.box.set(*self.start, x, y)
+            self.draw()
+        elif event.type == "mouseup" and self.start is not None:
+            if max(abs(x - self.start[0]), abs(y - self.start[1])) >= 1:
+                self.box.set(*self.start, x, y)
+            else:
+                self.box.corners = None  # a click without a way takes the box away
+            self.start = None
+            self.draw()
+            for hear in self.changed:
+                hear()
+        else:
+            self.start = None
+            await self.say_value(math.floor(x), math.floor(y))
+
+    async def say_value(self, x: int, y: int) -> None:
+        """Say how many counts a pixel has."""
+        if not (0 <= x < self.box.width and 0 <= y < self.box.height):
+            return
+        state = dict(self.state)
+
+        def look() -> float:
+            opened = self.shown.movies.take(self.path)
+            picture = opened.projection(state["kind"]) if state["kind"] else opened.frame(state["k"])
+            return float(picture[y, x])
+
+        try:
+            value = await run.io_bound(look)
+        except (Refused, ValueError):
+            return
+        if value is not None:
+            self.value_label.text = f"column {x}  row {y}  {value:g} counts"
+
+
+def _corners(view: _View) -> None:
+    """Draw the typed coordinates, in step with the drawing both ways."""
+    box, fields, busy = view.box, {}, [False]
+
+    def typed() -> None:
+        if busy[0]:
+            return
+        values = [fields[name].value for name in ("x0", "y0", "x1", "y1")]
+        if all(value is None for value in values):
+            box.corners = None
+        else:
+            whole = (0, 0, box.width, box.height)
+            box.set(*(float(end if value is None else value) for value, end in zip(values, whole, strict=True)))
+        view.draw()
+
+    def drawn() -> None:
+        busy[0] = True
+        for name, value in zip(("x0", "y0", "x1", "y1"), box.corners or (None,) * 4, strict=True):
+            fields[name].value = value
+        busy[0] = False
+
+    with ui.grid(columns=2).classes("w-full gap-2"):
+        for name, most in (("x0", box.width), ("y0", box.height), ("x1", box.width), ("y1", box.height)):
+            fields[name] = layout.number(name, min=0, max=most, step=1, format="%d", on_change=typed)
+    ui.label("Draw a box on the frame, or type its corners. Empty: the whole frame.").classes("soft")
+
+    def clear() -> None:
+        box.corners = None
+        drawn()
+        view.draw()
+
+    ui.button("Whole frame", on_click=clear).props("flat dense no-caps")
+    view.changed.append(drawn)
+
+
+def _fields(view: _View, n_frames: int, pixel_um: float | None) -> dict[str, Any]:
+    """Draw what a user may know of the instrument; what is empty is found out."""
+
+    def pixel(event: Any) -> None:
+        view.pixel_um = event.value if event.value and event.value > 0 else None
+        view.draw()
+
+    fields: dict[str, Any] = {}
+    fields["pixel"] = layout.number("pixel", pixel_um, step=0.001, on_change=pixel)
+    if pixel_um is None:
+        ui.label("the movie does not say it; 0.1 is taken where nothing is given").classes("soft")
+    fields["method"] = layout.choice("method", list(METHODS), "auto")
+    with ui.expansion("Frames and camera").classes("w-full").props("dense"), ui.column().classes("gap-2 w-full"):
+        fields["first"] = layout.number("first", min=0, max=n_frames - 1, step=1, format="%d")
+        fields["stop"] = layout.number("stop", min=1, max=n_frames, step=1, format="%d")
+        fields["gain"] = layout.number("gain")
+        fields["offset"] = layout.number("offset")
+    with ui.expansion("Depth, from beads").classes("w-full").props("dense"), ui.column().classes("gap-2 w-full"):
+        fields["beads"] = layout.text("beads")
+        ui.label("a file in the folders of this page, as its full name").classes("soft")
+        fields["focus"] = layout.text("focus")
+        fields["crop"] = layout.number("crop", step=1, format="%d")
+        fields["na"] = layout.number("na", step=0.01)
+        fields["wavelength"] = layout.number("wavelength", step=0.01)
+        fields["immersion"] = layout.number("immersion", 1.518, step=0.001)
+        fields["sample"] = layout.number("sample", 1.33, step=0.001)
+        fields["depth"] = layout.number("depth", step=0.1)
+    return fields
+
+
+def plan_of_fields(site: Site, values: dict[str, Any], box: Box, n_frames: int) -> dict[str, Any]:
+    """Turn what the fields hold into a plan's settings. Raises `Refused` in one line.
+
+    Values are those of `WORDS`; None or "" is left to the steps.
+    """
+
+    def whole(name: str, value: Any) -> int:
+        if value != int(value):
+            raise Refused(f"{WORDS[name].label}: {value} is not whole; give a whole number", 400)
+        return int(value)
+
+    plan: dict[str, Any] = box.settings()
+    first, stop = values.get("first"), values.get("stop")
+    if first is not None or stop is not None:
+        span = (whole("first", first or 0), whole("stop", n_frames if stop is None else stop))
+        if not 0 <= span[0] < span[1] <= n_frames:
+            raise Refused(f"frames {span[0]} to {span[1]}: the movie has {n_frames}; give a first and a later one", 400)
+        plan["frames"] = f"{span[0]}:{span[1]}"
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        table, dot, key = WORDS[name].setting.partition(".")
+        if not dot or value is None or value == "":
+            continue
+        if name == "beads":
+            value = [str(site.resolve(value))]
+        tables.setdefault(table, {})[key] = whole(name, value) if name == "crop" else value
+    psf = tables.get("psf", {})
+    if "focus" in psf and "beads" not in psf:
+        raise Refused("focus of the slices: a stack of beads is missing; name one, or leave the focus empty", 400)
+    if "beads" not in psf:
+        tables.pop("psf", None)
+    elif "/" in str(psf.get("focus", "")):
+        psf["focus"] = str(site.resolve(psf["focus"]))
+    return plan | tables
+
+
+async def _begin(site: Site, path: Path, view: _View, fields: dict[str, Any], button: ui.button) -> None:
+    """Make a run of what is on the page and put it into the queue; a second click makes no second one."""
+    if not button.enabled:
+        return
+    values = {name: field.value for name, field in fields.items()}
+    n_frames = view.shown.movies.take(path).movie.shape[0]
+
+    def work() -> Path:
+        folder = make_run(site, path, plan_of_fields(site, values, view.box, n_frames))
+        ask(folder)
+        return folder
+
+    button.disable()
+    folder = await away(work)
+    if folder is None:
+        button.enable()
+    else:
+        ui.navigate.to(link("/run", path=folder))

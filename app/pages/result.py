@@ -1,0 +1,155 @@
+"""Result: the picture from the list to zoom into, histograms, the pictures of every step, and what to keep."""
+
+from pathlib import Path
+
+import numpy as np
+from nicegui import ui
+
+from app.pages import layout
+from app.pages.layout import BLUE, away, framed, heading, link
+from app.routes import LIST, Shown
+from app.runs.files import PLAN
+from app.runs.state import is_run
+from app.site import Refused
+from experiments.reconstruction.questions import QUESTIONS, step_folder
+
+_KEEP = (LIST, "picture.png", "picture.tif", "report.html", "findings.json", PLAN)
+_BINS = 60
+_WORLD = 256.0  # width of a map at zoom 0, in pixels
+COLUMNS = {
+    "photons": ("photons", 1.0), "sigma_x_um": ("predicted precision in x (nm)", 1e3), "z_um": ("depth (nm)", 1e3),
+    "frame": ("frame", 1.0), "background": ("background (photons)", 1.0),
+}  # fmt: skip
+
+
+def page(shown: Shown, path: str) -> None:
+    """Draw the result of a run. Raises `Refused` where there is none."""
+    folder = shown.site.resolve(path)
+    if not is_run(folder) or not (folder / LIST).exists():
+        raise Refused("no result in this folder yet")
+    with framed(folder.name, here=str(folder)), ui.element("div").classes("two"):
+        with ui.column().classes("gap-3"):
+            with ui.card():
+                _map(shown, folder)
+            for name in reversed(QUESTIONS):
+                place = folder / step_folder(name) / "picture.png"
+                if place.exists():
+                    with ui.card():
+                        heading(QUESTIONS[name])
+                        source = link("/picture", path=place, v=place.stat().st_mtime_ns)
+                        ui.html(
+                            f'<img src="{source}" alt="{name}" style="max-width: 100%; background: white">',
+                            sanitize=False,
+                        )
+        with ui.column().classes("gap-3"):
+            with ui.card():
+                heading("To keep")
+                for name in _KEEP:
+                    if (folder / name).exists():
+                        size = (folder / name).stat().st_size
+                        with ui.row().classes("items-center no-wrap w-full"):
+                            ui.link(name, link("/file", path=folder / name)).props(f'download data-keep="{name}"')
+                            ui.label(f"{size / 1e6:.2f} MB").classes("soft").style("margin-left: auto")
+                _export(folder)
+                ui.link("report", link("/report", path=folder), new_tab=True)
+                ui.link("run", link("/run", path=folder))
+            with ui.card():
+                heading("The list")
+                _histograms(shown, folder)
+
+
+def _map(shown: Shown, folder: Path) -> None:
+    """Draw the picture as a map, whose world is the list's square."""
+    holder = ui.column().classes("w-full gap-2")
+    with holder:
+        ui.spinner(size="lg")
+
+    async def draw() -> None:
+        found = await away(lambda: shown.lists.take(folder / LIST))
+        if found is None:
+            return
+        _, drawn = found
+        version = (folder / LIST).stat().st_mtime_ns
+        holder.clear()
+        with holder:
+            options = {"attributionControl": False, "minZoom": 0, "maxZoom": 14}
+            view = ui.leaflet(center=(0.0, 0.0), zoom=1, options=options).classes("w-full")
+            view.style("height: 62vh; background: black; border-radius: 4px").props('aria-label="picture of the list"')
+
+            def show(mode: str) -> None:
+                view.clear_layers()
+                address = "/tile/{z}/{x}/{y}.png?" + link("", path=folder / LIST, mode=mode, v=version)[1:]
+                view.tile_layer(url_template=address, options={"noWrap": True, "maxZoom": 14, "maxNativeZoom": 14,
+                                "bounds": [[-85.06, -180], [85.06, 180]], "keepBuffer": 1})  # fmt: skip
+
+            show("light")
+            with ui.row().classes("items-center w-full gap-4"):
+                if drawn.z_um is not None:
+                    with ui.row().classes("items-center no-wrap gap-1"):
+                        ui.toggle(
+                            {"light": "light", "depth": "depth"}, value="light", on_change=lambda e: show(e.value)
+                        )
+                        layout.question("mode")
+                    low, high = (1e3 * value for value in drawn.z_um)
+                    ui.label(f"depth {low:.0f} (violet) to {high:.0f} nm (yellow)").classes("soft")
+                scale = ui.label().classes("mono").props('id="scale"')
+                ui.label("wheel, + and - zoom; drag or arrows move").classes("soft")
+
+            def say() -> None:
+                um = drawn.side_um / (_WORLD * 2**view.zoom)
+                scale.text = f"one pixel of the screen is {1e3 * um:.3g} nm; 100 pixels are {100 * um:.3g} um"
+
+            view.on("map-zoomend", say)
+            say()
+
+    ui.timer(0.05, draw, once=True)
+
+
+def _export(folder: Path) -> None:
+    def formats() -> list[str]:
+        from localization.io.formats import writable
+
+        return list(writable())
+
+    names = formats()
+    chosen = layout.choice("export", names, names[0])
+    ui.button("Download the list", icon="download", on_click=lambda: ui.navigate.to(
+        link("/list", path=folder, format=chosen.value))).props("flat dense no-caps")  # fmt: skip
+
+
+def _histograms(shown: Shown, folder: Path) -> None:
+    """Draw how the columns of the list are distributed, and how many rows there are."""
+    holder = ui.column().classes("w-full gap-2")
+
+    async def draw() -> None:
+        found = await away(lambda: shown.lists.take(folder / LIST))
+        if found is None:
+            return
+        locs, _ = found
+        with holder:
+            ui.label(f"{locs.frame.size} localizations in {int(np.ptp(locs.frame)) + 1} frames").props('id="rows"')
+            for column, (label, factor) in COLUMNS.items():
+                values = factor * np.asarray(getattr(locs, column), float)
+                known = values[np.isfinite(values)]
+                if not known.size or np.ptp(known) == 0:
+                    continue
+                counts, edges = np.histogram(known, _BINS, tuple(np.percentile(known, [0, 99.5])))
+                ui.label(f"{label}: median {np.median(known):.4g}").classes("soft")
+                ui.html(histogram_svg(counts, edges), sanitize=False).classes("w-full")
+
+    ui.timer(0.1, draw, once=True)
+
+
+def histogram_svg(counts: np.ndarray, edges: np.ndarray) -> str:
+    """Draw a histogram as SVG, its ends written below."""
+    top, width = max(int(counts.max()), 1), 100 / len(counts)
+    bars = "".join(
+        f'<rect x="{k * width:.2f}" y="{40 * (1 - n / top):.2f}" width="{width:.2f}" height="{40 * n / top:.2f}"/>'
+        for k, n in enumerate(counts)
+    )
+    ends = "".join(
+        f'<text x="{x}" y="47" font-size="5" text-anchor="{anchor}" fill="currentColor">{edges[k]:.4g}</text>'
+        for x, anchor, k in ((0, "start", 0), (100, "end", -1))
+    )
+    head = '<svg viewBox="0 0 100 49" width="100%" role="img" aria-label="histogram">'
+    return f'{head}<g fill="{BLUE}">{bars}</g>{ends}</svg>'

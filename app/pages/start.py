@@ -1,0 +1,174 @@
+"""Start: the allowed folders, a place to drop a movie, and the runs that are there."""
+
+import time
+from pathlib import Path
+
+from nicegui import ui
+
+from app.pages.layout import COLOURS, away, framed, heading, link
+from app.routes import Shown
+from app.runs.launch import find_runs
+from app.runs.state import Run, is_run, read_run
+from app.site import Refused, Site
+
+_MOST = 500  # names of a folder that are shown
+_RUNS = 24
+_MOVIES = (".tif", ".tiff", ".btf", ".tf8", ".raw", ".npy", ".zarr", ".nd2", ".czi", ".lif", ".ome.tif")
+_UPLOAD_JS = """
+(() => {
+  const area = document.getElementById('drop'), input = document.getElementById('pick');
+  const state = document.getElementById('dropstate');
+  const send = file => {
+    if (!file) return;
+    const request = new XMLHttpRequest();
+    request.open('PUT', '/upload?name=' + encodeURIComponent(file.name));
+    request.upload.onprogress = e => {
+      state.textContent = (100 * e.loaded / Math.max(e.total, 1)).toFixed(0) + ' % sent';
+    };
+    request.onerror = () => { state.textContent = 'the upload was refused or broke off'; };
+    request.onload = () => {
+      if (request.status === 200)
+        location.href = '/look?path=' + encodeURIComponent(JSON.parse(request.responseText).path);
+      else state.textContent = request.responseText;
+    };
+    request.send(file);
+  };
+  input.addEventListener('change', () => send(input.files[0]));
+  area.addEventListener('dragover', e => { e.preventDefault(); area.style.borderColor = '#E69F00'; });
+  area.addEventListener('dragleave', () => { area.style.borderColor = ''; });
+  area.addEventListener('drop', e => {
+    e.preventDefault(); area.style.borderColor = ''; send(e.dataTransfer.files[0]);
+  });
+})()
+"""
+_UPLOAD_HTML = """
+<div id="drop" style="border: 2px dashed rgba(128,128,128,.6); border-radius: 8px; padding: 14px">
+<label for="pick">Drop a movie here, or choose one: </label><input id="pick" type="file" aria-label="movie to upload">
+<div id="dropstate" role="status" style="min-height: 1.4em"></div></div>
+"""
+
+
+def page(shown: Shown, folder: str = "") -> None:
+    """Draw the first page, its browser at an allowed folder. Raises `Refused` for another one."""
+    site = shown.site
+    place = site.resolve(folder) if folder else site.folders[0]
+    if not place.is_dir():
+        raise Refused("no folder of this page")
+    with framed("Movies and runs", here=str(place)), ui.element("div").classes("two"):
+        with ui.column().classes("gap-3"):
+            with ui.card():
+                _browser(site, place)
+        with ui.column().classes("gap-3"):
+            with ui.card():
+                ui.html(_UPLOAD_HTML, sanitize=False).classes("w-full")
+                ui.run_javascript(_UPLOAD_JS)
+                ui.button("Try it on simulated frames", icon="science", on_click=lambda: _demo(site)).props("outline")
+            with ui.card():
+                heading("Runs")
+                _runs(site)
+
+
+async def _demo(site: Site) -> None:
+    from app.demo import write_demo
+
+    path = await away(write_demo, site)
+    if path is not None:
+        ui.navigate.to(link("/look", path=path))
+
+
+def _browser(site: Site, place: Path) -> None:
+    with ui.row().classes("gap-3"):
+        for folder in site.folders:
+            ui.link(folder.name or str(folder), link("/", folder=folder)).tooltip(str(folder))
+    if place not in site.folders:
+        ui.link("one folder up", link("/", folder=place.parent))
+    folders, files = listing(site, place)
+    with ui.column().classes("gap-1 w-full"):
+        for found in folders:
+            kind = "run" if is_run(found) else ("movie" if found.suffix == ".zarr" else "folder")
+            target = {"run": link("/run", path=found), "movie": link("/look", path=found)}.get(kind)
+            _entry(
+                {"run": "auto_graph", "movie": "movie"}.get(kind, "folder"),
+                found,
+                target or link("/", folder=found),
+                kind,
+            )
+        for found in files:
+            _entry("movie", found, link("/look", path=found), _size(found))
+        if not folders and not files:
+            ui.label("nothing here that is a movie, a run or a folder").classes("soft")
+
+
+def _entry(icon: str, place: Path, target: str, note: str) -> None:
+    with ui.row().classes("items-center no-wrap gap-2 w-full"):
+        ui.icon(icon, size="20px")
+        ui.link(place.name, target).style("overflow-wrap: anywhere")
+        ui.label(note).classes("soft").style("margin-left: auto; white-space: nowrap")
+
+
+def listing(site: Site, place: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the movies in a folder, by name; what links lead outside is left out."""
+    folders, files = [], []
+    try:
+        names = sorted(place.iterdir(), key=lambda path: path.name.lower())[:_MOST]
+    except OSError as error:
+        raise Refused(f"the folder cannot be read ({error.strerror}); check its permissions", 403) from None
+    for path in names:
+        if path.name.startswith("."):
+            continue
+        try:
+            site.resolve(path)
+        except Refused:
+            continue
+        if path.is_dir():
+            folders.append(path)
+        elif path.suffix.lower() in _MOVIES:
+            files.append(path)
+    return folders, files
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _runs(site: Site) -> None:
+    """Draw the latest runs, and again whenever one has changed."""
+
+    def found() -> list[Run]:
+        return sorted((read_run(folder) for folder in find_runs(site)), key=lambda run: -run.changed)[:_RUNS]
+
+    holder = ui.column().classes("gap-2 w-full")
+    drawn: list[tuple] = []
+
+    async def refresh() -> None:
+        runs = await away(found)
+        key = [(run.folder, run.state, run.message, run.thumbnail) for run in runs or []]
+        if runs is None or (drawn and drawn[0] == tuple(key)):
+            return
+        drawn[:] = [tuple(key)]
+        holder.clear()
+        with holder:
+            for run in runs:
+                _card(run)
+            if not runs:
+                ui.label("none yet: open a movie").classes("soft")
+
+    ui.timer(0.1, refresh, once=True)
+    ui.timer(2.0, refresh)
+
+
+def _card(run: Run) -> None:
+    with ui.row().classes("items-center no-wrap gap-3 w-full"):
+        picture = run.thumbnail
+        with ui.element("div").style("width: 64px; height: 48px; flex: none; background: rgba(128,128,128,.2)"):
+            if picture is not None:
+                version = picture.stat().st_mtime_ns
+                ui.image(link("/picture", path=picture, v=version)).classes("w-full h-full").props('fit=cover alt=""')
+        with ui.column().classes("gap-0").style("min-width: 0"):
+            ui.link(run.folder.name, link("/run", path=run.folder)).style("overflow-wrap: anywhere")
+            when = time.strftime("%d %b %H:%M", time.localtime(run.changed))
+            with ui.row().classes("gap-2 items-center"):
+                ui.label(run.state).style(f"color: {COLOURS.get(run.state, 'inherit')}; font-weight: 600")
+                ui.label(when).classes("soft")
+            ui.label(run.message).classes("soft").style("overflow-wrap: anywhere; font-size: 12px")

@@ -1,0 +1,92 @@
+"""What the fields of the pages mean: label with unit, a sentence or two, and the setting that they are in plan.toml."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """A field: its label, what it means, and its place in plan.toml ("" for what the plan does not hold)."""
+
+    label: str
+    text: str
+    setting: str = ""
+
+
+WORDS = {
+    "contrast": Word(
+        "contrast (percentiles)",
+        "The counts that are drawn black and white, as percentages of the movie's pixels. It changes the picture "
+        "only, never the reading.",
+    ),
+    "log": Word("logarithmic", "Shows dim molecules beside bright ones."),
+    "projection": Word(
+        "frame or projection",
+        "A single frame, or the mean, maximum or standard deviation of up to 200 frames spread over the movie. The "
+        "standard deviation shows where molecules blink.",
+    ),
+    "x0": Word("left (px)", "First column of the field to reconstruct, from 0.", "columns"),
+    "y0": Word("top (px)", "First row of the field to reconstruct, from 0.", "rows"),
+    "x1": Word("right (px)", "The column after the last of the field.", "columns"),
+    "y1": Word("bottom (px)", "The row after the last of the field.", "rows"),
+    "first": Word("first frame", "The first frame to read, from 0.", "frames"),
+    "stop": Word("frame after the last", "Reading ends before this frame.", "frames"),
+    "pixel": Word(
+        "pixel in the sample (um)",
+        "The camera's pixel divided by the magnification. Taken from the movie's tags where they say it; every length "
+        "in the result hangs on it.",
+        "optics.pixel_um",
+    ),
+    "method": Word(
+        "method",
+        "auto chooses by how crowded the frames are. joint fits all molecules of a frame together, classical each by "
+        "itself; autods3d trains a network first.",
+        "reader.method",
+    ),
+    "gain": Word(
+        "counts per photon",
+        "Left empty, the movie's own noise tells it. Give it together with the offset.",
+        "camera.gain_adu_per_photon",
+    ),
+    "offset": Word(
+        "counts without light",
+        "Left empty, the movie tells it. Give it together with the counts per photon.",
+        "camera.offset_adu",
+    ),
+    "beads": Word(
+        "stack of beads",
+        "For depth: a stack of images of a bead, one for each focus, as the full name of a file in the folders of this "
+        "page. Without it molecules are taken to be in focus.",
+        "psf.beads",
+    ),
+    "focus": Word(
+        "focus of its slices (um)",
+        "START:STOP:N, such as -3.5:2:56: where the first and the last slice were focused, and how many there are.",
+        "psf.focus",
+    ),
+    "crop": Word(
+        "crop of a bead (px)",
+        "For stacks of whole fields: beads are found and cut out with this side. Empty where the stack shows one bead.",
+        "psf.crop_px",
+    ),
+    "na": Word("numerical aperture", "The objective's, as engraved.", "optics.na"),
+    "wavelength": Word(
+        "wavelength (um)",
+        "Where the fluorophore emits most, in micrometres: 0.67 for Alexa 647.",
+        "optics.wavelength_um",
+    ),
+    "immersion": Word(
+        "index of the immersion", "1.518 for oil, 1.33 for water, 1.406 for silicone oil.", "optics.n_immersion"
+    ),
+    "sample": Word("index of the sample", "1.33 for water and most buffers.", "optics.n_sample"),
+    "depth": Word("focus in the sample (um)", "How deep in the sample the movie was focused.", "optics.focus_um"),
+    "upto": Word(
+        "up to",
+        'Ends after this step. "test" reads a few frames and says how good it will be and how long it will take, '
+        "before anything long begins.",
+    ),
+    "mode": Word(
+        "colour",
+        "Light: how many molecules. Depth: colour says how deep they lie, brightness how many there are.",
+    ),
+    "export": Word("list as", "The list in another program's format; what a format cannot hold is left out."),
+}

@@ -1,0 +1,78 @@
+"""Fields of the pages: each has its help, and what they hold becomes a plan that the command reads."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import app
+from app.pages.look import METHODS, Box, plan_of_fields
+from app.pages.result import histogram_svg
+from app.pages.words import WORDS
+from app.runs.launch import make_run
+from app.site import Refused, Site
+from experiments.reconstruction.methods import AUTO
+from experiments.reconstruction.methods import METHODS as ALL
+from experiments.reconstruction.plan import load_plan
+
+
+def test_every_field_has_its_help_and_every_help_its_field():
+    """Read from the sources: the names that fields are made with, and those that "?" opens."""
+    named = set()
+    for path in (Path(app.__file__).parent / "pages").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                first = node.args[0]
+                if node.func.attr in ("number", "text", "choice", "question") and isinstance(first, ast.Constant):
+                    named.add(first.value)
+    assert named | {"x0", "y0", "x1", "y1"} == set(WORDS)
+    assert all(word.text.endswith(".") for word in WORDS.values())
+
+
+def test_what_the_fields_hold_is_what_the_command_reads(tmp_path):
+    (tmp_path / "beads.tif").write_bytes(b"x")
+    site, box = Site.make([tmp_path]), Box(100, 80)
+    box.set(60.5, 20.2, 10.9, 40)
+    values = {
+        "pixel": 0.11, "method": "joint", "first": 5, "stop": None, "gain": 2.0, "offset": 100.0, "crop": 41.0,
+        "beads": str(tmp_path / "beads.tif"), "focus": "-1:1:21", "na": 1.4, "wavelength": 0.67, "immersion": 1.518,
+        "sample": 1.33, "depth": None,
+    }  # fmt: skip
+    run = make_run(site, tmp_path / "beads.tif", plan_of_fields(site, values, box, 50))
+    plan = load_plan(run / "plan.toml")
+    assert plan.spans() == {"frames": (5, 50), "rows": (20, 40), "columns": (10, 61)}
+    assert (plan.optics.pixel_um, plan.optics.na, plan.optics.focus_um) == (0.11, 1.4, None)
+    assert (plan.psf.beads, plan.psf.focus, plan.psf.crop_px) == ((str(tmp_path / "beads.tif"),), "-1:1:21", 41)
+    assert (plan.camera.gain_adu_per_photon, plan.reader.method) == (2.0, "joint")
+    empty = load_plan(
+        make_run(site, tmp_path / "beads.tif", plan_of_fields(site, {"method": "auto"}, Box(9, 9), 9)) / "plan.toml"
+    )
+    assert empty.spans() == {"frames": None, "rows": None, "columns": None}
+
+
+@pytest.mark.parametrize(
+    "values", [{"beads": "/etc/passwd", "focus": "0:1:2"}, {"focus": "0:1:2"}, {"first": 9, "stop": 3}, {"crop": 4.5},
+               {"first": 0.5}, {"stop": 99}],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_before_a_run_is_made(tmp_path, values):
+    with pytest.raises(Refused) as refused:
+        plan_of_fields(Site.make([tmp_path]), values, Box(9, 9), 20)
+    assert "\n" not in str(refused.value)
+
+
+def test_methods_are_those_of_the_command():
+    assert METHODS[0] == AUTO and set(METHODS[1:]) <= set(ALL)
+
+
+def test_a_box_stays_in_the_frame_and_a_dot_is_none():
+    box = Box(50, 60)
+    box.set(-5, 70, 30, 10)
+    assert box.corners == (0, 10, 30, 50)
+    box.set(3.2, 3.2, 3.9, 9)
+    assert box.corners is None and box.settings() == {}
+
+
+def test_a_histogram_is_as_high_as_its_counts():
+    drawn = histogram_svg(np.array([1, 4]), np.array([0.0, 1.0, 2.0]))
+    assert 'y="30.00" width="50.00" height="10.00"' in drawn and 'y="0.00"' in drawn

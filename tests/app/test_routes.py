@@ -1,0 +1,156 @@
+"""What the page fetches: pictures against the counts that were written, tiles against rows, refusals as one line."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+import tifffile
+from fastapi import FastAPI
+from PIL import Image
+
+from app.demo import PIXEL_UM, simulate, write_demo
+from app.pictures.tiles import BASE, TILE_PX, Drawn
+from app.routes import Shown, add_routes
+from app.site import Site
+from localization import make_localizations, open_movie, read, write
+from made.asgi import ask
+
+ROOT = Path(__file__).resolve().parents[2]
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "secret.csv").write_text("secret")
+    return tmp_path / "open"
+
+
+@pytest.fixture
+def app(place):
+    app = FastAPI()
+    add_routes(app, Shown(Site.make([place], upload_bytes=100_000)))
+    return app
+
+
+def get(app, route, **query):
+    return ask(app, f"{route}?{urlencode(query)}")
+
+
+def pixels(answer):
+    return np.asarray(Image.open(io.BytesIO(answer.body)))
+
+
+def test_a_frame_is_drawn_between_its_percentiles(app, place):
+    frames = np.arange(4 * 20 * 30, dtype=np.uint16).reshape(4, 20, 30)
+    tifffile.imwrite(place / "m.tif", frames, photometric="minisblack")
+    grey = pixels(get(app, "/frame", path=place / "m.tif", k=2, low=0, high=100))
+    expected = np.rint(255 * (frames[2].astype(float) - frames.min()) / np.ptp(frames))
+    assert np.abs(grey - expected).max() <= 1
+    mean = pixels(get(app, "/frame", path=place / "m.tif", low=0, high=100, kind="mean"))
+    spread = frames.mean(0)
+    assert np.abs(mean - 255 * (spread - spread.min()) / np.ptp(spread)).max() <= 1
+    for wrong in (
+        {"k": 4},
+        {"k": -1},
+        {"kind": "evil"},
+        {"path": place / "none.tif"},
+        {"path": place.parent / "secret.csv"},
+    ):
+        refused = get(app, "/frame", **({"path": place / "m.tif"} | wrong))
+        assert refused.status in (400, 404) and refused.body.count(b"\n") == 1
+    assert get(app, "/frame", path=place / "m.tif", low=-5).status == 422
+
+
+def test_files_are_kept_as_files_and_others_are_not_given(app, place):
+    """A page among the results is never shown as one of ours: it is downloaded, or shown without scripts."""
+    (place / "report.html").write_text("<script>alert(1)</script>")
+    (place / "x.py").write_text("secret")
+    answer = get(app, "/file", path=place / "report.html")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    report = get(app, "/report", path=place)
+    assert "sandbox" in report.headers["content-security-policy"]
+    assert "allow-scripts" not in report.headers["content-security-policy"]
+    for route, name in (("/file", place / "x.py"), ("/file", place), ("/picture", place / "report.html")):
+        assert get(app, route, path=name).status == 404
+    for hidden in (place / ".." / "secret.csv", f"{place}/%2e%2e/secret.csv", "/etc/passwd", f"{place}\0"):
+        assert get(app, "/file", path=hidden).status == 404
+    assert b"secret" not in ask(app, f"/file?path={place}/%2e%2e/secret.csv").body
+
+
+def test_an_upload_comes_in_pieces_and_only_as_a_movie(app, place):
+    tifffile.imwrite(place / "m.tif", np.zeros((3, 16, 16), np.uint16), description=EVIL, photometric="minisblack")
+    content = (place / "m.tif").read_bytes()
+    pieces = [content[:700], content[700:]]
+    sent = ask(app, "/upload?" + urlencode({"name": f"{EVIL}.tif"}), method="PUT", body=pieces)
+    kept = Path(json.loads(sent.body)["path"])
+    assert kept.read_bytes() == content and "<" not in kept.name
+    assert ask(app, "/upload?name=a.tif", method="PUT", body=[b"x" * 60_000] * 2).status == 413
+    assert ask(app, "/upload?name=a.tif", method="PUT", body=[b"GIF89a"]).status == 415
+
+
+def test_tiles_hold_every_row_where_it_lies(rng_seed=3):
+    """At every zoom the light of all tiles is in the places of the rows, counted by hand."""
+    rng = np.random.default_rng(rng_seed)
+    n = 400
+    x, y = rng.uniform(0, 10, n), rng.uniform(0, 4, n)
+    drawn = Drawn.make(make_localizations(np.zeros(n, int), x, y, rng.uniform(-1, 1, n)))
+    for zoom in (0, 2, BASE, BASE + 2):
+        side = drawn.side_um / (1 << zoom)
+        column, row = ((np.asarray(v) - at) / side for v, at in ((x, drawn.x0_um), (y, drawn.y0_um)))
+        for place in {(int(column[k]), int(row[k])) for k in range(0, n, 67)}:
+            tile = np.asarray(Image.open(io.BytesIO(drawn.tile(zoom, *place)))).astype(float).sum(2)
+            inside = (np.floor(column) == place[0]) & (np.floor(row) == place[1])
+            at_x, at_y = ((v[inside] % 1 * TILE_PX).astype(int) for v in (column, row))
+            dark = tile.min()
+            assert (tile[at_y, at_x] > dark).all()
+            far = np.ones_like(tile, bool)
+            every_x, every_y = (((v - at) * TILE_PX).astype(int) for v, at in zip((column, row), place, strict=True))
+            for cx, cy in zip(every_x, every_y, strict=True):
+                far[max(cy - 6, 0) : max(cy + 7, 0), max(cx - 6, 0) : max(cx + 7, 0)] = False
+            assert (tile[far] == dark).all()
+    assert drawn.tile(0, 0, 0, "depth") != drawn.tile(0, 0, 0, "light")
+
+
+def test_lists_are_shown_and_given_in_other_formats(app, place):
+    run = place / "run"
+    run.mkdir()
+    locs = make_localizations(
+        [0, 1, 2], [1.0, 2.0, 3.0], [1.0, 2.0, 1.0], [0.0, 0.0, 0.0], photons=[900.0, 800.0, 700.0]
+    )
+    write(run / "localizations.csv", locs)
+    assert get(app, "/tile/0/0/0.png", path=run / "localizations.csv").headers["content-type"] == "image/png"
+    for wrong in ("/tile/0/1/0.png", "/tile/99/0/0.png", "/tile/-1/0/0.png"):
+        assert get(app, wrong, path=run / "localizations.csv").status == 404
+    given = get(app, "/list", path=run, format="challenge")
+    (place / "given.csv").write_bytes(given.body)
+    assert np.allclose(read(place / "given.csv").x_um, [1, 2, 3], atol=1e-3)
+    assert get(app, "/list", path=run, format="evil").status == 400
+
+
+def test_the_simulated_movie_is_one(place):
+    path = write_demo(Site.make([place]), frames=5)
+    with open_movie(path) as movie:
+        assert movie.facts.pixel_um == pytest.approx(PIXEL_UM) and movie.shape == (5, 64, 64)
+    frames = simulate(3, np.random.default_rng(0))
+    assert 100 < np.median(frames) < 130 < frames.max()
+
+
+def test_the_server_loads_no_jax(tmp_path):
+    """Neither the pages' modules nor the pictures' do: a process beside the runs that needs little memory."""
+    code = (
+        "import sys, app.command, app.serve, app.pages, app.runs.launch, app.runs.worker\n"
+        "light = set(sys.modules)\n"
+        "import app.pictures.frames, app.pictures.tiles, app.demo, localization.io.formats\n"
+        "print('jax' in sys.modules, 'pandas' in light, 'matplotlib' in light, 'scipy' in light)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert said.stdout.split() == ["False"] * 4, said.stderr

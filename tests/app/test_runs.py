@@ -1,0 +1,130 @@
+"""Runs as processes: found again from their folders, stopped, queued, and never mistaken for another process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from app.runs import launch
+from app.runs.files import ASKED, ENDED, PROCESS, own
+from app.runs.process import Process
+from app.runs.state import read_run
+from app.site import Refused, Site
+from experiments.reconstruction.questions import QUESTIONS, step_folder
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "cell <b>1.tif").write_bytes(b"no movie")
+    return Site.make([tmp_path])
+
+
+def new(site):
+    return launch.make_run(site, site.folders[0] / "cell <b>1.tif", {"optics": {"pixel_um": 0.1, "na": None}})
+
+
+def until(run, *states, seconds=60):
+    end = time.monotonic() + seconds
+    while (state := read_run(run)).state not in states:
+        assert time.monotonic() < end, state
+        time.sleep(0.05)
+    return state
+
+
+def sleeper():
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+
+def test_a_number_that_another_process_has_now_is_not_taken_for_it():
+    child = sleeper()
+    process = Process.find(child.pid)
+    assert process.is_alive() and not Process(child.pid, "another boot 12").is_alive()
+    assert not Process(child.pid, "another boot 12").signal(signal.SIGKILL)
+    assert process.signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while process.is_alive():  # dead already before its parent asks
+        assert time.monotonic() < deadline
+    child.wait()
+    assert Process.find(child.pid) is None and not process.signal(signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_says_why_in_a_line_and_another_follows(site, monkeypatch):
+    """The file is no movie: the command's own line reaches the page, and the queue goes on by itself."""
+    first, second = new(site), new(site)
+    assert read_run(first).state == "ready"
+    launch.ask(first, "look")
+    launch.ask(second)
+    launch.ask(first)  # a second click changes nothing
+    assert launch.queue(launch.find_runs(site)) == [first, second]
+    launch.stop(second)
+    assert read_run(second).state == "stopped"
+    assert launch.advance(site) == first and launch.advance(site) is None
+    failed = until(first, "failed")
+    assert "cell <b>1.tif" in failed.message and "\n" not in failed.message
+    assert launch.command(first).startswith("colocus reconstruct --out ")
+    with pytest.raises(Refused):
+        launch.ask(second, "look; rm -rf /")
+
+
+def test_the_folder_alone_tells_the_state(site):
+    """What a server that knows nothing reads: working, done in part, killed, stopped, done."""
+    run = new(site)
+    own(run, ASKED).write_text(json.dumps({"state": "started", "at": 1.0}))
+    child = sleeper()
+    process = Process.find(child.pid)
+    own(run, PROCESS).write_text(json.dumps({"pid": process.pid, "started": process.started}))
+    began = time.time() - 40
+    log = [
+        {"event": "start", "steps": list(QUESTIONS), "at": began},
+        {"event": "begun", "step": "look", "at": began},
+        {"event": "done", "step": "look", "seconds": 2.0, "at": began + 2},
+        {"event": "begun", "step": "frames", "at": began + 2},
+        {"event": "progress", "step": "frames", "stage": "frame", "done": 0, "total": 100, "at": began + 20},
+        {"event": "progress", "step": "frames", "stage": "frame", "done": 20, "total": 100, "at": began + 40},
+    ]
+    (run / "log.jsonl").write_text("\n".join(map(json.dumps, log)) + '\n{"event": "prog')  # cut off by a kill
+    state = read_run(run)
+    assert state.state == "running" and state.steps[0].state == "done" and state.message == "All frames"
+    frames = state.steps[list(QUESTIONS).index("frames")]
+    assert (frames.state, frames.done, frames.total) == ("running", 20, 100)
+    assert abs(frames.left_s - 80) < 3  # 20 frames in 20 s: the 80 others take 80 s
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert read_run(run).state == "broken off"
+    own(run, ENDED).write_text(json.dumps({"status": 130}))
+    assert read_run(run).state == "stopped"
+    for name in QUESTIONS:
+        (run / step_folder(name)).mkdir()
+        (run / step_folder(name) / "done.json").write_text(json.dumps({"seconds": 1.0}))
+    own(run, ENDED).write_text(json.dumps({"status": 0}))
+    assert read_run(run).state == "done"
+    (run / "plan.toml").write_text("[not toml")
+    assert read_run(run).movie == ""
+
+
+def test_a_run_is_stopped_as_by_ctrl_c(site):
+    run = new(site)
+    own(run, ASKED).write_text(json.dumps({"state": "started", "at": 1.0}))
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = Process.find(child.pid)
+    own(run, PROCESS).write_text(json.dumps({"pid": process.pid, "started": process.started}))
+    launch.stop(run)
+    assert child.wait(10) == -signal.SIGINT or child.returncode == 1
+    assert read_run(run).state == "stopped"
+
+
+def test_steps_are_those_of_the_job():
+    """The names without the work are the names of the work: read from the source, which would load JAX."""
+    import ast
+    from pathlib import Path
+
+    source = Path(launch.__file__).parents[2] / "experiments" / "reconstruction" / "table.py"
+    calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)]
+    steps = [call.args[0].value for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Step"]
+    assert steps == list(QUESTIONS)
+    assert os.path.basename(step_folder("picture")) == "12-picture"
