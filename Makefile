@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow check format bench gpu docs lock clean distclean
+.PHONY: help env demo test slow browser check format bench gpu docs lock clean distclean
 
 PYTHON ?= python3# makes the environment
 # two workers, a core each; a file stays on one, which compiles once; long files (docs, experiments) come first
@@ -25,7 +25,7 @@ COLOCUS := .venv/bin/colocus
 endif
 IN_ENV = PYTHONPATH=$(CURDIR) $(PY)
 COLOCUS ?= $(IN_ENV) -m experiments.cli
-FAST = -m "not slow and not gpu"
+FAST = -m "not slow and not gpu and not browser"
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ test: $(ENV) ## all tests and docstring examples, but those marked slow or gpu
 
 slow: $(ENV) ## the tests marked slow: whole runs and trainings, whose parts `make test` looks at
 	$(IN_ENV) -m pytest -m "slow and not gpu" --durations=10 $(PYTEST_ARGS)
+
+# without Chromium, and without the right to install it, the tests say so and are skipped
+browser: $(ENV) ## the page of `colocus app`, driven in Chromium without a window
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; } || true
+	$(IN_ENV) -m pytest -m browser --durations=5 -p no:xdist tests/app/test_browser.py
 
 check: $(ENV) ## format, lint, types, import directions, fast tests
 	$(IN_ENV) -m ruff format --check .

@@ -91,6 +91,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # from here on who comes waits, and is not turned away
     except (OSError, OverflowError) as error:
         listening.close()
         raise UsageError(f"{host}:{port} cannot be served ({error}); choose another --port or --host") from None

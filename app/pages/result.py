@@ -72,14 +72,14 @@ def _map(shown: Shown, folder: Path) -> None:
         version = (folder / LIST).stat().st_mtime_ns
         holder.clear()
         with holder:
-            options = {"attributionControl": False, "minZoom": 0, "maxZoom": 14}
+            options = {"attributionControl": False, "minZoom": 0, "maxZoom": drawn.deepest}
             view = ui.leaflet(center=(0.0, 0.0), zoom=1, options=options).classes("w-full")
             view.style("height: 62vh; background: black; border-radius: 4px").props('aria-label="picture of the list"')
 
             def show(mode: str) -> None:
                 view.clear_layers()
                 address = "/tile/{z}/{x}/{y}.png?" + link("", path=folder / LIST, mode=mode, v=version)[1:]
-                view.tile_layer(url_template=address, options={"noWrap": True, "maxZoom": 14, "maxNativeZoom": 14,
+                view.tile_layer(url_template=address, options={"noWrap": True, "maxZoom": drawn.deepest,
                                 "bounds": [[-85.06, -180], [85.06, 180]], "keepBuffer": 1})  # fmt: skip
 
             show("light")
@@ -148,7 +148,7 @@ def histogram_svg(counts: np.ndarray, edges: np.ndarray) -> str:
         for k, n in enumerate(counts)
     )
     ends = "".join(
-        f'<text x="{x}" y="47" font-size="5" text-anchor="{anchor}" fill="currentColor">{edges[k]:.4g}</text>'
+        f'<text x="{x}" y="47" font-size="4" text-anchor="{anchor}" fill="currentColor">{edges[k]:.4g}</text>'
         for x, anchor, k in ((0, "start", 0), (100, "end", -1))
     )
     head = '<svg viewBox="0 0 100 49" width="100%" role="img" aria-label="histogram">'

@@ -1,10 +1,12 @@
 """A picture drawn from a list, in tiles as a map has them: smooth to zoom and shift however long the list is.
 
 Tile (zoom, x, y) is the square of side S / 2^zoom at column x and row y of the list's own square of side S. Down to
-`BASE` the tiles are sums of one histogram of the whole; below, rows are counted that lie in the tile, which are found
-at once because the list is sorted by the tiles of `BASE`.
+`BASE` the tiles are sums of one histogram of the whole; below, those rows are counted that lie in the tile, which are
+found at once because the list is sorted by the tiles of `BASE`. Every molecule is drawn as a Gaussian of the list's
+median precision, or of most of a pixel where that is finer, with a peak of 1.
 """
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -23,7 +25,8 @@ from localization import LocalizationError, Localizations, read
 TILE_PX, BASE, DEEPEST = 256, 4, 14
 _SIDE_PX = TILE_PX << BASE
 MODES = ("light", "depth")
-_SMOOTH_PX = 0.6  # single molecules are seen
+_LEAST_PX, _MOST_PX = 0.7, 24.0  # the width of a molecule on the screen: it is seen, and no larger than a mark
+_UNKNOWN = 1 / 3000  # of the square: the width of molecules whose precision is not known
 _LISTS = 2
 
 
@@ -43,6 +46,7 @@ class Drawn:
     y0_um: float
     side_um: float
     z_um: tuple[float, float] | None
+    sigma_um: float
 
     @classmethod
     def make(cls, locs: Localizations) -> "Drawn":
@@ -54,14 +58,28 @@ class Drawn:
         x0, y0 = x0 - 0.02 * side, y0 - 0.02 * side
         x, y = ((np.asarray(v - at) / side).astype(np.float32) for v, at in ((locs.x_um, x0), (locs.y_um, y0)))
         tile = _tile_of(x, y)
-        order = np.argsort(tile, kind="stable")
+        order = np.argsort(
+            tile.astype(np.uint16), kind="stable"
+        )  # of 16 bits: sorted by their digits, in one pass or two
         first = np.searchsorted(tile[order], np.arange((1 << 2 * BASE) + 1))
         depth, z_um = None, None
         if np.ptp(locs.z_um) > 0:
             low, high = map(float, np.percentile(locs.z_um, [1, 99]))
             z_um = (low, high)
             depth = np.clip((locs.z_um - low) / max(high - low, 1e-9), 0, 1).astype(np.float32)[order]
-        return cls(x[order], y[order], depth, first, x0, y0, side, z_um)
+        precision = np.hypot(locs.sigma_x_um, locs.sigma_y_um) / np.sqrt(2)
+        known = precision[np.isfinite(precision) & (precision > 0)]
+        sigma = float(np.median(known)) if known.size else side * _UNKNOWN
+        return cls(x[order], y[order], depth, first, x0, y0, side, z_um, sigma)
+
+    @property
+    def deepest(self) -> int:
+        """The zoom beyond which molecules would only grow."""
+        return min(max(math.ceil(math.log2(_MOST_PX * self.side_um / (TILE_PX * self.sigma_um))), 2), DEEPEST)
+
+    def width_px(self, zoom: int) -> float:
+        """Return the standard deviation of a molecule on the screen."""
+        return min(max(TILE_PX * 2**zoom * self.sigma_um / self.side_um, _LEAST_PX), _MOST_PX)
 
     @cached_property
     def counts(self) -> NDArray[np.float32]:
@@ -76,13 +94,16 @@ class Drawn:
 
     @cached_property
     def brightest(self) -> list[float]:
-        """The count that is drawn brightest, by zoom: the 99.5th percentile of pixels that hold any."""
+        """The light that is drawn brightest, by zoom: the 99.5th percentile of pixels that hold a molecule."""
         levels, counts = [], self.counts
-        for _ in range(BASE + 1):
-            levels.insert(0, float(np.percentile(counts[counts > 0], 99.5)))
+        for zoom in range(BASE, -1, -1):
+            light = _smoothed(counts, self.width_px(zoom))
+            levels.insert(0, max(float(np.percentile(light[counts > 0], 99.5)), 1.0))
             counts = _summed(counts, 2)
         for zoom in range(BASE + 1, DEEPEST + 1):
-            levels.append(max(levels[BASE] / 2 ** (zoom - BASE), 1.0))
+            # what overlaps on the screen thins out as the square of the zoom, where molecules do not grow with it
+            thinner = (self.width_px(zoom) / self.width_px(zoom - 1) / 2) ** 2
+            levels.append(max(levels[-1] * min(thinner, 1.0), 1.0))
         return levels
 
     def tile(self, zoom: int, x: int, y: int, mode: str = "light") -> bytes:
@@ -90,8 +111,8 @@ class Drawn:
         if mode not in MODES or not (0 <= zoom <= DEEPEST and 0 <= x < 1 << zoom and 0 <= y < 1 << zoom):
             raise Refused("no such tile", 404)
         is_deep = mode == "depth" and self.depth is not None
-        counts = self._level(zoom, x, y, False)
-        depths = self._level(zoom, x, y, True) if is_deep else None
+        counts = self._level(zoom, x, y, deep=False)
+        depths = self._level(zoom, x, y, deep=True) if is_deep else None
         share = np.sqrt(np.clip(counts / self.brightest[zoom], 0, 1))
         if depths is None:
             return png((255 * colormaps["inferno"](share)[..., :3]).astype(np.uint8))
@@ -99,28 +120,38 @@ class Drawn:
         hue = colormaps["viridis"](np.clip(mean, 0, 1))[..., :3]
         return png((255 * hue * share[..., None]).astype(np.uint8))
 
-    def _level(self, zoom: int, x: int, y: int, deep: bool) -> NDArray[np.float32]:
-        if zoom <= BASE:
-            whole, width = (self.depths if deep else self.counts), TILE_PX << (BASE - zoom)
-            part = whole[y * width : (y + 1) * width, x * width : (x + 1) * width]
-            return _summed(part, width // TILE_PX)
-        up = zoom - BASE
-        number = ((y >> up) << BASE) + (x >> up)
-        rows = slice(self.first[number], self.first[number + 1])
-        scale, edge = float(1 << zoom), 0.02  # with what is beside it, so that smoothing meets no border
-        px, py = self.x[rows] * scale - x, self.y[rows] * scale - y
-        here = (px >= -edge) & (px < 1 + edge) & (py >= -edge) & (py < 1 + edge)
-        margin = int(np.ceil(edge * TILE_PX))
-        side = TILE_PX + 2 * margin
-        at = ((v[here] * TILE_PX + margin).clip(0, side - 1).astype(np.int64) for v in (py, px))
-        weights = self.depth[rows][here] if deep and self.depth is not None else None
-        row, column = at
-        flat = np.bincount(row * side + column, weights, side * side).reshape(side, side)
-        # molecules grow with the picture once they are far apart, so that they are still seen
-        sigma = min(max(_SMOOTH_PX, 0.09 * 2**up), margin / 2.5)
-        gain = 2 * np.pi * sigma**2 if sigma > _SMOOTH_PX else 1.0
-        smooth = gain * gaussian_filter(flat.astype(np.float32), sigma, mode="nearest")
-        return smooth[margin:-margin, margin:-margin].astype(np.float32)
+    def _level(self, zoom: int, x: int, y: int, *, deep: bool) -> NDArray[np.float32]:
+        """The light of a tile, or its depths times its light; drawn with what is beside it, and cut."""
+        width = self.width_px(zoom)
+        margin = math.ceil(3.5 * width)
+        pixels = (
+            self._summed_part(zoom, x, y, margin, deep) if zoom <= BASE else self._counted(zoom, x, y, margin, deep)
+        )
+        return _smoothed(pixels, width)[margin : margin + TILE_PX, margin : margin + TILE_PX]
+
+    def _summed_part(self, zoom: int, x: int, y: int, margin: int, deep: bool) -> NDArray[np.float32]:
+        whole, factor = (self.depths if deep else self.counts), 1 << (BASE - zoom)
+        spans = [(at * TILE_PX - margin, (at + 1) * TILE_PX + margin) for at in (y, x)]
+        edge = _SIDE_PX // factor
+        inside = [(max(first, 0), min(stop, edge)) for first, stop in spans]
+        rows, columns = (slice(first * factor, stop * factor) for first, stop in inside)
+        missing = [(kept[0] - span[0], span[1] - kept[1]) for span, kept in zip(spans, inside, strict=True)]
+        return np.pad(_summed(whole[rows, columns], factor), missing)
+
+    def _counted(self, zoom: int, x: int, y: int, margin: int, deep: bool) -> NDArray[np.float32]:
+        scale, edge, side = 1 << zoom, margin / TILE_PX, TILE_PX + 2 * margin
+        reach = [((at - edge) / scale, (at + 1 + edge) / scale) for at in (y, x)]
+        most = (1 << BASE) - 1
+        (top, bottom), (left, right) = ([min(max(int(v * (1 << BASE)), 0), most) for v in ends] for ends in reach)
+        pixels = np.zeros(side * side, np.float32)
+        for row in range(top, bottom + 1):  # of the tiles of `BASE`, whose rows follow one another in the list
+            rows = slice(self.first[(row << BASE) + left], self.first[(row << BASE) + right + 1])
+            at_x, at_y = (np.floor((v[rows] * scale - at) * TILE_PX).astype(np.int64) + margin
+                          for v, at in ((self.x, x), (self.y, y)))  # fmt: skip
+            here = (at_x >= 0) & (at_x < side) & (at_y >= 0) & (at_y < side)
+            weights = self.depth[rows][here] if deep and self.depth is not None else None
+            pixels += np.bincount(at_y[here] * side + at_x[here], weights, side * side)
+        return pixels.reshape(side, side)
 
 
 def _tile_of(x: NDArray, y: NDArray) -> NDArray[np.int64]:
@@ -137,6 +168,13 @@ def _count(x: NDArray, y: NDArray, side: int, weights: NDArray | None = None) ->
 def _summed(pixels: NDArray, factor: int) -> NDArray[np.float32]:
     height, width = pixels.shape
     return pixels.reshape(height // factor, factor, width // factor, factor).sum((1, 3), dtype=np.float32)
+
+
+def _smoothed(pixels: NDArray, width_px: float) -> NDArray[np.float32]:
+    """Draw a Gaussian of peak about 1 for each count."""
+    peak = 2 * math.pi * width_px**2
+    light = gaussian_filter(pixels.astype(np.float32), width_px, mode="constant", truncate=3.5)
+    return np.asarray(peak * light, np.float32)
 
 
 class Lists:

@@ -1,0 +1,244 @@
+"""The page as a person uses it, in a browser without a window: `make browser`."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from app.command import PORT
+from app.demo import NAME, write_demo
+from app.runs.state import process_of, read_run
+from app.site import Site
+from localization import read
+from optics.whole_file import write_bytes
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
+EVIL = "<img src=x onerror=document.title='evil'>.tif"
+LONG_MS = 150_000
+
+
+class Server:
+    """`colocus app` as a process; `kill` ends it as a power cut would, `start` serves the same folder again."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder, self.port = folder, 0
+        self.environment = {
+            **os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
+        }  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.cli", "app", "--folder", str(self.folder), "--port", str(self.port)],
+            cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stderr is not None
+        said = [self.process.stderr.readline(), self.process.stderr.readline()]
+        found = re.search(r"http://127.0.0.1:(\d+)/", said[1])
+        assert found is not None, said
+        self.port = int(found[1])
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_demo(Site.make([folder]), frames=24)
+    tifffile.imwrite(folder / EVIL, np.zeros((3, 16, 16), np.uint16), description=EVIL, photometric="minisblack")
+    server = Server(folder, tmp_path_factory.mktemp("cache"))
+    yield server
+    server.kill()
+    for run in (folder / "runs").glob("*"):
+        process = process_of(run)
+        if process is not None:
+            process.signal(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no Chromium: apt-get install chromium, or name one in CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A page that notes what it asks for, what goes wrong in it, and how often it is clicked."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    asked, wrong = [], []
+    context.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page
+    context.close()
+    outside = [url for url in asked if not url.startswith((server.address, "data:", "blob:"))]
+    assert outside == [] and wrong == []  # nothing from the net, and no error in a script
+
+
+def state(page):
+    return page.locator("#state").inner_text()
+
+
+def until(page, *wanted, timeout_ms=LONG_MS):
+    page.wait_for_function(
+        "wanted => wanted.includes((document.getElementById('state') || {}).innerText)",
+        arg=list(wanted),
+        timeout=timeout_ms,
+    )
+
+
+def until_step(run, name, seconds=LONG_MS / 1000):
+    """Wait until a step is done, as the run's folder has it."""
+    end = time.monotonic() + seconds
+    while not any(step.name == name and step.state == "done" for step in read_run(run).steps):
+        assert time.monotonic() < end and read_run(run).state in ("queued", "running"), read_run(run)
+        time.sleep(0.1)
+
+
+def test_from_nothing_to_a_picture_through_everything_that_happens(server, page, tmp_path):
+    """Two clicks and a box start it; a reload, a second tab, Stop, Resume and a server that dies cost nothing."""
+    page.goto(server.address)
+    page.get_by_text("Try it on simulated frames").click()  # 1
+    page.wait_for_url("**/look**")
+    frame = page.locator(".crisp img").first
+    frame.wait_for()
+    page.wait_for_function("document.querySelector('.crisp img').naturalWidth === 64")
+    place = frame.bounding_box()
+    unit = place["width"] / 64
+    page.mouse.move(place["x"] + 8.5 * unit, place["y"] + 6.5 * unit)  # 2: the box
+    page.mouse.down()
+    page.mouse.move(place["x"] + 30 * unit, place["y"] + 30 * unit, steps=4)
+    page.mouse.move(place["x"] + 55.5 * unit, place["y"] + 50.5 * unit, steps=4)
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('input[data-field=x1]').value === '56'")
+    corners = [page.locator(f"input[data-field={name}]").input_value() for name in ("x0", "y0", "x1", "y1")]
+    assert corners == ["8", "6", "56", "51"]
+    page.get_by_text("ONE CLICK").dblclick()  # 3: an impatient one
+    page.wait_for_url("**/run**")
+    runs = list((server.folder / "runs").iterdir())
+    assert len(runs) == 1
+    run = runs[0]
+    until(page, "running")
+    until_step(run, "look")
+    second = page.context.new_page()
+    second.goto(page.url)
+    page.reload()
+    for tab in (page, second):
+        until(tab, "running")
+    second.get_by_role("button", name="Stop").click()
+    for tab in (page, second):
+        until(tab, "stopped")
+    page.get_by_role("button", name="Resume").click()
+    until(second, "running")
+    until_step(run, "camera")
+    server.kill()
+    working = process_of(run)
+    assert working is not None and working.is_alive()
+    server.start()
+    assert process_of(run) == working
+    page.reload()
+    for tab in (page, second):  # the second finds the new server by itself
+        until(tab, "done")
+    page.get_by_role("link", name="Result").click()  # 4
+    page.wait_for_url("**/result**")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.leaflet-tile')].some(tile => tile.complete && tile.naturalWidth === 256)"
+    )
+    rows = read(run / "localizations.csv").frame.size
+    assert page.locator("#rows").inner_text().startswith(f"{rows} localizations") and rows > 40
+    with page.expect_download() as coming:
+        page.locator("a[data-keep='localizations.csv']").click()
+    coming.value.save_as(tmp_path / "kept.csv")
+    assert (tmp_path / "kept.csv").read_bytes() == (run / "localizations.csv").read_bytes()
+    page.goto(server.address)
+    page.get_by_text("done", exact=True).first.wait_for()
+    assert not page.get_by_text("broken off").count()
+
+
+def test_the_terminal_gives_the_same_bytes_from_the_same_plan(server, tmp_path):
+    run = server.folder / "runs" / NAME.split(".")[0]
+    plan = (run / "plan.toml").read_bytes()
+    write_bytes(tmp_path / "plan.toml", plan)
+    command = [sys.executable, "-m", "experiments.cli", "reconstruct", str(tmp_path / "plan.toml"), "--out", "again"]
+    said = subprocess.run(command, cwd=tmp_path, env=server.environment, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    for name in ("localizations.csv", "picture.png", "plan.toml"):
+        assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_names_and_tags_are_shown_as_text(server, page):
+    page.goto(server.address)
+    page.get_by_text(EVIL).click()
+    page.wait_for_url("**/look**")
+    page.get_by_text(EVIL).first.wait_for()
+    page.wait_for_timeout(500)
+    assert page.title() == "Look - Colocus"
+
+
+@pytest.mark.parametrize("width_px, theme", [(1280, "light"), (900, "dark")])
+def test_pages_fit_their_width_and_are_reached_by_keyboard(server, browser, width_px, theme):
+    """No page scrolls sideways, and Tab reaches ONE CLICK from the top of the page."""
+    context = browser.new_context(viewport={"width": width_px, "height": 800}, color_scheme=theme)
+    page = context.new_page()
+    movie = server.folder / "uploads" / NAME
+    for address in ("/", f"/look?path={movie}", "/help", f"/run?path={server.folder / 'runs' / NAME.split('.')[0]}"):
+        page.goto(server.address + address)
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width_px, address
+    assert page.evaluate("document.body.classList.contains('body--dark')") == (theme == "dark")
+    page.goto(f"{server.address}/look?path={movie}")
+    page.get_by_text("ONE CLICK").wait_for()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText").endswith("ONE CLICK"):
+            break
+    else:
+        pytest.fail("Tab does not reach the button")
+    context.close()
+
+
+def test_real_requests_that_are_refused(server):
+    """The guard stands before the pages of the real server, its sockets too."""
+    import http.client
+
+    def status(path, method="GET", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request(method, path, headers={"Host": f"127.0.0.1:{server.port}", **headers})
+        found = connection.getresponse().status
+        connection.close()
+        return found
+
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+    socket = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    assert status("/") == 200 and status("/", Host="evil.example") == 403 and PORT != server.port
+    assert status("/", Origin="http://evil.example") == 403
+    assert status(socket, **upgrade, Origin="http://evil.example") == 403
+    assert status(socket, **upgrade) == 403
+    for path in ("/etc/passwd", "/file?path=/etc/passwd", "/look?path=/etc/passwd", "/run?path=/etc", "/result?path=/",
+                 "/?folder=/", "/file?path=..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd", "/docs",
+                 "/openapi.json"):  # fmt: skip
+        assert status(path) == 404, path
