@@ -53,7 +53,7 @@ test: $(ENV) ## all tests and docstring examples, but those marked slow or gpu
 	$(IN_ENV) -m pytest $(FAST) --durations=10 $(PYTEST_ARGS)
 
 slow: $(ENV) ## the tests marked slow: whole runs and trainings, whose parts `make test` looks at
-	$(IN_ENV) -m pytest -m "slow and not gpu" --durations=10 $(PYTEST_ARGS)
+	$(IN_ENV) -m pytest -m "slow and not gpu and not browser" --durations=10 $(PYTEST_ARGS)
 
 # without Chromium, and without the right to install it, the tests say so and are skipped
 browser: $(ENV) ## the page of `colocus app`, driven in Chromium without a window

@@ -17,7 +17,7 @@ PORT = 8421
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `colocus app`."""
     parser.usage = "colocus app [--folder DIR ...] [OPTIONS]"
-    text = "folders with movies and runs; nothing outside them is shown (default: this one)"
+    text = "folders to show, and nothing else (this one); runs and uploads go into the first"
     parser.add_argument("--folder", type=Path, nargs="+", default=[Path(".")], metavar="DIR", help=text)
     parser.add_argument("--host", default=LOOPBACK[0], help="this machine's address for others; then a token is asked")
     parser.add_argument("--port", type=int, default=PORT, help=f"{PORT}; 0 takes a free one")

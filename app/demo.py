@@ -14,7 +14,7 @@ NAME = "simulated filaments.tif"
 
 def write_demo(site: Site, frames: int = 120, seed: int = 5) -> Path:
     """Write the movie into an allowed folder, or find the one that is there. Raises `Refused`."""
-    folder = site.writable(site.folders[0], UPLOADS)
+    folder = site.writable(UPLOADS)
     path = folder / NAME
     if not path.exists():
         part = path.with_name(".simulated.tif")

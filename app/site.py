@@ -66,10 +66,9 @@ class Site:
             raise missing
         return path
 
-    def writable(self, near: Path, name: str) -> Path:
-        """Return the folder `name` in the allowed folder that holds `near`, or in another that can be written to."""
-        holding = [folder for folder in self.folders if near.is_relative_to(folder)]
-        for folder in dict.fromkeys([*holding, *self.folders]):
+    def writable(self, name: str) -> Path:
+        """Return the folder `name` in the first allowed folder that can be written to; the others stay as they are."""
+        for folder in self.folders:
             if os.access(folder, os.W_OK):
                 place = folder / name
                 place.mkdir(exist_ok=True)

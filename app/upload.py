@@ -33,7 +33,7 @@ async def receive(site: Site, name: str, declared: int | None, stream: AsyncIter
     clean = safe_name(name)
     if declared is not None and declared > site.upload_bytes:
         raise Refused(f"{clean}: {allowed}", 413)
-    folder = site.writable(site.folders[0], UPLOADS)
+    folder = site.writable(UPLOADS)
     part, size = folder / f".{secrets.token_hex(6)}.upload", 0
     try:
         with part.open("xb") as file:

@@ -1,13 +1,14 @@
-"""The pages: start, look, run, result, help. Each is drawn from files and keeps nothing of its own on the server."""
+"""The pages: start, look, run, result, queue, help. Each is drawn from files; the server keeps nothing."""
 
+import html
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse
 from nicegui import ui
 
-from app.pages import help, look, result, run, start
+from app.pages import help, look, queue, result, run, start
 from app.routes import Shown
 from app.site import Refused
 
@@ -19,7 +20,7 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
         try:
             return page(shown, *given)
         except Refused as error:
-            return PlainTextResponse(f"Colocus: {error}\n", error.status)
+            return HTMLResponse(_REFUSED.format(html.escape(str(error))), error.status)
 
     @ui.page("/", title="Colocus")
     def _start(folder: str = ""):
@@ -37,6 +38,10 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
     def _result(path: str = ""):
         return answer(result.page, path)
 
+    @ui.page("/queue", title="Queue - Colocus")
+    def _queue():
+        return answer(queue.page)
+
     @ui.page("/help", title="Help - Colocus")
     def _help():
         return answer(help.page)
@@ -44,6 +49,10 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
     ui.run_with(app, title="Colocus", dark=None, favicon=_ICON, show_welcome_message=False, reconnect_timeout=30.0)
 
 
+_REFUSED = (
+    "<!doctype html><title>Colocus</title><body style='font-family: sans-serif; margin: 3em'><p>{}</p>"
+    "<p><a href='/'>Movies and runs</a></p>"
+)
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0072B2"/>'
     '<circle cx="8" cy="8" r="2.2" fill="#fff"/><circle cx="8" cy="8" r="5" fill="none" stroke="#fff"/></svg>'

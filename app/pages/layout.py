@@ -50,6 +50,7 @@ def framed(title: str, *, here: str = "") -> Iterator[None]:
     with ui.header(elevated=False).classes("items-center py-2 px-4 gap-4").style(f"background: {BLUE}"):
         ui.link("Colocus", "/").classes("text-white no-underline text-lg font-semibold")
         ui.label(here).classes("text-white grow ellipsis").style("min-width: 0")
+        ui.link("Queue", "/queue").classes("text-white")
         ui.link("Help", "/help", new_tab=True).classes("text-white")
         button = ui.button(
             icon="contrast", on_click=lambda: dark.set_value({None: True, True: False, False: True}[dark.value])

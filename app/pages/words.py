@@ -84,6 +84,11 @@ WORDS = {
         'Ends after this step. "test" reads a few frames and says how good it will be and how long it will take, '
         "before anything long begins.",
     ),
+    "plan": Word(
+        "plan of",
+        "The run whose plan.toml the others take: field, frames, optics, camera, method. Only the movie is another.",
+    ),
+    "folder": Word("folder", "Every movie in this folder gets a run of its own; the full name, as on the first page."),
     "mode": Word(
         "colour",
         "Light: how many molecules. Depth: colour says how deep they lie, brightness how many there are.",

@@ -20,7 +20,7 @@ from app.site import Site
 from localization import read
 from optics.whole_file import write_bytes
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 EVIL = "<img src=x onerror=document.title='evil'>.tif"

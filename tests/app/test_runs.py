@@ -9,11 +9,13 @@ import time
 
 import pytest
 
+from app.pages.queue import Outcome, make_batch
 from app.runs import launch
 from app.runs.files import ASKED, ENDED, PROCESS, own
 from app.runs.process import Process
 from app.runs.state import read_run
 from app.site import Refused, Site
+from experiments.reconstruction.plan import load_plan
 from experiments.reconstruction.questions import QUESTIONS, step_folder
 
 
@@ -128,3 +130,35 @@ def test_steps_are_those_of_the_job():
     steps = [call.args[0].value for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Step"]
     assert steps == list(QUESTIONS)
     assert os.path.basename(step_folder("picture")) == "12-picture"
+
+
+def test_the_queue_changes_places_and_a_batch_takes_one_plan(site):
+    """Each movie of a folder gets a run with the first one's settings, and the later of two goes before the other."""
+    first = launch.make_run(site, site.folders[0] / "cell <b>1.tif", {"rows": "3:9", "optics": {"pixel_um": 0.2}})
+    (site.folders[0] / "more").mkdir()
+    for name in ("b.tif", "a.tif", "notes.txt"):
+        (site.folders[0] / "more" / name).write_bytes(b"x")
+    made = make_batch(site, str(site.folders[0] / "more"), str(first))
+    assert [run.name for run in made] == ["a", "b"] == [run.name for run in launch.queue(launch.find_runs(site))]
+    assert [load_plan(run / "plan.toml").rows for run in made] == ["3:9", "3:9"]
+    assert load_plan(made[1] / "plan.toml").movie == str(site.folders[0] / "more" / "b.tif")
+    launch.move_up(site, made[1])
+    launch.move_up(site, made[1])  # the first stays the first
+    assert launch.queue(launch.find_runs(site)) == made[::-1]
+    for folder, plan in (
+        ("/etc", str(first)),
+        (str(site.folders[0] / "runs"), str(first)),
+        (str(site.folders[0]), None),
+    ):
+        with pytest.raises(Refused):
+            make_batch(site, folder, plan)
+
+
+def test_what_came_out_is_read_from_the_findings(site):
+    run = new(site)
+    numbers = {"filters": {"seconds": 60.0, "after": 12}, "picture": {"seconds": 30.0, "frc_nm": None},
+               "test": {"seconds": 30.0, "sigma_xy_um": 0.0123}}  # fmt: skip
+    (run / "findings.json").write_text(json.dumps(numbers))
+    cells = Outcome.read(run).cells()
+    assert (cells["rows"], cells["precision"], cells["frc"], cells["minutes"]) == (12, 12.3, None, 2.0)
+    assert Outcome.read(new(site)).cells()["rows"] is None
