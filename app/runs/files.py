@@ -1,0 +1,62 @@
+"""What the page keeps in a run's folder, in `page/`: what was asked for, which process, how it ended, what it said."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+FOLDER = "page"
+ASKED, PROCESS, ENDED, LOCK, SAID = "asked.json", "process.json", "ended.json", "lock", "output.txt"
+PLAN, LOG = "plan.toml", "log.jsonl"
+_TAIL = 1 << 16
+
+
+def own(run: Path, name: str) -> Path:
+    """Return the place of one of the page's files of a run."""
+    return run / FOLDER / name
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a mapping; empty where there is none, or none that can be read."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def tail(path: Path, size: int = _TAIL) -> list[str]:
+    """Read the last lines of a file that may be long, without one that was cut."""
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            first = max(length - size, 0)
+            file.seek(first)
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return lines[1:] if first else lines
+
+
+def events(run: Path) -> list[dict[str, Any]]:
+    """Read the last events of a run's log, without what a kill cut off."""
+    found = []
+    for line in tail(run / LOG):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            found.append(record)
+    return found

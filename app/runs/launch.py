@@ -1,0 +1,160 @@
+"""Runs made, started, stopped and put into a queue; every step of it is a file in the run's folder."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from app.runs.files import ASKED, ENDED, FOLDER, PLAN, PROCESS, SAID, own, read_json, write_whole
+from app.runs.process import Process
+from app.runs.state import is_run, process_of, read_run
+from app.site import RUNS, Refused, Site
+from experiments.reconstruction.questions import QUESTIONS
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_STARTING = threading.Lock()
+_CHILDREN: dict[Path, subprocess.Popen] = {}  # of this server, so that they are reaped
+
+
+def make_run(site: Site, movie: Path, settings: Mapping[str, Any]) -> Path:
+    """Make a folder in `runs` with the plan of a movie; settings are as in plan.toml. Returns the folder."""
+    parent = site.writable(RUNS)
+    stem = movie.name.split(".")[0] or "movie"
+    for number in range(1, 100_000):
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        (folder / FOLDER).mkdir()
+        write_whole(folder / PLAN, plan_text({"movie": str(movie), **settings}))
+        return folder
+    raise Refused(f"{parent}: too many runs of this name; remove some", 400)
+
+
+def plan_text(values: Mapping[str, Any]) -> str:
+    """Write plain values as TOML, tables after what stands alone; what is None or "" is left out.
+
+    >>> print(plan_text({"movie": "a.tif", "optics": {"na": 1.4, "focus_um": None}}))
+    movie = "a.tif"
+    [optics]
+    na = 1.4
+    """
+    plain, tables = [], []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = plan_text(value)
+            tables += [f"[{key}]", inner] if inner else []
+        elif value is not None and value != "":
+            plain.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join([*plain, *tables])
+
+
+def arguments(folder: Path, to: str | None = None) -> list[str]:
+    """Return the arguments of `colocus` that work on a run."""
+    if to is not None and to not in QUESTIONS:
+        raise Refused(f"{to!r} is no step; steps: {', '.join(QUESTIONS)}", 400)
+    return ["reconstruct", "--out", str(folder), "--resume", *([] if to is None else ["--to", to])]
+
+
+def command(folder: Path, to: str | None = None) -> str:
+    """Write what one types to do the same in a terminal."""
+    return shlex.join(["colocus", *arguments(folder, to)])
+
+
+def ask(folder: Path, to: str | None = None) -> None:
+    """Put a run into the queue, to be worked on up to a step; a run that works or waits already is left alone."""
+    with _STARTING:
+        if read_run(folder).is_active:
+            return
+        (folder / FOLDER).mkdir(exist_ok=True)
+        own(folder, ENDED).unlink(missing_ok=True)
+        write_whole(own(folder, ASKED), json.dumps({"state": "queued", "at": time.time(), "argv": arguments(folder, to)}))
+
+
+def stop(folder: Path) -> None:
+    """Stop a run as Ctrl-C does, or take it out of the queue."""
+    with _STARTING:
+        asked, process = read_json(own(folder, ASKED)), process_of(folder)
+        if process is not None:
+            write_whole(own(folder, ASKED), json.dumps({**asked, "stop": True}))
+            process.signal(signal.SIGINT)
+        elif asked.get("state") == "queued":
+            write_whole(own(folder, ASKED), json.dumps({**asked, "state": "withdrawn"}))
+            write_whole(own(folder, ENDED), json.dumps({"status": 130}))
+
+
+def find_runs(site: Site) -> list[Path]:
+    """Find the runs in the allowed folders: in each, one folder below, and in `runs` there."""
+    found: dict[Path, None] = {}
+    for folder in site.folders:
+        for places in ([folder], _inside(folder), _inside(folder / RUNS)):
+            for place in places:
+                with suppress(Refused):
+                    found.update({site.resolve(place): None} if is_run(place) else {})
+    return list(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return [place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def queue(runs: Iterable[Path]) -> list[Path]:
+    """Return the runs that wait, in the order in which they were asked for."""
+    waiting = [(asked.get("at", 0.0), run) for run in runs if (asked := read_json(own(run, ASKED))).get("state") == "queued"]
+    return [run for _, run in sorted(waiting)]
+
+
+def move_up(site: Site, folder: Path) -> None:
+    """Let a run that waits change places with the one before it."""
+    with _STARTING:
+        waiting = queue(find_runs(site))
+        place = waiting.index(folder) if folder in waiting else 0
+        if place:
+            earlier, later = (own(run, ASKED) for run in waiting[place - 1 : place + 1])
+            first, second = read_json(earlier), read_json(later)
+            write_whole(earlier, json.dumps({**first, "at": second["at"]}))
+            write_whole(later, json.dumps({**second, "at": first["at"]}))
+
+
+def advance(site: Site) -> Path | None:
+    """Start the run whose turn it is, where none works; returns it. The server calls this again and again."""
+    with _STARTING:
+        for run, child in list(_CHILDREN.items()):
+            if child.poll() is not None:
+                del _CHILDREN[run]
+        runs = [run for run in find_runs(site) if own(run, ASKED).exists()]
+        waiting = queue(runs)
+        if not waiting or any(process_of(run) for run in runs):
+            return None
+        _start(waiting[0])
+        return waiting[0]
+
+
+def _start(folder: Path) -> None:
+    asked = read_json(own(folder, ASKED))
+    argv = [str(part) for part in asked.get("argv", arguments(folder))]
+    own(folder, ENDED).unlink(missing_ok=True)
+    write_whole(own(folder, ASKED), json.dumps({**asked, "state": "started"}))
+    with own(folder, SAID).open("w") as said:
+        child = subprocess.Popen(
+            # -P: a file beside the movie that is named as a module is not taken for it
+            [sys.executable, "-P", "-m", "app.runs.worker", str(folder), *argv],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))},
+            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    _CHILDREN[folder] = child
+    process = Process.find(child.pid)
+    if process is not None:  # the worker notes the same, some milliseconds later
+        write_whole(own(folder, PROCESS), json.dumps({"pid": process.pid, "started": process.started}))

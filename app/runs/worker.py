@@ -1,0 +1,41 @@
+"""The process of a run: `python -m app.runs.worker RUN COMMAND ...` notes who it is, works, and notes how it ended."""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from app.runs.files import ENDED, LOCK, PROCESS, own, write_whole
+from app.runs.process import Process
+
+
+def main(folder: Path, argv: list[str]) -> int:
+    """Run a command of `colocus` for a folder that no other worker has; returns its exit status."""
+    # where the server was started in the background of a script, Ctrl-C's signal would be ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with own(folder, LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("colocus: error: this run is being worked on already", file=sys.stderr)
+            return 2
+        me = Process.find(os.getpid())
+        assert me is not None
+        write_whole(own(folder, PROCESS), json.dumps({"pid": me.pid, "started": me.started}))
+        own(folder, ENDED).unlink(missing_ok=True)
+        status = 1
+        try:
+            from experiments.cli import main as colocus
+
+            status = colocus(argv)
+        except KeyboardInterrupt:  # before the command was reached
+            status = 130
+        finally:
+            write_whole(own(folder, ENDED), json.dumps({"status": status}))
+        return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
