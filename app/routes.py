@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.background import BackgroundTask
 
+from app.runs.files import LIST
 from app.site import Refused, Site
 from app.upload import receive
 
@@ -16,7 +17,6 @@ _SHOWN = {".png": "image/png"}
 _KEPT = {".csv", ".json", ".jsonl", ".png", ".tif", ".tiff", ".toml", ".html", ".txt", ".npz", ".hdf5"}
 # a report is a page of its own: no script of it runs, and nothing is fetched
 _REPORT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
-LIST = "localizations.csv"
 _FOREVER = {"cache-control": "private, max-age=86400"}
 Percent = Annotated[float, Query(ge=0, le=100)]
 
@@ -38,7 +38,7 @@ class Shown:
     @property
     def lists(self):
         """The lists in memory."""
-        from app.pictures.tiles import Lists
+        from app.pictures.prepared import Lists
 
         return self._made.setdefault("lists", Lists())
 
@@ -84,20 +84,20 @@ def add_routes(app: FastAPI, shown: Shown) -> None:
     @router.get("/tile/{zoom}/{x}/{y}.png")
     def tile(zoom: int, x: int, y: int, path: str, mode: str = "light"):
         """A tile of the picture of a list."""
-        _, drawn = shown.lists.take(site.resolve(path))
+        drawn = shown.lists.take(site.resolve(path)).drawn
         return Response(drawn.tile(zoom, x, y, mode), media_type="image/png", headers=_FOREVER)
 
     @router.get("/list")
     def exported(path: str, format: str):
         """A run's list in another format."""
-        from localization import LocalizationError, write
+        from localization import LocalizationError, read, write
         from localization.io.formats import find
 
-        locs, _ = shown.lists.take(site.resolve(Path(path) / LIST))
+        source = site.resolve(Path(path) / LIST)
         folder = tempfile.TemporaryDirectory()
         try:
             place = Path(folder.name) / f"{Path(path).name}-{format}{find(format, to_write=True).suffix}"
-            write(place, locs, format=format)
+            write(place, read(source), format=format)
         except LocalizationError as error:
             folder.cleanup()
             raise Refused(str(error), 400) from None

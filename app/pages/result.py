@@ -2,24 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 from nicegui import ui
 
 from app.pages import layout
 from app.pages.layout import BLUE, away, framed, heading, link
-from app.routes import LIST, Shown
-from app.runs.files import PLAN
+from app.routes import Shown
+from app.runs.files import LIST, PLAN
 from app.runs.state import is_run
 from app.site import Refused
 from experiments.reconstruction.questions import QUESTIONS, step_folder
 
 _KEEP = (LIST, "picture.png", "picture.tif", "report.html", "findings.json", PLAN)
-_BINS = 60
 _WORLD = 256.0  # width of a map at zoom 0, in pixels
-COLUMNS = {
-    "photons": ("photons", 1.0), "sigma_x_um": ("predicted precision in x (nm)", 1e3), "z_um": ("depth (nm)", 1e3),
-    "frame": ("frame", 1.0), "background": ("background (photons)", 1.0),
-}  # fmt: skip
 
 
 def page(shown: Shown, path: str) -> None:
@@ -68,7 +62,7 @@ def _map(shown: Shown, folder: Path) -> None:
         found = await away(lambda: shown.lists.take(folder / LIST))
         if found is None:
             return
-        _, drawn = found
+        drawn = found.drawn
         version = (folder / LIST).stat().st_mtime_ns
         holder.clear()
         with holder:
@@ -125,31 +119,27 @@ def _histograms(shown: Shown, folder: Path) -> None:
         found = await away(lambda: shown.lists.take(folder / LIST))
         if found is None:
             return
-        locs, _ = found
+        summary = found.summary
         with holder:
-            ui.label(f"{locs.frame.size} localizations in {int(np.ptp(locs.frame)) + 1} frames").props('id="rows"')
-            for column, (label, factor) in COLUMNS.items():
-                values = factor * np.asarray(getattr(locs, column), float)
-                known = values[np.isfinite(values)]
-                if not known.size or np.ptp(known) == 0:
-                    continue
-                counts, edges = np.histogram(known, _BINS, tuple(np.percentile(known, [0, 99.5])))
-                ui.label(f"{label}: median {np.median(known):.4g}").classes("soft")
-                ui.html(histogram_svg(counts, edges), sanitize=False).classes("w-full")
+            ui.label(f"{summary['rows']} localizations in {summary['frames']} frames").props('id="rows"')
+            for drawn in summary["histograms"]:
+                ui.label(f"{drawn['label']}: median {drawn['median']:.4g}").classes("soft")
+                svg = histogram_svg(drawn["counts"], drawn["first"], drawn["last"])
+                ui.html(svg, sanitize=False).classes("w-full")
 
     ui.timer(0.1, draw, once=True)
 
 
-def histogram_svg(counts: np.ndarray, edges: np.ndarray) -> str:
+def histogram_svg(counts: list[int], first: float, last: float) -> str:
     """Draw a histogram as SVG, its ends written below."""
-    top, width = max(int(counts.max()), 1), 100 / len(counts)
+    top, width = max(*counts, 1), 100 / len(counts)
     bars = "".join(
         f'<rect x="{k * width:.2f}" y="{40 * (1 - n / top):.2f}" width="{width:.2f}" height="{40 * n / top:.2f}"/>'
         for k, n in enumerate(counts)
     )
     ends = "".join(
-        f'<text x="{x}" y="47" font-size="4" text-anchor="{anchor}" fill="currentColor">{edges[k]:.4g}</text>'
-        for x, anchor, k in ((0, "start", 0), (100, "end", -1))
+        f'<text x="{x}" y="47" font-size="4" text-anchor="{anchor}" fill="currentColor">{end:.4g}</text>'
+        for x, anchor, end in ((0, "start", first), (100, "end", last))
     )
     head = '<svg viewBox="0 0 100 49" width="100%" role="img" aria-label="histogram">'
     return f'{head}<g fill="{BLUE}">{bars}</g>{ends}</svg>'

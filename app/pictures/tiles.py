@@ -7,11 +7,8 @@ median precision, or of most of a pixel where that is finer, with a peak of 1.
 """
 
 import math
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
@@ -20,14 +17,13 @@ from scipy.ndimage import gaussian_filter
 
 from app.pictures.png import png
 from app.site import Refused
-from localization import LocalizationError, Localizations, read
+from localization import Localizations
 
-TILE_PX, BASE, DEEPEST = 256, 4, 14
+TILE_PX, BASE, DEEPEST = 256, 3, 14
 _SIDE_PX = TILE_PX << BASE
 MODES = ("light", "depth")
 _LEAST_PX, _MOST_PX = 0.7, 24.0  # the width of a molecule on the screen: it is seen, and no larger than a mark
 _UNKNOWN = 1 / 3000  # of the square: the width of molecules whose precision is not known
-_LISTS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,26 +171,3 @@ def _smoothed(pixels: NDArray, width_px: float) -> NDArray[np.float32]:
     peak = 2 * math.pi * width_px**2
     light = gaussian_filter(pixels.astype(np.float32), width_px, mode="constant", truncate=3.5)
     return np.asarray(peak * light, np.float32)
-
-
-class Lists:
-    """The lists that pages show, the last few in memory."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Path, int], tuple[Localizations, Drawn]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def take(self, path: Path) -> tuple[Localizations, Drawn]:
-        """Read a list, or find it in memory. Raises `Refused` in one line."""
-        try:
-            key = (path, path.stat().st_mtime_ns)
-            with self._lock:  # others wait for a list that is being read, and do not read it as well
-                if key not in self._kept:
-                    locs = read(path)
-                    self._kept[key] = (locs, Drawn.make(locs))
-                    while len(self._kept) > _LISTS:
-                        self._kept.popitem(last=False)
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        except (LocalizationError, OSError) as error:
-            raise Refused(" ".join(str(error).split()), 415) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 FOLDER = "page"
 ASKED, PROCESS, ENDED, LOCK, SAID = "asked.json", "process.json", "ended.json", "lock", "output.txt"
-PLAN, LOG = "plan.toml", "log.jsonl"
+PLAN, LOG, LIST = "plan.toml", "log.jsonl", "localizations.csv"
 _TAIL = 1 << 16
 
 

@@ -77,7 +77,9 @@ def ask(folder: Path, to: str | None = None) -> None:
             return
         (folder / FOLDER).mkdir(exist_ok=True)
         own(folder, ENDED).unlink(missing_ok=True)
-        write_whole(own(folder, ASKED), json.dumps({"state": "queued", "at": time.time(), "argv": arguments(folder, to)}))
+        write_whole(
+            own(folder, ASKED), json.dumps({"state": "queued", "at": time.time(), "argv": arguments(folder, to)})
+        )
 
 
 def stop(folder: Path) -> None:
@@ -112,7 +114,9 @@ def _inside(folder: Path) -> list[Path]:
 
 def queue(runs: Iterable[Path]) -> list[Path]:
     """Return the runs that wait, in the order in which they were asked for."""
-    waiting = [(asked.get("at", 0.0), run) for run in runs if (asked := read_json(own(run, ASKED))).get("state") == "queued"]
+    waiting = [
+        (asked.get("at", 0.0), run) for run in runs if (asked := read_json(own(run, ASKED))).get("state") == "queued"
+    ]
     return [run for _, run in sorted(waiting)]
 
 

@@ -1,5 +1,6 @@
 """The process of a run: `python -m app.runs.worker RUN COMMAND ...` notes who it is, works, and notes how it ended."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -7,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from app.runs.files import ENDED, LOCK, PROCESS, own, write_whole
+from app.runs.files import ENDED, LIST, LOCK, PROCESS, own, write_whole
 from app.runs.process import Process
 
 
@@ -30,6 +31,13 @@ def main(folder: Path, argv: list[str]) -> int:
             from experiments.cli import main as colocus
 
             status = colocus(argv)
+            if (folder / LIST).exists() and status == 0:
+                from app.pictures.prepared import load, prepare
+                from app.site import Refused
+
+                with contextlib.suppress(Refused):  # an empty list: the page says so
+                    if load(folder / LIST) is None:
+                        prepare(folder / LIST)
         except KeyboardInterrupt:  # before the command was reached
             status = 130
         finally:

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from app.demo import PIXEL_UM, simulate, write_demo
+from app.pictures.prepared import load
 from app.pictures.tiles import BASE, TILE_PX, Drawn
 from app.routes import Shown, add_routes
 from app.site import Site
@@ -120,6 +121,10 @@ def test_tiles_hold_every_row_where_it_lies():
     assert drawn.tile(0, 0, 0, "depth") != drawn.tile(0, 0, 0, "light")
 
 
+def drawn_anew(locs):
+    return Drawn.make(locs)
+
+
 def test_lists_are_shown_and_given_in_other_formats(app, place):
     run = place / "run"
     run.mkdir()
@@ -130,6 +135,14 @@ def test_lists_are_shown_and_given_in_other_formats(app, place):
     assert get(app, "/tile/0/0/0.png", path=run / "localizations.csv").headers["content-type"] == "image/png"
     for wrong in ("/tile/0/1/0.png", "/tile/99/0/0.png", "/tile/-1/0/0.png"):
         assert get(app, wrong, path=run / "localizations.csv").status == 404
+    # made ready on the disk: shown from there until the list changes
+    ready = load(run / "localizations.csv")
+    assert (
+        ready is not None and ready.summary["rows"] == 3 and ready.drawn.tile(2, 1, 1) == drawn_anew(locs).tile(2, 1, 1)
+    )
+    write(run / "localizations.csv", make_localizations([0], [1.0], [1.0], [0.0]))
+    assert load(run / "localizations.csv") is None
+    write(run / "localizations.csv", locs)
     given = get(app, "/list", path=run, format="challenge")
     (place / "given.csv").write_bytes(given.body)
     assert np.allclose(read(place / "given.csv").x_um, [1, 2, 3], atol=1e-3)
