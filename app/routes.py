@@ -42,6 +42,13 @@ class Shown:
 
         return self._made.setdefault("lists", Lists())
 
+    @property
+    def live(self):
+        """The pictures of runs that read."""
+        from app.pictures.live import Live
+
+        return self._made.setdefault("live", Live())
+
 
 def add_routes(app: FastAPI, shown: Shown) -> None:
     """Add the routes to an application; what a visitor may not have is answered in one line of plain text."""
@@ -86,6 +93,11 @@ def add_routes(app: FastAPI, shown: Shown) -> None:
         """A tile of the picture of a list."""
         drawn = shown.lists.take(site.resolve(path)).drawn
         return Response(drawn.tile(zoom, x, y, mode), media_type="image/png", headers=_FOREVER)
+
+    @router.get("/live")
+    def live(path: str):
+        """What a run has read by now."""
+        return Response(shown.live.picture(site.resolve(path)), media_type="image/png", headers=_FOREVER)
 
     @router.get("/list")
     def exported(path: str, format: str):

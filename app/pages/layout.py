@@ -22,6 +22,10 @@ _CSS = """
 .two { display: grid; gap: 16px; grid-template-columns: minmax(0, 1fr) 380px; width: 100% }
 @media (max-width: 1050px) { .two { grid-template-columns: minmax(0, 1fr) 300px } }
 @media (max-width: 760px) { .two { grid-template-columns: minmax(0, 1fr) } }
+.body--dark .lit { filter: brightness(1.7) } .body--dark .text-primary { color: #56B4E9 !important }
+a { color: #0b62c4 } .body--dark a { color: #8ec5ff } .q-header a { color: white !important }
+::file-selector-button { border: 1px solid rgba(128,128,128,.6); border-radius: 4px; padding: 2px 10px;
+  margin-right: 8px }
 .q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }
 .crisp img { image-rendering: pixelated }
 .soft { opacity: .75 } .mono { font-family: ui-monospace, monospace; font-size: 12px; white-space: pre-wrap;

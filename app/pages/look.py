@@ -8,6 +8,7 @@ from nicegui import run, ui
 
 from app.pages import layout
 from app.pages.layout import away, framed, handled, heading, link
+from app.pages.picker import pick_file
 from app.pages.words import WORDS
 from app.routes import Shown
 from app.runs.launch import ask, make_run
@@ -260,8 +261,9 @@ def _fields(view: _View, n_frames: int, pixel_um: float | None) -> dict[str, Any
         fields["gain"] = layout.number("gain")
         fields["offset"] = layout.number("offset")
     with ui.expansion("Depth, from beads").classes("w-full").props("dense"), ui.column().classes("gap-2 w-full"):
-        fields["beads"] = layout.text("beads")
-        ui.label("a file in the folders of this page, as its full name").classes("soft")
+        beads = fields["beads"] = layout.text("beads")
+        choose = ui.button("Choose the stack", icon="folder_open").props("outline dense no-caps")
+        choose.on_click(lambda: pick_file(view.shown.site, view.path.parent, lambda path: beads.set_value(str(path))))
         fields["focus"] = layout.text("focus")
         fields["crop"] = layout.number("crop", step=1, format="%d")
         fields["na"] = layout.number("na", step=0.01)

@@ -106,7 +106,7 @@ def _waiting(site: Site) -> None:
 
     def row(run: Run) -> None:
         with ui.row().classes("items-center no-wrap gap-2 w-full"):
-            ui.label(run.state).style(f"color: {COLOURS.get(run.state, 'inherit')}; font-weight: 600")
+            ui.label(run.state).style(f"color: {COLOURS.get(run.state, 'inherit')}; font-weight: 600").classes("lit")
             ui.link(run.folder.name, link("/run", path=run.folder)).style("overflow-wrap: anywhere")
             ui.label(run.message).classes("soft ellipsis").style("margin-left: auto")
             if run.state == "queued":

@@ -7,7 +7,7 @@ from nicegui import ui
 from app.pages import layout
 from app.pages.layout import COLOURS, away, framed, heading, link
 from app.routes import Shown
-from app.runs.files import PLAN, SAID, own, tail
+from app.runs.files import PLAN, SAID, chunks, own, tail
 from app.runs.launch import ask, command, stop
 from app.runs.state import Run, StepState, is_run, read_run
 from app.site import Refused
@@ -65,9 +65,10 @@ class _Live:
         self.folder, self.picture, self.log = folder, picture, log
         self.shown_picture: tuple[Path, int] | None = None
         self.was_active: bool | None = None
+        self.live: ui.interactive_image | None = None
         with ui.card():
             with ui.row().classes("items-center w-full no-wrap"):
-                self.state = ui.label().classes("text-lg font-semibold").props('id="state" role="status"')
+                self.state = ui.label().classes("text-lg font-semibold lit").props('id="state" role="status"')
                 ui.element("div").classes("grow")
                 self.result = ui.link("Result", link("/result", path=folder)).classes("font-semibold")
             self.message = ui.label().style("overflow-wrap: anywhere").props('id="message"')
@@ -104,7 +105,7 @@ class _Live:
         self.state.style(f"color: {COLOURS.get(run.state, 'inherit')}")
         self.message.text = run.message
         self.go.set_enabled(not run.is_active)
-        self.go.text = "ONE CLICK" if run.state == "ready" else "Resume"
+        self.go.text = {"ready": "ONE CLICK", "done": "Again"}.get(run.state, "Resume")
         self.end.set_enabled(run.state in ("queued", "running"))
         self.result.set_visibility((run.folder / "localizations.csv").exists())
         for step in run.steps:
@@ -120,6 +121,20 @@ class _Live:
 
     def draw_picture(self, run: Run) -> None:
         """Show the picture of the latest step that has one."""
+        done = len(chunks(run.folder)) if run.state == "running" else 0
+        if done:
+            if self.shown_picture != (run.folder, done):
+                self.shown_picture = (run.folder, done)
+                source = link("/live", path=run.folder, v=f"{run.changed:.0f}-{done}")
+                if self.live is None:
+                    self.picture.clear()
+                    with self.picture:
+                        heading("What is read by now")
+                        self.live = ui.interactive_image(source).classes("w-full self-center")
+                        self.live.style("max-width: 60vh; background: black").props('alt="what is read by now"')
+                self.live.set_source(source)
+            return
+        self.live = None
         place = run.thumbnail
         key = None if place is None else (place, place.stat().st_mtime_ns)
         if self.shown_picture is not None and key == self.shown_picture:

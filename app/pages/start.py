@@ -169,6 +169,8 @@ def _card(run: Run) -> None:
             ui.link(run.folder.name, link("/run", path=run.folder)).style("overflow-wrap: anywhere")
             when = time.strftime("%d %b %H:%M", time.localtime(run.changed))
             with ui.row().classes("gap-2 items-center"):
-                ui.label(run.state).style(f"color: {COLOURS.get(run.state, 'inherit')}; font-weight: 600")
+                ui.label(run.state).style(f"color: {COLOURS.get(run.state, 'inherit')}; font-weight: 600").classes(
+                    "lit"
+                )
                 ui.label(when).classes("soft")
             ui.label(run.message).classes("soft").style("overflow-wrap: anywhere; font-size: 12px")

@@ -6,6 +6,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from experiments.reconstruction.questions import step_folder
+
 FOLDER = "page"
 ASKED, PROCESS, ENDED, LOCK, SAID = "asked.json", "process.json", "ended.json", "lock", "output.txt"
 PLAN, LOG, LIST = "plan.toml", "log.jsonl", "localizations.csv"
@@ -47,6 +49,19 @@ def tail(path: Path, size: int = _TAIL) -> list[str]:
     except OSError:
         return []
     return lines[1:] if first else lines
+
+
+def parts_of(run: Path) -> Path:
+    """Name the folder in which a run that reads keeps its chunks."""
+    return run / f".{step_folder('frames')}" / f"{LIST}.parts"
+
+
+def chunks(run: Path) -> list[Path]:
+    """List the chunks of frames that are done; none where the run does not read."""
+    try:
+        return sorted(path for path in parts_of(run).iterdir() if path.suffix == ".npz")
+    except OSError:
+        return []
 
 
 def events(run: Path) -> list[dict[str, Any]]:

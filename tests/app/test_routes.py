@@ -18,6 +18,7 @@ from app.demo import PIXEL_UM, simulate, write_demo
 from app.pictures.prepared import load
 from app.pictures.tiles import BASE, TILE_PX, Drawn
 from app.routes import Shown, add_routes
+from app.runs.files import parts_of
 from app.site import Site
 from localization import make_localizations, open_movie, read, write
 from made.asgi import ask
@@ -119,6 +120,23 @@ def test_tiles_hold_every_row_where_it_lies():
                 far[max(cy - 7, 0) : max(cy + 8, 0), max(cx - 7, 0) : max(cx + 8, 0)] = False
             assert (tile[far] == dark).all()
     assert drawn.tile(0, 0, 0, "depth") != drawn.tile(0, 0, 0, "light")
+
+
+def test_what_is_read_by_now_is_drawn_from_the_chunks(app, place):
+    """Two chunks of a job with its field from row 10 and column 20: each row is where it belongs, and a chunk that
+    comes later is added."""
+    run = place / "run"
+    assert get(app, "/live", path=place).status == 404
+    parts = parts_of(run)
+    parts.mkdir(parents=True)
+    identity = {"pixel_um": 0.1, "part": {"frames": [0, 9], "rows": [10, 42], "columns": [20, 84]}}
+    (parts / "job.json").write_text(json.dumps({"key": "k", "identity": identity}))
+    np.savez(parts / "frames_0-1.npz", x_um=[2.0 + 3.2], y_um=[1.0 + 0.8])  # a half across, a quarter down
+    first = pixels(get(app, "/live", path=run)).astype(int).sum(2)
+    assert first.shape == (320, 640) and np.unravel_index(first.argmax(), first.shape) == (80, 320)
+    np.savez(parts / "frames_1-2.npz", x_um=[2.0 + 1.6, 99.0], y_um=[1.0 + 1.6, 0.0])
+    second = pixels(get(app, "/live", path=run)).astype(int).sum(2)
+    assert second[160, 160] == second[80, 320] > second.min() and second[160, 480] == second.min()
 
 
 def drawn_anew(locs):
