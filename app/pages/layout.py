@@ -22,7 +22,7 @@ _CSS = """
 .two { display: grid; gap: 16px; grid-template-columns: minmax(0, 1fr) 380px; width: 100% }
 @media (max-width: 1050px) { .two { grid-template-columns: minmax(0, 1fr) 300px } }
 @media (max-width: 760px) { .two { grid-template-columns: minmax(0, 1fr) } }
-.body--dark .lit { filter: brightness(1.7) } .body--dark .text-primary { color: #56B4E9 !important }
+.body--dark .lit { filter: brightness(1.7) } .body--dark { --q-primary: #2b8cd4 !important }
 a { color: #0b62c4 } .body--dark a { color: #8ec5ff } .q-header a { color: white !important }
 ::file-selector-button { border: 1px solid rgba(128,128,128,.6); border-radius: 4px; padding: 2px 10px;
   margin-right: 8px }

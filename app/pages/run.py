@@ -1,5 +1,6 @@
 """Run: the steps with their state and time left, the picture as it grows, the log; Stop, Resume, the command."""
 
+import re
 from pathlib import Path
 
 from nicegui import ui
@@ -15,6 +16,7 @@ from experiments.reconstruction.questions import QUESTIONS
 
 _ICONS = {"done": "check_circle", "running": "play_circle", "waiting": "radio_button_unchecked"}
 _EVERY_S, _LINES = 1.0, 200
+_FOREIGN = re.compile(r"[EWI]\d{4} \d\d:")  # what JAX's compiler says to its own makers
 _NOTICE_JS = """
 if (document.hidden && window.Notification && Notification.permission === 'granted')
   new Notification('Colocus', {body: %s});
@@ -110,7 +112,7 @@ class _Live:
         self.result.set_visibility((run.folder / "localizations.csv").exists())
         for step in run.steps:
             self.steps[step.name].draw(step)
-        said = [line for line in tail(own(run.folder, SAID)) if line.strip()][-_LINES:]
+        said = [line for line in tail(own(run.folder, SAID)) if line.strip() and not _FOREIGN.match(line)][-_LINES:]
         self.log.text = "\n".join(said) or "nothing yet"
         self.draw_picture(run)
         if self.was_active and not run.is_active:
