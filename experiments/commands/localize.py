@@ -21,7 +21,6 @@ _OPTIONS = {
     "batch": (int, "N", "frames at a time"),
     "tile-px": (int, "N", "side of the tiles that large frames are cut into"),
     "model-config": (str, "TOML", "settings of DeepSTORM3D weights"),
-    "psf": (str, "NPZ", "a calibrated PSF: decoder+joint with weights"),
     "chunk-frames": (int, "N", "frames whose result is kept after a stop (200)"),
 }
 _NAMES = {"gain": "gain_adu_per_photon", "offset": "offset_adu"}
@@ -34,11 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, zarr, or a folder of TIFF files")
     add_assignments(parser, "assignments", "how fits are made, like z_max_um=1.2 threshold_sigma=6")
     text = "arm, weights, psf.npz, _3dcal.mat, .h5, gaussian, autods"
-    parser.add_argument("--model", type=Path, required=True, metavar="MODEL", help=text)
+    parser.add_argument("--model", type=Path, metavar="MODEL", help=text)
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
-    text = "decoder, classical, joint, decoder+joint, autods"
+    text = "for decoder+joint; one of each colour: tells them apart"
+    parser.add_argument("--psf", nargs="+", action="extend", default=[], metavar="NPZ", help=text)
+    text = "decoder, classical, joint, decoder+joint, colour"
     parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
     add_movie_options(parser)
@@ -53,12 +54,23 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from experiments.reading.classical_config import ClassicalConfig
     from experiments.reading.localize import LocalizeConfig, localize, parse_share, parse_span
     from experiments.settings import load_settings
+    from training import ConfigError
 
+    # what stands behind --psf and is no file is a setting
+    psfs = [word for word in arguments.psf if "=" not in word]
+    arguments.assignments = [*arguments.assignments, *(word for word in arguments.psf if "=" in word)]
+    if arguments.model is None:
+        if len(psfs) < 2:
+            raise ConfigError(
+                "--model is missing: a trained arm, weights or a psf.npz; or --psf with one of each colour"
+            )
+        arguments.model = Path(psfs[0])
     given = {name: value for name in _OPTIONS if (value := getattr(arguments, name.replace("-", "_"))) is not None}
     options: dict[str, Any] = {
         _NAMES.get(name, name.replace("-", "_")): parse_span(value) if name in _SPANS else value
         for name, value in given.items()
     }
+    options |= {"species": tuple(psfs)} if len(psfs) > 1 else {"psf": "".join(psfs)}
     if arguments.method:
         options["method"] = arguments.method
     if "autods" in (arguments.method, str(arguments.model)):

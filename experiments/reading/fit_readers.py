@@ -1,10 +1,12 @@
 """Fits as readers: which PSF and which camera they take, of a run, of a file, or Gaussian spots."""
 
+from collections.abc import Sequence
 from dataclasses import replace as change
 from pathlib import Path
 
 from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.colours.reader import ColourReader
 from experiments.reading.decoder_joint import DecoderJointReader
 from experiments.reading.joint import JointReader
 from experiments.reading.readers import GAUSSIAN, Model, Reader
@@ -27,6 +29,13 @@ def classical_reader(model: Model, camera: Camera | None, config: ClassicalConfi
 def joint_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> JointReader:
     """Make the reader that fits all emitters of a frame together, with the PSF of a file, of a run, or Gaussian."""
     return JointReader(spots_of(model, config), _camera(model, camera, config), config, f"joint fits with {model.path}")
+
+
+def colour_reader(models: Sequence[Model], camera: Camera | None, config: ClassicalConfig) -> ColourReader:
+    """Make the reader that tells species apart, from the PSF of each. Raises `ConfigError`."""
+    spots = [spots_of(model, config) for model in models]
+    names = ", ".join(model.path.name for model in models)
+    return ColourReader(spots, _camera(models[0], camera, config), config, f"fits as every species of {names}")
 
 
 def decoder_joint_reader(

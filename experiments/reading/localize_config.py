@@ -10,7 +10,7 @@ from localization import MovieOptions
 from training import ConfigError
 
 Span = tuple[int, int | None]
-Method = Literal["", "decoder", "classical", "joint", "decoder+joint", "autods"]
+Method = Literal["", "decoder", "classical", "joint", "decoder+joint", "autods", "colour"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class LocalizeConfig:
     emitter by itself where nothing overlaps and jointly where something does (the default for a psf.npz and for
     "gaussian"), "joint" explains each frame as a whole with it, "decoder+joint" begins that at the network's list, with
     the PSF of the run or of the file `psf`; `classical` says how. "autods" reads each patch with the shipped network of
-    its level, `autods` says how. `opening` says how the movie is opened.
+    its level, `autods` says how. "colour" (the default with `species`) reads every emitter that stands alone as each of
+    `species`, the calibrated PSFs of several colours, of which `model` is the first. `opening` says how the movie is
+    opened.
     """
 
     threshold: float | None = None
@@ -43,6 +45,7 @@ class LocalizeConfig:
     chunk_frames: int = 200
     method: Method = ""
     psf: str = ""
+    species: tuple[str, ...] = ()
     opening: MovieOptions = MovieOptions()
     classical: ClassicalConfig = ClassicalConfig()
     autods: AutoDsConfig = AutoDsConfig()
@@ -58,6 +61,10 @@ class LocalizeConfig:
             raise ConfigError(f"method = {self.method!r} is none of {', '.join(get_args(Method)[1:])}{gone}")
         if self.psf and self.method != "decoder+joint":
             raise ConfigError(f"psf = {self.psf} is for method decoder+joint; the others take their PSF as the model")
+        if self.species and self.method not in ("", "colour"):
+            raise ConfigError(f"several PSFs are read with method colour, not {self.method}")
+        if (self.method == "colour" or self.species) and len(set(self.species)) < 2:
+            raise ConfigError("method colour needs a PSF for each species: --psf orange.npz red.npz")
         if self.tile_px is not None and self.tile_px < 1:
             raise ConfigError(f"tile_px = {self.tile_px} must be positive")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments.reading.autods.reader import AutoDsReader
 from experiments.reading.cameras import one_camera, plain_camera, with_photometry
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.fit_readers import classical_reader, decoder_joint_reader, joint_reader
+from experiments.reading.fit_readers import classical_reader, colour_reader, decoder_joint_reader, joint_reader
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import Model, Reader, Reading, describe, run_reader, weights_reader
 from experiments.settings import load_camera
@@ -22,7 +22,7 @@ PROPOSING = 0.4
 def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
     """Make the reader that a configuration asks for. Raises as `localize` does."""
     named = describe(Path(model))
-    method = config.method or DEFAULTS.get(named.kind, "decoder")
+    method = config.method or ("colour" if config.species else DEFAULTS.get(named.kind, "decoder"))
     if (method, named.kind) not in READERS:
         if "autods" in (method, named.kind):
             raise ConfigError(f"{model} with method {method}: the shipped networks are --model autods --method autods")
@@ -55,6 +55,14 @@ def _fits(model: Model, config: LocalizeConfig) -> Reader:
 
 def _joint(model: Model, config: LocalizeConfig) -> Reader:
     return joint_reader(model, _fits_camera(config), _enough(config))
+
+
+def _colour(model: Model, config: LocalizeConfig) -> Reader:
+    others = [describe(Path(path)) for path in config.species]
+    if any(other.kind != "psf" for other in others):
+        wrong = next(other.path for other in others if other.kind != "psf")
+        raise ConfigError(f"{wrong}: no PSF; species are read with a calibrated PSF each")
+    return colour_reader(others, _fits_camera(config), _enough(config))
 
 
 def _enough(config: LocalizeConfig) -> ClassicalConfig:
@@ -104,5 +112,6 @@ READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
     ("decoder+joint", "run"): _joint_behind_run,
     ("decoder+joint", "weights"): _joint_behind_weights,
     ("autods", "autods"): _autods,
+    ("colour", "psf"): _colour,
 }
 DEFAULTS = {"psf": "classical", "gaussian": "classical", "autods": "autods"}

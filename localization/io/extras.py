@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, str] = {
     "group": "the group (structure, cluster, molecule, pick) that the row belongs to",
     "net_gradient": "net gradient of the spot that was fitted",
     "log_likelihood": "logarithm of the likelihood of the fit",
+    "p_channel": "probability of the channel, of those that were told apart",
 }
 
 _SAME = {name: name for name in EXTRAS}

@@ -151,11 +151,11 @@ def species_psfs(
     for one in species:
         check_plate(plate, one.wavelength_um)
         check_plate(psf.aberration, one.wavelength_um)
-    return tuple(species_psf(_sampled(psf, species, z_range_um), one, plate) for one in species)
+    return tuple(species_psf(sampled_for(psf, species, z_range_um), one, plate) for one in species)
 
 
-def _sampled(psf: Psf, species: Sequence[Species], z_range_um: tuple[float, float] | None) -> Psf:
-    """The `Psf` with the samplings of the most demanding wavelength, and no less than its own."""
+def sampled_for(psf: Psf, species: Sequence[Species], z_range_um: tuple[float, float] | None) -> Psf:
+    """The `Psf` without its mask, at the samplings of the most demanding wavelength, and no less than its own."""
     sizes = [(psf.pupil_px, psf.ring_px, psf.oversampling)]
     for one in species:
         for wavelength, shift in zip(np.asarray(one.wavelength_um), np.asarray(one.focus_shift_um), strict=True):

@@ -1,0 +1,1 @@
+"""Species of emitters told apart by their images: a movie read with one PSF for each."""
