@@ -66,6 +66,13 @@ class Site:
             raise missing
         return path
 
+    def called(self, path: Path) -> str:
+        """Say where a path is, from its allowed folder on."""
+        for folder in self.folders:
+            if path.is_relative_to(folder):
+                return str(Path(folder.name) / path.relative_to(folder))
+        return path.name
+
     def writable(self, name: str) -> Path:
         """Return the folder `name` in the first allowed folder that can be written to; the others stay as they are."""
         for folder in self.folders:

@@ -36,8 +36,8 @@ _PREPARE = "import sys, pathlib, app.pictures.prepared as p; p.prepare(pathlib.P
 
 def rows(numbers: dict) -> Rows:
     yield (
-        f"first page after `colocus app`, seconds (load of the machine {numbers['load_average']:.0f} on two cores); memory "
-        "of the server then, MB, without files that are mapped",
+        f"first page after `colocus app`, seconds (load of the machine {numbers['load_average']:.0f} on two cores); "
+        "memory of the server then, MB, without files that are mapped",
         "< 3 s; < 250 MB",
         f"{numbers['first_page_s']:.1f} s; {numbers['idle_mb']:.0f} MB",
     )

@@ -58,7 +58,7 @@ def scale_bar_um(width_um: float) -> float:
     """
     wanted = width_um / 5
     power = 10 ** math.floor(math.log10(wanted))
-    return max(step * power for step in (1, 2, 5) if step * power <= wanted * 1.0001)
+    return max(float(step * power) for step in (1, 2, 5) if step * power <= wanted * 1.0001)
 
 
 def overlay(box: Box, pixel_um: float | None) -> str:
@@ -86,7 +86,7 @@ def page(shown: Shown, path: str) -> None:
     place = shown.site.resolve(path)
     movie = shown.movies.take(place).movie
     n_frames, height, width = movie.shape
-    with framed(place.name, here=str(place)):
+    with framed(place.name, here=shown.site.called(place)):
         for note in movie.notes:
             ui.label(note).classes("soft")
         with ui.element("div").classes("two"):
@@ -300,6 +300,9 @@ def plan_of_fields(site: Site, values: dict[str, Any], box: Box, n_frames: int) 
         if name == "beads":
             value = [str(site.resolve(value))]
         tables.setdefault(table, {})[key] = whole(name, value) if name == "crop" else value
+    na, n = values.get("na"), values.get("immersion")
+    if na is not None and n is not None and na >= n:
+        raise Refused(f"numerical aperture {na:g} is not below the index of the immersion, {n:g}; change one", 400)
     psf = tables.get("psf", {})
     if "focus" in psf and "beads" not in psf:
         raise Refused("focus of the slices: a stack of beads is missing; name one, or leave the focus empty", 400)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from app.pages import layout
+from app.pages import filters, layout
 from app.pages.layout import BLUE, away, framed, heading, link
 from app.routes import Shown
 from app.runs.files import LIST, PLAN
@@ -21,7 +21,7 @@ def page(shown: Shown, path: str) -> None:
     folder = shown.site.resolve(path)
     if not is_run(folder) or not (folder / LIST).exists():
         raise Refused("no result in this folder yet")
-    with framed(folder.name, here=str(folder)), ui.element("div").classes("two"):
+    with framed(folder.name, here=shown.site.called(folder)), ui.element("div").classes("two"):
         with ui.column().classes("gap-3"):
             with ui.card():
                 _map(shown, folder)
@@ -50,6 +50,9 @@ def page(shown: Shown, path: str) -> None:
             with ui.card():
                 heading("The list")
                 _histograms(shown, folder)
+            with ui.card():
+                heading("Keep which rows?")
+                filters.draw(folder)
 
 
 def _map(shown: Shown, folder: Path) -> None:

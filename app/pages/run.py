@@ -40,7 +40,7 @@ def page(shown: Shown, path: str) -> None:
     folder = shown.site.resolve(path)
     if not is_run(folder):
         raise Refused("no run in this folder")
-    with framed(folder.name, here=str(folder)), ui.element("div").classes("two"):
+    with framed(folder.name, here=shown.site.called(folder)), ui.element("div").classes("two"):
         with ui.column().classes("gap-3"):
             with ui.card():
                 picture = ui.column().classes("w-full")

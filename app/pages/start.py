@@ -54,7 +54,7 @@ def page(shown: Shown, folder: str = "") -> None:
     place = site.resolve(folder) if folder else site.folders[0]
     if not place.is_dir():
         raise Refused("no folder of this page")
-    with framed("Movies and runs", here=str(place)), ui.element("div").classes("two"):
+    with framed("Movies and runs", here=site.called(place)), ui.element("div").classes("two"):
         with ui.column().classes("gap-3"):
             with ui.card():
                 _browser(site, place)

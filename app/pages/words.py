@@ -84,6 +84,15 @@ WORDS = {
         'Ends after this step. "test" reads a few frames and says how good it will be and how long it will take, '
         "before anything long begins.",
     ),
+    "photons_min": Word("photons, least", "Rows with less light are left out.", "filters.photons_min"),
+    "photons_max": Word("photons, most", "Rows with more light are left out.", "filters.photons_max"),
+    "sigma_max": Word(
+        "predicted precision, worst (nm)",
+        "Rows whose predicted precision in x or y is worse are left out.",
+        "filters.sigma_x_um_max",
+    ),
+    "z_from": Word("depth from (nm)", "Rows that lie less deep are left out.", "filters.z_um"),
+    "z_to": Word("depth to (nm)", "Rows that lie deeper are left out.", "filters.z_um"),
     "plan": Word(
         "plan of",
         "The run whose plan.toml the others take: field, frames, optics, camera, method. Only the movie is another.",

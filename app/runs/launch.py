@@ -15,7 +15,7 @@ from typing import Any
 
 from app.runs.files import ASKED, ENDED, FOLDER, PLAN, PROCESS, SAID, own, read_json, write_whole
 from app.runs.process import Process
-from app.runs.state import is_run, process_of, read_run
+from app.runs.state import is_run, plan_of, process_of, read_run
 from app.site import RUNS, Refused, Site
 from experiments.reconstruction.questions import QUESTIONS
 
@@ -40,7 +40,7 @@ def make_run(site: Site, movie: Path, settings: Mapping[str, Any]) -> Path:
     raise Refused(f"{parent}: too many runs of this name; remove some", 400)
 
 
-def plan_text(values: Mapping[str, Any]) -> str:
+def plan_text(values: Mapping[str, Any], name: str = "") -> str:
     """Write plain values as TOML, tables after what stands alone; what is None or "" is left out.
 
     >>> print(plan_text({"movie": "a.tif", "optics": {"na": 1.4, "focus_um": None}}))
@@ -51,11 +51,22 @@ def plan_text(values: Mapping[str, Any]) -> str:
     plain, tables = [], []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            inner = plan_text(value)
-            tables += [f"[{key}]", inner] if inner else []
+            whole = f"{name}.{key}" if name else key
+            tables += [inner] if (inner := plan_text(value, whole)) else []
         elif value is not None and value != "":
             plain.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join([*plain, *tables])
+    return "\n".join([*([f"[{name}]"] if name and plain else []), *plain, *tables])
+
+
+def change_plan(folder: Path, table: str, values: Mapping[str, Any]) -> None:
+    """Change settings in a table of a run's plan; None takes one away. Raises `Refused` while the run works."""
+    with _STARTING:
+        if read_run(folder).is_active:
+            raise Refused("the run works or waits; stop it first", 409)
+        plan = plan_of(folder)
+        if not plan:
+            raise Refused(f"{folder / PLAN}: cannot be read; write it again", 400)
+        write_whole(folder / PLAN, plan_text({**plan, table: {**plan.get(table, {}), **values}}) + "\n")
 
 
 def arguments(folder: Path, to: str | None = None) -> list[str]:

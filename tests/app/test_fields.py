@@ -1,19 +1,23 @@
 """Fields of the pages: each has its help, and what they hold becomes a plan that the command reads."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import app
+from app.pages import filters
 from app.pages.look import METHODS, Box, plan_of_fields
 from app.pages.result import histogram_svg
 from app.pages.words import WORDS
-from app.runs.launch import make_run
+from app.runs.launch import ask, change_plan, make_run
+from app.runs.state import plan_of
 from app.site import Refused, Site
 from experiments.reconstruction.methods import AUTO
 from experiments.reconstruction.methods import METHODS as ALL
-from experiments.reconstruction.plan import load_plan
+from experiments.reconstruction.plan import Plan, PsfPlan, ReaderPlan, load_plan, plan_toml
+from localization import Criteria
 
 
 def test_every_field_has_its_help_and_every_help_its_field():
@@ -52,7 +56,7 @@ def test_what_the_fields_hold_is_what_the_command_reads(tmp_path):
 
 @pytest.mark.parametrize(
     "values", [{"beads": "/etc/passwd", "focus": "0:1:2"}, {"focus": "0:1:2"}, {"first": 9, "stop": 3}, {"crop": 4.5},
-               {"first": 0.5}, {"stop": 99}],
+               {"first": 0.5}, {"stop": 99}, {"na": 1.6, "immersion": 1.518}],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_before_a_run_is_made(tmp_path, values):
     with pytest.raises(Refused) as refused:
@@ -75,3 +79,25 @@ def test_a_box_stays_in_the_frame_and_a_dot_is_none():
 def test_a_histogram_is_as_high_as_its_counts():
     drawn = histogram_svg([1, 4], 0.0, 2.0)
     assert 'y="30.00" width="50.00" height="10.00"' in drawn and 'y="0.00"' in drawn
+
+
+def test_filters_change_the_plan_and_nothing_else_of_it(tmp_path):
+    """What the command wrote, with tables in tables, is the same plan but for the filters; and back again."""
+    site = Site.make([tmp_path])
+    before = Plan("movie.tif", rows="3:9", reader=ReaderPlan(method="joint"), psf=PsfPlan(sigma_um=0.13))
+    run = make_run(site, tmp_path / "movie.tif", {})
+    (run / "plan.toml").write_text(plan_toml(before))
+    values = {"photons_min": 500.0, "photons_max": None, "sigma_max": 20.0, "z_from": None, "z_to": 800.0}
+    change_plan(run, "filters", filters.to_plan(values))
+    after = load_plan(run / "plan.toml")
+    expected = Criteria(photons_min=500, sigma_x_um_max=0.02, sigma_y_um_max=0.02, z_um=(-1e6, 0.8))
+    assert after == replace(before, filters=expected)
+    assert filters.of_plan(plan_of(run)) == values
+    change_plan(run, "filters", filters.to_plan(dict.fromkeys(values)))
+    assert load_plan(run / "plan.toml") == before
+    for wrong in ({"z_from": 5.0, "z_to": 1.0}, {"sigma_max": 0.0}, {"photons_min": 9.0, "photons_max": 2.0}):
+        with pytest.raises(Refused):
+            filters.to_plan(wrong)
+    ask(run)
+    with pytest.raises(Refused, match="stop it first"):
+        change_plan(run, "filters", {})

@@ -41,6 +41,10 @@ def test_nothing_outside_the_folders_is_reached(site, tmp_path):
         Site.make([tmp_path / "missing"])
 
 
+def test_pages_say_where_a_file_is_from_its_folder_on(site):
+    assert site.called(site.folders[0] / "a" / "b.tif") == "open/a/b.tif"
+
+
 def test_runs_are_not_written_through_a_link_that_leads_outside(site, tmp_path):
     (site.folders[0] / "runs").symlink_to(tmp_path)
     with pytest.raises(Refused):
