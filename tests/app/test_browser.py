@@ -30,8 +30,8 @@ LONG_MS = 150_000
 class Server:
     """`colocus app` as a process; `kill` ends it as a power cut would, `start` serves the same folder again."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder, self.port = folder, 0
+    def __init__(self, folder: Path, cache: Path, *options: str) -> None:
+        self.folder, self.port, self.options = folder, 0, options
         self.environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
@@ -40,8 +40,8 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.cli", "app", "--folder", str(self.folder), "--port", str(self.port)],
-            cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "experiments.cli", "app", "--folder", str(self.folder), "--port", str(self.port),
+             *self.options], cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stderr is not None
         said = [self.process.stderr.readline(), self.process.stderr.readline()]
@@ -178,6 +178,22 @@ def test_from_nothing_to_a_picture_through_everything_that_happens(server, page,
     assert not page.get_by_text("broken off").count()
 
 
+def test_a_filter_draws_the_picture_again_without_reading_the_frames(server, page):
+    """Fewer rows after it, the same step of frames as before, and all of them again without it."""
+    run = server.folder / "runs" / NAME.split(".")[0]
+    whole = read(run / "localizations.csv")
+    frames = (run / "09-frames" / "done.json").stat().st_mtime_ns
+    for least, kept in ((1500, int(np.sum(whole.photons >= 1500))), ("", whole.frame.size)):
+        page.goto(f"{server.address}/result?path={run}")
+        page.locator("input[data-field=photons_min]").fill(str(least))
+        page.get_by_role("button", name="Draw again").click()
+        page.wait_for_url("**/run**")
+        until(page, "done")
+        assert read(run / "localizations.csv").frame.size == kept
+    assert 0 < int(np.sum(whole.photons >= 1500)) < whole.frame.size
+    assert (run / "09-frames" / "done.json").stat().st_mtime_ns == frames
+
+
 def test_the_terminal_gives_the_same_bytes_from_the_same_plan(server, tmp_path):
     run = server.folder / "runs" / NAME.split(".")[0]
     plan = (run / "plan.toml").read_bytes()
@@ -196,6 +212,36 @@ def test_names_and_tags_are_shown_as_text(server, page):
     page.get_by_text(EVIL).first.wait_for()
     page.wait_for_timeout(500)
     assert page.title() == "Look - Colocus"
+
+
+def test_a_movie_is_uploaded_and_what_is_none_is_refused_in_a_line(server, page, tmp_path):
+    tifffile.imwrite(tmp_path / "mine.tif", np.zeros((3, 16, 16), np.uint16), photometric="minisblack")
+    (tmp_path / "note.tif").write_text("<b>no movie</b>")
+    page.goto(server.address)
+    page.locator("#pick").set_input_files(tmp_path / "note.tif")
+    page.get_by_text("no movie was recognised").wait_for()
+    page.locator("#pick").set_input_files(tmp_path / "mine.tif")
+    page.wait_for_url("**/look**")
+    page.get_by_role("heading", name="mine.tif").wait_for()
+    assert not list((server.folder / "uploads").glob("note*"))
+
+
+def test_with_a_token_only_its_address_leads_in(server, browser, tmp_path):
+    """The first visit leaves a cookie, with which pages and sockets work; without it nothing is shown."""
+    (tmp_path / "token").write_text("a-token-that-is-long-enough\n")
+    guarded = Server(server.folder, tmp_path, "--token-file", str(tmp_path / "token"))
+    try:
+        context = browser.new_context()
+        page = context.new_page()
+        assert page.goto(guarded.address).status == 401
+        assert page.goto(f"{guarded.address}/?token=wrong").status == 401
+        page.goto(f"{guarded.address}/?token=a-token-that-is-long-enough")
+        page.get_by_text("Try it on simulated frames").click()  # answered through a socket
+        page.wait_for_url("**/look**")
+        assert "token" not in page.url
+        context.close()
+    finally:
+        guarded.kill()
 
 
 @pytest.mark.parametrize("width_px, theme", [(1280, "light"), (900, "dark")])
