@@ -25,6 +25,7 @@ from optics.pytree import replace
 from optics.types import PhaseMask
 from worlds.colour_world import (
     BACKGROUND,
+    FOUR,
     LIBRARY,
     PAIRS,
     RANGES,
@@ -50,9 +51,13 @@ _Z = 1.96
 
 def cells() -> list[str]:
     """Names of all cells: lines everywhere, bands over 2 um, the learned plates as they are etched."""
-    every = [(light, span) for span in RANGES for light in ("lines", "bands")]
-    found = [f"{light}/{pair}/{span}/{pupil}" for light, span in every for pair in PAIRS for pupil in PUPILS]
-    return [*found, *(f"lines/{pair}/2um/{made}" for pair in PAIRS for made in MADE)]
+
+    def over(span: str) -> list[str]:
+        return [f"{light}/{pair}/{span}/{pupil}" for light in ("lines", "bands") for pair in PAIRS for pupil in PUPILS]
+
+    made = [f"lines/{pair}/2um/{name}" for pair in PAIRS for name in MADE]
+    four = [f"lines/{FOUR}/2um/{pupil}" for pupil in PUPILS]
+    return [*over("2um"), *made, *four, *over("focus")]
 
 
 def wilson(right: int, n: int) -> list[float]:
@@ -90,6 +95,13 @@ def locates_nm(tables, photons: float) -> float:
     return float(1e3 * np.exp(np.log(stds).mean()))
 
 
+def nearest(values) -> np.ndarray:
+    """The least over rivals (S, Z, N) of numbers (S, S, Z, N), the diagonal left out."""
+    values = np.array(values, float)
+    values[np.arange(len(values)), np.arange(len(values))] = np.inf
+    return values.min(axis=1)
+
+
 def measure(cell: str, n: int) -> dict:
     """One pupil, pair, range and light, at three brightnesses."""
     light, pair, span, pupil = cell.split("/")
@@ -99,28 +111,33 @@ def measure(cell: str, n: int) -> dict:
     tables = tables_of(psfs, span)
     z = np.linspace(*RANGES[span], DEPTHS)
     bounds = species_bounds(tables, z, PHOTONS, BACKGROUND)
-    both = [0, 1], [1, 0]
+    count = len(tables)
+    pairs = ~np.eye(count, dtype=bool)
     rng = np.random.default_rng(7)
     pictures = [drawn(rng, psf, span, n)[0] for psf in psfs]
     found: dict = {"frames": n, "table_error": round(max(float(t.error) for t in tables), 5)}
     for k, photons in enumerate(PHOTONS):
-        right, errors = [], []
+        right, errors, confused = [], [], np.zeros((count, count), int)
         for channel, picture in enumerate(pictures):
             read = classify_emitters(tables, rng.poisson(photons * picture + BACKGROUND))
             hit = np.asarray(read.channel) == channel
             right.append(int(hit.sum()))
+            confused[channel] = np.bincount(np.asarray(read.channel), minlength=count)
             errors.append(np.column_stack([hit, np.asarray(read.p_channel)]))
         sure = np.concatenate(errors)
         found[f"{photons:g}"] = {
-            "right": round(100 * sum(right) / (2 * n), 1),
-            "interval": wilson(sum(right), 2 * n),
+            "right": round(100 * sum(right) / (count * n), 1),
+            "interval": wilson(sum(right), count * n),
             "by_species": [round(100 * r / n, 1) for r in right],
             "says_of_itself": round(100 * float(sure[:, 1].mean()), 1),
-            "gaussian": round(100 * float(np.asarray(bounds.gaussian)[both][:, :, k].mean()), 1),
-            "limit": round(100 * float(np.asarray(bounds.limit)[both][:, :, k].mean()), 1),
-            "chernoff_floor": round(100 * float(1 - np.exp(-np.asarray(bounds.chernoff)[both][:, :, k]).mean() / 2), 1),
+            # of the nearest rival of all; the limit of a pair holds among more species too
+            "gaussian": round(100 * float(nearest(bounds.gaussian)[..., k].mean()), 1),
+            "limit": round(100 * float(np.asarray(bounds.limit)[pairs][..., k].mean()), 1),
+            "chernoff_floor": round(100 * float(1 - np.exp(-nearest(bounds.chernoff)[..., k]).mean() / 2), 1),
             "bound_nm": round(locates_nm(tables, photons), 2),
         }
+        if count > 2:
+            found[f"{photons:g}"]["confusion"] = confused.tolist()
     return found
 
 
@@ -138,6 +155,14 @@ def rows(numbers: dict) -> Rows:
                 f"learned >= {target}",
                 parts,
             )
+    four = {pupil: found[name]["10000"]["right"] for pupil in PUPILS if (name := f"lines/{FOUR}/2um/{pupil}") in found}
+    if four:
+        yield (
+            "four species (530, 580, 670, 750 nm) over 2 um, 10000 photons, read rightly (%); the learned plate is "
+            "that for 580 and 670 nm",
+            ">= 95",
+            "; ".join(f"{pupil} {value:.1f}" for pupil, value in four.items()),
+        )
     worst = [
         (one[f"{photons:g}"]["interval"][0] - one[f"{photons:g}"]["limit"], name)
         for name, one in found.items()

@@ -19,8 +19,10 @@ STAMP_PX, BACKGROUND = 31, 50.0
 DEEP_UM, MIDDLE_UM, FOCUS_UM = (0.0, 2.0), 1.0, (0.85, 1.15)  # known of the depth beforehand
 RANGES = {"2um": DEEP_UM, "focus": FOCUS_UM}
 PAIRS = {"580-670": (580, 670), "605-640": (605, 640)}
+FOUR = "530-580-670-750"
+SPECIES_NM = {**PAIRS, FOUR: (530, 580, 670, 750)}
 LIBRARY = ("clear", "astigmatic", "tetrapod", "double_helix")
-LEARNED = {"580-670": "orange-red-2um", "605-640": "close-2um"}
+LEARNED = {"580-670": "orange-red-2um", "605-640": "close-2um", FOUR: "orange-red-2um"}
 _SIZE = 128
 _WALLED_PX = 96  # pupil samples for plates with walls: images to 3e-3 for the learned ones
 _SHARP_PX = 160  # for those whose walls are a third of a cell wide
@@ -51,9 +53,9 @@ def species_of(pair: str, light: str, lines: int = 3):
     A band's mean wavelength is the line's, so that the two columns differ by the width alone.
     """
     if light == "lines":
-        return [named_species(str(nm)) for nm in PAIRS[pair]]
+        return [named_species(str(nm)) for nm in SPECIES_NM[pair]]
     made = []
-    for nm in PAIRS[pair]:
+    for nm in SPECIES_NM[pair]:
         dye, passed = GenericBand(nm / 1000).spectra(str(nm))
         species = spectrum_species(str(nm), dye, passed, lines=lines)
         mean = float(species.weight @ species.wavelength_um)
