@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from optics.camera import electron_variance
 from optics.psf_table import PsfTable, evaluate
-from optics.pytree import pytree
+from optics.pytree import pytree, replace
 from optics.types import Camera, OpticsError
 
 _STEPS = 25
@@ -218,6 +218,7 @@ def species_bounds(
             raise OpticsError(f"z_um from {z.min():g} to {z.max():g} lies outside the table's {low:g} to {high:g} um")
     if not (np.isfinite(light).all() and (light > 0).all() and 0 <= background < np.inf):
         raise OpticsError("photons must be positive and background not negative")
+    tables = _of_one_size(tables)
     count, shape = len(tables), (len(z), len(light))
     distance = np.full((count, count, *shape), np.inf)
     information, rival = distance.copy(), np.full((count, count, *shape, 5), np.nan)
@@ -238,6 +239,26 @@ def species_bounds(
         limit=accuracy_limit(distance),
         gaussian=accuracy_gaussian(distance),
     )
+
+
+def _of_one_size(tables: tuple[PsfTable, ...]) -> tuple[PsfTable, ...]:
+    """The same tables, filled up with zeros to one size, a round one: one compiled program for all, and for others."""
+    terms, pictures = (
+        -(-max(table.coefficients.shape[k] for table in tables) // step) * step for k, step in ((0, 256), (1, 64))
+    )
+    degrees = tuple(max(table.degrees[k] for table in tables) for k in (0, 1))
+
+    def filled(table: PsfTable) -> PsfTable:
+        p, r = table.coefficients.shape
+        return replace(
+            table,
+            coefficients=jnp.pad(table.coefficients, ((0, terms - p), (0, pictures - r))),
+            pictures=jnp.pad(table.pictures, ((0, pictures - r), (0, 0))),
+            terms=jnp.pad(table.terms, ((0, terms - p), (0, 0))),
+            degrees=degrees,
+        )
+
+    return tuple(map(filled, tables))
 
 
 @jax.jit
