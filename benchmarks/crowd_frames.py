@@ -13,7 +13,7 @@ import numpy as np
 
 from crowds.reading import joint_reader, read
 from crowds.record import cell_parser, fill, rounded
-from crowds.scenes import DRAWN, MASKS, draw, per_um2
+from crowds.scenes import DRAWN, MASKS, SCENE, draw, per_um2
 from localization import bootstrap, score_frames, select
 from measure.record import Rows
 
@@ -28,6 +28,7 @@ TARGET = {  # Jaccard at 250/500 nm
 }  # fmt: skip
 TARGET_WHOLE = {("learned", 36): 0.95, ("learned", 72): 0.75}
 GATES = {"250/500": {}, "100/200": {"lateral_um": 0.1, "axial_um": 0.2}}
+DIMMEST = SCENE.photons_min / 2  # what the reader is told of an emitter's light: a decoder knows it from its training
 SHOWN = ("jaccard", "precision", "recall", "rmse_xy_um", "rmse_z_um", "rmse_x_um", "rmse_y_um")
 
 
@@ -39,7 +40,7 @@ def measure(cell: str, frames: int) -> dict:
     drawn, mask, count = cell.split("/")
     frames = max(1, frames // FEWER.get(int(count), 1))
     scenes = draw(mask, int(count), frames, drawn)
-    reading = read(joint_reader(mask), scenes.images, most_cpu_s=MOST_CPU_S)
+    reading = read(joint_reader(mask, drawn, photons_min=DIMMEST), scenes.images, most_cpu_s=MOST_CPU_S)
     frames = reading.frames
     truth = select(scenes.truth, np.flatnonzero(scenes.truth.frame < frames))
     result: dict[str, Any] = {"frames": frames, "emitters": truth.frame.size, "found": reading.found.frame.size}

@@ -17,7 +17,7 @@ import numpy as np
 
 from crowds.reading import joint_reader, read
 from crowds.record import cell_parser, fill, rounded
-from crowds.scenes import DEPTHS_UM, DRAWN, MASKS, SCOPE, STAMP_PX, draw, per_um2
+from crowds.scenes import DEPTHS_UM, DRAWN, MASKS, SCENE, SCOPE, STAMP_PX, draw, per_um2
 from experiments.instrument.design import design
 from experiments.instrument.design_config import DesignConfig
 from experiments.progress import Display
@@ -99,7 +99,7 @@ def measure(cell: str, frames: int) -> dict:
     drawn, mask, count = cell.split("/")
     frames = max(1, frames // FEWER.get(int(count), 1))
     scenes = draw(mask, int(count), frames, drawn)
-    reading = read(joint_reader(mask), scenes.images)
+    reading = read(joint_reader(mask, drawn, photons_min=SCENE.photons_min / 2), scenes.images)
     scored = bootstrap(score_frames(reading.found, scenes.truth, n_frames=frames), rng=0)
     return {
         "frames": frames,

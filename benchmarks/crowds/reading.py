@@ -1,5 +1,6 @@
 """Frames read by the joint fit as `colocus localize --method joint` reads them, one at a time, with the CPU's time."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -40,9 +41,15 @@ class Reading:
         return float(np.median(self.cpu_s))
 
 
-def joint_reader(mask: str, **settings: Any) -> JointReader:
-    """The reader of a mask's frames, by its PSF alone; `settings` are those of `ClassicalConfig`."""
-    return JointReader(spots_of(mask), make_camera(), ClassicalConfig(**settings), mask)
+def joint_reader(mask: str, drawn: str = "even", **settings: Any) -> JointReader:
+    """The reader of a mask's frames that are so `drawn`, by its PSF alone; `settings` are those of `ClassicalConfig`.
+
+    Where stray light comes back as an even background there are no wings to be expected.
+    """
+    spots = spots_of(mask)
+    if drawn == "even":
+        spots = dataclasses.replace(spots, psf=None)
+    return JointReader(spots, make_camera(), ClassicalConfig(**settings), mask)
 
 
 def read(reader: Reader, images: NDArray, *, most_cpu_s: float = math.inf, most_rows: float = math.inf) -> Reading:

@@ -43,9 +43,9 @@ def explain(image: NDArray) -> tuple[list[Round], Found, float]:
     rounds, level, (height, width) = [], 0.0, shape
     for number in range(2):
         before = search_frames(model, bank, only, search=Search(rounds=number, shakes=0))[0]
-        mean, spread = jnp.asarray(before.mean), jnp.asarray(before.crowd.spread)
-        candidates = propose(model, bank, frame, mean, spread)
-        strength = np.asarray(significance(model, bank, frame, mean, spread)[0])
+        mean, level_of, spread = (jnp.asarray(part) for part in (before.mean, before.crowd.level, before.crowd.spread))
+        candidates = propose(model, bank, frame, mean, level_of, spread)
+        strength = np.asarray(significance(model, bank, frame, mean, level_of, spread)[0])
         taken = np.asarray(candidates.strength) > WAIT * float(candidates.strength[0])
         added = np.asarray(candidates.xyz_um)[taken][: Search().per_round]
         inside = strength[bank.margin : bank.margin + height, bank.margin : bank.margin + width]

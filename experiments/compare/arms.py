@@ -74,7 +74,7 @@ def run_arm(
         state = fit(run, folder, resume=resume, report=labelled, deadline_s=deadline_s)
     folder.mkdir(parents=True, exist_ok=True)
     exact = scored_parts(run)
-    joint = joint_readers(exact, state) if wanted != ["decoder"] else None
+    joint = joint_readers(exact, state, config) if wanted != ["decoder"] else None
     scores: dict[Reading, dict[str, Any]] = {}
     for reading, path in done.items():
         if resume and path.exists():

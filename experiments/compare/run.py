@@ -222,7 +222,7 @@ def _score_again(
 ) -> list[dict[str, Any]]:
     """Score an arm's readings as `config` says; a list of scores."""
     parts, wanted = build(run), readings(config, arm)
-    joint = joint_readers(parts, state) if wanted != ["decoder"] else None
+    joint = joint_readers(parts, state, config) if wanted != ["decoder"] else None
     scored = []
     for reading in wanted:
         check_reading(config, reading)

@@ -14,7 +14,7 @@ from experiments.compare.config import ExperimentConfig, Reading
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
 from experiments.reading.methods import PROPOSING
-from experiments.reading.spots import psf_spots
+from experiments.reading.spots import SpotTable, psf_spots
 from localization import FrameScores, Gate, Localizations, select
 from optics import Psf, crlb_std_um, photons_to_adu
 from training import ConfigError, Parts
@@ -68,17 +68,26 @@ class JointReaders:
     alone: JointReader
 
 
-def joint_readers(parts: Parts, state: TrainState | None) -> JointReaders:
-    """Make the readers of joint fits, with the arm's own PSF and camera."""
+def joint_readers(parts: Parts, state: TrainState | None, config: ExperimentConfig) -> JointReaders:
+    """Make the readers of joint fits, with the arm's own PSF and camera, and what is known of an emitter's light."""
     scene = parts.run.scene
     depths = scene.z_min_um, scene.z_max_um
-    settings = ClassicalConfig(z_min_um=depths[0], z_max_um=depths[1])
+    # what a decoder learns from its training frames: nothing in them is as dim as that
+    uniform = scene.photons == "uniform" and not scene.lifetime_frames
+    dimmest = min([scene.photons_min, *config.score.pair_photons]) / 2 if uniform else 0.0
+    settings = ClassicalConfig(z_min_um=depths[0], z_max_um=depths[1], photons_min=dimmest)
     psf = learned_psf(parts, state)
     crowds, alone = (
-        JointReader(psf_spots(psf, depths, tolerance), parts.camera, settings, "joint fits")
+        JointReader(_spots(psf, scene, tolerance), parts.camera, settings, "joint fits")
         for tolerance in (_TOLERANCE, _FINE)
     )
     return JointReaders(crowds, alone)
+
+
+def _spots(psf: Psf, scene: SceneConfig, tolerance: float) -> SpotTable:
+    spots = psf_spots(psf, (scene.z_min_um, scene.z_max_um), tolerance)
+    # light that comes back as an even background is not around the stamps
+    return dataclasses.replace(spots, psf=None) if scene.stray == "even" else spots
 
 
 def make_reading(

@@ -17,7 +17,9 @@ class ClassicalConfig:
     `z_scale` multiplies its depths (about 0.8 for oil on water, negative where its stack ran the other way).
 
     What is enough: an emitter must stand `threshold_sigma` standard deviations above the noise; None takes the number
-    at which noise alone makes `false_per_um2` emitters per um^2 in a frame. `read_noise_e` is the camera's, where no
+    at which noise alone makes `false_per_um2` emitters per um^2 in a frame. One that is known to be brighter than
+    `photons_min` is not looked for below that: an emitter beyond the frame is then not taken for a dim one in it.
+    `read_noise_e` is the camera's, where no
     camera file says so. Pixels at `saturation_adu` are left out; None leaves out those at a converter's limit.
 
     How: method "joint" fits all emitters of a frame and a smooth background together. Each frame tells by how much
@@ -51,10 +53,11 @@ class ClassicalConfig:
     saturation_adu: float | None = None
     group: int = 32
     false_per_um2: float = 1e-3
+    photons_min: float = 0.0
     blur_spread_px2: float | None = None
 
     def __post_init__(self):
-        at_least = {"group": 1, "background_px": 0, "model_error": 0, "read_noise_e": 0, "edge_px": 0}
+        at_least = {"group": 1, "background_px": 0, "model_error": 0, "read_noise_e": 0, "edge_px": 0, "photons_min": 0}
         for name, least in at_least.items():
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least {least}")

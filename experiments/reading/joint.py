@@ -20,20 +20,18 @@ from experiments.reading.remarks import ends, residual
 from experiments.reading.spots import SpotTable
 from localization import Localizations, concatenate, make_localizations, select
 from optics import Camera
-from optics.camera import adu_per_photon, adu_to_photons, variance_adu
+from optics.camera import adu_to_photons
 from optics.fits.crowd import BACKGROUND_PX, CrowdModel, make_crowd_model, make_frame
 from optics.fits.crowd_search import Bank, make_bank
 from optics.fits.explain import Found, search_frames
 from optics.fits.smooth import surface_at
-from optics.psf_table import evaluate
 from optics.pytree import replace
-from optics.render import lay_stamps
 
 _MOST_THREADS = 8
-_WINDOW_PX = 128  # side of a window of a large frame, where a stamp and its halo fit in
+# a fit's time grows with the square of a window's emitters and with its pixels: small windows, but for their halos
+_CORE_PX, _LEAST_WINDOW_PX = 32, 64
 _BEYOND_PX = 2.0  # how far outside a window a start may stand
 
-_DOUBTED = "rows not kept: no more than model_error of brighter neighbours"
 TOGETHER = "windows of frames fitted jointly"
 SATURATED, NOT_FINITE = "pixels saturated, left out", "pixels without a number, left out"
 
@@ -44,44 +42,6 @@ def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray
     """Search one frame (H, W) with as many slots as it needs, from nothing or from a list."""
     frame = make_frame(model.camera, jnp.asarray(counts, dtype=float), jnp.asarray(known))
     return search_frames(model, bank, jax.tree.map(lambda leaf: leaf[None], frame), [start])[0]
-
-
-@jax.jit
-def trusted(
-    model: CrowdModel,
-    known: jax.Array,
-    xyz_um: jax.Array,
-    photons: jax.Array,
-    significance: jax.Array,
-    level: jax.Array,
-    mean: jax.Array,
-    background: jax.Array,
-    error: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Which emitters (M,) stay above `level` if the images of the others may be off by a share `error`, and their mean.
-
-    `mean` (H, W) is what is expected of all emitters and `background`; that of those that stay is returned. An error e
-    of the others' light L adds (e L)^2 to the variance v of a pixel, and the significance falls by
-    sqrt(sum(f^2 / (v + e^2 L^2)) / sum(f^2 / v)), f the emitter's own image.
-    """
-    side = model.table.image_px
-    first = jnp.round(xyz_um[:, :2] / model.pixel_um - side / 2).astype(jnp.int32)
-    inside = jnp.concatenate([xyz_um[:, :2] - (first + side / 2) * model.pixel_um, xyz_um[:, 2:]], axis=1)
-    images = jax.vmap(lambda point: evaluate(model.table, point)[0])(inside).reshape(-1, side, side)
-    stamps = photons[:, None, None] * images
-    weight = jnp.where(known, adu_per_photon(model.camera) ** 2 / variance_adu(model.camera, mean), 0.0)
-    corner = jnp.clip(first + side, 0, jnp.array(mean.shape[::-1])[None] + side)
-
-    def under(image: jax.Array) -> jax.Array:
-        padded = jnp.pad(image, side)
-        return jax.vmap(lambda at: jax.lax.dynamic_slice(padded, (at[1], at[0]), (side, side)))(corner)
-
-    others = jnp.maximum(under(mean - background) - stamps, 0.0)
-    plain = images**2 * under(weight)
-    doubtful = plain / (1 + (error * others) ** 2 * under(weight))
-    share = jnp.sqrt(doubtful.sum(axis=(1, 2)) / jnp.maximum(plain.sum(axis=(1, 2)), 1e-30))
-    kept = significance * share > level
-    return kept, mean - lay_stamps(jnp.where(kept[:, None, None], 0.0, stamps), first[:, ::-1], mean.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +58,8 @@ class Movie:
 class JointReader:
     """Reads each frame as a sum of emitters and a smooth background, fitted together (`optics.fits.crowd_search`).
 
-    Large frames are read in windows that overlap by a stamp; their lists are joined by `seams.join_windows`.
+    Large frames are read in windows that overlap by most of a stamp's light; their lists are joined by
+    `seams.join_windows`.
     """
 
     context = 0
@@ -112,13 +73,14 @@ class JointReader:
         self._tally: Counter[str] = Counter()
         # on the device that computes with this process's cores, frames are read side by side
         self.threads = min(_MOST_THREADS, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-        self._halo = spots.image_px // 2 + 2
-        self._window = max(_WINDOW_PX, 2 * self._halo + 16)
+        self._halo = spots.reach_px() + 2
+        self._window = max(_LEAST_WINDOW_PX, 2 * self._halo + _CORE_PX)
         self.identity = {
             "joint": fingerprint(spots.table),
             "camera": fingerprint(camera),
             "reading": config.identity(),
             "window": self._window,
+            "wings": spots.psf is not None,
         }
 
     def take_tally(self) -> Counter[str]:
@@ -198,26 +160,11 @@ class JointReader:
             first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
         found = search_window(model, bank, np.where(known, counts, 0), known, first)
         level = surface_at(model.surface, found.crowd.level)
-        emitters = _emitters(found)
-        kept, mean = self._trusted(model, bank, known, emitters, found.mean, level)
-        own = emitters.take(kept)
+        own = _emitters(found)
         own = own.take(near_core(own.xyz_um[:, 0], own.xyz_um[:, 1], row, column, self.pixel_um))
-        tally = residual(model.camera, counts, known, mean, level) + Counter({_DOUBTED: int((~kept).sum())})
+        tally = residual(model.camera, counts, known, found.mean, level)
         tally += ends(self._spots.at_end(own.xyz_um[:, 2]), self._spots.deep)
         return self._table(own, np.asarray(level, np.float64), movie.first_frame + k, row, column), tally
-
-    def _trusted(
-        self, model: CrowdModel, bank: Bank, known: NDArray, emitters: "_Emitters", mean: NDArray, level: jax.Array
-    ) -> tuple[NDArray[np.bool_], NDArray | jax.Array]:
-        n = len(emitters.photons)
-        if not n or not self._config.model_error:
-            return np.ones(n, bool), mean
-        free = 2 ** max(3, (n - 1).bit_length()) - n  # of a number of places for which there is a compiled program
-        xyz = np.pad(emitters.xyz_um, ((0, free), (0, 0)), mode="edge")
-        light, strength = (np.pad(part, (0, free)) for part in (emitters.photons, emitters.significance))
-        parts = (xyz, light, strength, bank.level, mean, level, self._config.model_error)
-        kept, left = trusted(model, jnp.asarray(known), *(jnp.asarray(part, dtype=float) for part in parts))
-        return np.asarray(kept)[:n], left
 
     def _start_in(self, start: Localizations, frame: int, row: Tile, column: Tile) -> Start:
         """Those of a list that lie in a window of a frame, counted from its corner."""
@@ -236,16 +183,8 @@ class JointReader:
         if (key := (*place, *size)) not in self._tools:
             camera = camera_part(self._camera, place, size)
             table, pixel = self._spots.table, self._spots.pixel_um
-            banks = [bank for (_, _, *known), (_, bank) in self._tools.items() if tuple(known) == size]
-            bank = (
-                banks[0]
-                if banks
-                else make_bank(
-                    table, size, self._config.false_per_um2, correlation_px=self._config.background_px or BACKGROUND_PX
-                )
-            )
-            if self._config.threshold_sigma is not None:
-                bank = replace(bank, levels=jnp.full_like(bank.levels, self._config.threshold_sigma))
+            alike = [tools for (_, _, *known), tools in self._tools.items() if tuple(known) == size]
+            bank, wings = (alike[0][1], alike[0][0].wings) if alike else (self._bank(size), self._spots.wings(size))
             self._tools[key] = (
                 make_crowd_model(
                     table,
@@ -253,11 +192,21 @@ class JointReader:
                     pixel,
                     size,
                     background_px=self._config.background_px or None,
+                    wings=wings,
                     blur_spread_px2=self._config.blur_spread_px2,
+                    model_error=self._config.model_error,
                 ),
                 bank,
             )
         return self._tools[key]
+
+    def _bank(self, size: tuple[int, int]) -> Bank:
+        config = self._config
+        length_px = config.background_px or BACKGROUND_PX
+        bank = make_bank(self._spots.table, size, config.false_per_um2, correlation_px=length_px)
+        if config.threshold_sigma is not None:
+            bank = replace(bank, levels=jnp.full_like(bank.levels, config.threshold_sigma))
+        return replace(bank, faintest=jnp.maximum(bank.faintest, config.photons_min))
 
     def _table(self, own: "_Emitters", level: NDArray, frame: int, row: Tile, column: Tile) -> Localizations:
         pixel, deep = self.pixel_um, self._spots.deep

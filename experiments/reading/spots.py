@@ -4,14 +4,15 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from optics import Psf
+from optics import Psf, Wings, make_wings, plan_wings
 from optics.calibrations import CalibratedImages, tabulate_calibration
-from optics.psf_table import PsfTable, tabulate_psf
+from optics.psf_table import PsfTable, evaluate, tabulate_psf
 from training import ConfigError
 
 _REACH_PX = 1.5
@@ -19,19 +20,45 @@ _WIDTHS = 1.7  # widths from sigma / 1.7 to sigma * 1.7
 _DEGREES = (9, 7)  # of the Gaussian's series across and in width: off by 1e-3 at a sigma of 0.7 px
 _TOLERANCE = 3e-4
 
+_make_wings = jax.jit(make_wings, static_argnames=("plan", "shape"))
+
 
 @dataclass(frozen=True)
 class SpotTable:
-    """A table of images and whether its third coordinate is a depth in um (else the Gaussian's log width)."""
+    """A table of images and whether its third coordinate is a depth in um (else the Gaussian's log width).
+
+    `psf` is the model of which the images are, where there is one: it also knows the light around the stamps.
+    """
 
     table: PsfTable
     pixel_um: float
     deep: bool
+    psf: Psf | None = None
 
     @property
     def image_px(self) -> int:
         """Side of a stamp."""
         return self.table.image_px
+
+    def reach_px(self, share: float = 0.9) -> int:
+        """How far from an emitter `share` of its stamp's light lies, along rows and along columns, at every depth."""
+        side = self.image_px
+        z = np.linspace(*np.asarray(self.table.z_range_um, np.float64), 9)
+        points = jnp.asarray(np.column_stack([0 * z, 0 * z, z]), dtype=float)
+        images = np.asarray(jax.vmap(lambda point: evaluate(self.table, point)[0])(points)).reshape(-1, side, side)
+        apart = np.abs(np.arange(side) - (side - 1) / 2)
+        within = apart[None] <= np.arange(side // 2 + 1)[:, None]
+        held = np.stack([images.sum(axis=axis) @ within.T for axis in (1, 2)])
+        enough = np.all(held >= share * images.sum(axis=(1, 2))[None, :, None], axis=(0, 1))
+        return int(np.argmax(enough)) if enough.any() else side // 2
+
+    def wings(self, shape: tuple[int, int]) -> Wings | None:
+        """The light around the stamps in frames of `shape` (H, W); None where it is not known."""
+        if self.psf is None:
+            return None
+        low, high = np.asarray(self.table.z_range_um, np.float64)
+        plan = plan_wings(self.psf, shape, (float(low), float(high)))
+        return None if plan.side_px <= self.image_px else _make_wings(self.psf, plan, shape)
 
     def at_end(self, z_um: NDArray) -> NDArray[np.bool_]:
         """Say which depths (or log widths) stand at an end of what the table holds."""
@@ -55,7 +82,8 @@ def psf_spots(psf: Psf, z_range_um: tuple[float, float], tolerance: float = 1e-3
     """Tabulate the images of a `Psf` over a range of depths. Raises `OpticsError`."""
     if psf.dipole == "fixed":
         raise ConfigError("the PSF is of fixed dipoles, whose orientation a movie does not tell; use dipole free")
-    return SpotTable(tabulate_psf(psf, z_range_um, tolerance=tolerance), float(psf.microscope.pixel_um), deep=True)
+    table = tabulate_psf(psf, z_range_um, tolerance=tolerance)
+    return SpotTable(table, float(psf.microscope.pixel_um), deep=True, psf=psf)
 
 
 def calibration_spots(calibration: CalibratedImages, z_range_um: tuple[float, float]) -> SpotTable:

@@ -50,7 +50,8 @@ class CrowdModel:
 
     Maps of the camera are (C H, W), as the frames are. `wings` is the light around the stamps, where it is known; else
     the background takes it up. `blur_spread_px2` is the standard deviation of the variance of the emitters' own blur
-    about that of the table, in px^2; None where all are as sharp.
+    about that of the table, in px^2; None where all are as sharp. `model_error` is the share of the emitters' light by
+    which the table may be wrong in a pixel; None where it is exact.
     """
 
     paths: tuple[Path, ...]
@@ -59,6 +60,7 @@ class CrowdModel:
     surface: Surface
     wings: Wings | None = None
     blur_spread_px2: jax.Array | None = None
+    model_error: jax.Array | None = None
 
     @property
     def unknowns(self) -> int:
@@ -135,13 +137,15 @@ def make_crowd_model(
     background_px: float | None = None,
     wings: Wings | None = None,
     blur_spread_px2: float | None = None,
+    model_error: float = 0.0,
 ) -> CrowdModel:
     """Make the model of frames of `shape` (H, W), its background varying over `background_px` and more.
 
     With `Path`s in place of a table frames are (C H, W), the C images of `shape` one below the other. `wings` are those
     of `shape`. With `blur_spread_px2` each emitter has a blur of its own: its variance in px^2 differs by so much
-    (standard deviation) from that of the table, as that of beads of many sizes does. Raises `OpticsError` for wings of
-    several paths, and for a spread that is not positive.
+    (standard deviation) from that of the table, as that of beads of many sizes does. What an emitter explains is
+    counted as if the light of all others were known to `model_error` of itself. Raises `OpticsError` for wings of
+    several paths, for a spread that is not positive, and for an error that is negative.
     """
     paths = one_path(table) if isinstance(table, PsfTable) else tuple(table)
     if wings is not None and len(paths) > 1:
@@ -150,6 +154,8 @@ def make_crowd_model(
         if not 0 < blur_spread_px2 <= _MOST_BLUR_PX2:
             raise OpticsError(f"blur_spread_px2 = {blur_spread_px2} must be above 0 and at most {_MOST_BLUR_PX2:g}")
         paths = tuple(replace(path, blurring=_blurring(path.table)) for path in paths)
+    if not 0 <= model_error < np.inf:
+        raise OpticsError(f"model_error = {model_error} must be at least 0 and finite")
     surface = stack(make_surface(shape, BACKGROUND_PX if background_px is None else background_px), len(paths))
     return CrowdModel(
         paths=paths,
@@ -158,6 +164,7 @@ def make_crowd_model(
         surface=surface,
         wings=wings,
         blur_spread_px2=None if blur_spread_px2 is None else jnp.asarray(blur_spread_px2, dtype=float),
+        model_error=jnp.asarray(model_error, dtype=float) if model_error else None,
     )
 
 
@@ -261,6 +268,16 @@ def misfit(model: CrowdModel, frame: Frame, mean: jax.Array) -> jax.Array:
     """Half the deviance of a frame: summed as differences, so that single precision tells small gains."""
     each = frame.best - log_likelihood(model.camera, frame.adu, mean)
     return jnp.sum(jnp.where(frame.valid, each, 0.0))
+
+
+def doubted(model: CrowdModel, known: jax.Array, light: jax.Array) -> jax.Array:
+    """What pixels tell, 1 / variance, where emitters' `light` (..., H, W) may be off by the model's error.
+
+    An error e of the light L adds (e L)^2 to the variance of a pixel, of which `known` (H, W) is the inverse.
+    """
+    if model.model_error is None:
+        return jnp.broadcast_to(known, light.shape)
+    return known / (1 + known * (model.model_error * light) ** 2)
 
 
 def rough(model: CrowdModel, crowd: Crowd) -> jax.Array:

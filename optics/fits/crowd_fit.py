@@ -14,7 +14,18 @@ import numpy as np
 
 from optics.bounds.fisher import pixel_information
 from optics.camera import adu_to_electrons, log_likelihood
-from optics.fits.crowd import LEAST_MEAN, Crowd, CrowdModel, Frame, draw_crowd, draw_images, misfit, rough, with_stray
+from optics.fits.crowd import (
+    LEAST_MEAN,
+    Crowd,
+    CrowdModel,
+    Frame,
+    doubted,
+    draw_crowd,
+    draw_images,
+    misfit,
+    rough,
+    with_stray,
+)
 from optics.fits.smooth import gram, learn_spread, project, roughness, surface_at
 from optics.pytree import pytree, replace
 
@@ -34,8 +45,9 @@ class CrowdFit:
 
     `covariance` (M, 4, 4) of x, y, z (um) and photons, infinite variances in a free slot; `overlap` (M, M) the cosine
     between the images of any two, 0 with itself and in free slots; `worth` (M,) the significance of each: the signed
-    root of twice what the frame loses in log-likelihood without it, where it stands, all else following. `evidence` ()
-    is what the background's structure costs beside its fit: with it explanations over different backgrounds compare.
+    root of twice what the frame loses in log-likelihood without it, where it stands, all else following, less what the
+    model's error makes of it. `excess` () is by how much that error makes the misfit larger. `evidence` () is what the
+    background's structure costs beside its fit: with it explanations over different backgrounds compare.
     """
 
     crowd: Crowd
@@ -43,6 +55,7 @@ class CrowdFit:
     covariance: jax.Array
     overlap: jax.Array
     worth: jax.Array
+    excess: jax.Array
     evidence: jax.Array
 
 
@@ -240,12 +253,15 @@ def fit_crowd(
         )
         crowd, mean, _, _, at = jax.lax.while_loop(goes_on, step, (crowd, mean, first, 0, nothing))
         root = inverse_root(at)
+        images = at.columns[3 :: model.unknowns]
+        certain, excess = _certain(model, frame, crowd, images, mean)
         return CrowdFit(
             crowd=crowd,
             mean=mean,
             covariance=crowd_covariance(crowd, root, at.scale),
-            overlap=_overlap(crowd, at.columns[3 :: model.unknowns]),
-            worth=_worth(model, frame, crowd, at, root, mean),
+            overlap=_overlap(crowd, images),
+            worth=_worth(model, frame, crowd, at, root, mean) * certain,
+            excess=excess,
             evidence=_evidence(model, crowd, at),
         )
 
@@ -300,6 +316,24 @@ def _worth(model: CrowdModel, frame: Frame, crowd: Crowd, at: Slopes, root: jax.
 
     lost = jax.lax.map(loss, (less, levels)) - crowd.misfit - rough(model, crowd)
     return jnp.where(crowd.present, jnp.sqrt(2 * jnp.maximum(lost, 0.0)), 0.0)
+
+
+def _certain(
+    model: CrowdModel, frame: Frame, crowd: Crowd, images: jax.Array, mean: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What is left (M,) of each emitter's significance if the others' light may be off, and the misfit () that makes.
+
+    With v the variance of a pixel, f the emitter's image and (e L)^2 what an error of the others' light adds, that is
+    sqrt(sum(f^2 / (v + (e L)^2)) / sum(f^2 / v)).
+    """
+    if model.model_error is None:
+        return jnp.ones_like(crowd.photons), jnp.zeros_like(crowd.misfit)
+    known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0).ravel()
+    light = jnp.maximum(mean - surface_at(model.surface, crowd.level), 0.0).ravel()
+    own = jnp.where(crowd.present, crowd.photons, 0.0)[:, None] * images
+    plain = images**2 @ known
+    left = jnp.sum(images**2 * doubted(model, known, jnp.maximum(light[None] - own, 0.0)), axis=1)
+    return jnp.sqrt(left / jnp.maximum(plain, 1e-30)), jnp.sum(known * (model.model_error * light) ** 2) / 2
 
 
 def _evidence(model: CrowdModel, crowd: Crowd, at: Slopes) -> jax.Array:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from optics.bounds.fisher import pixel_information
 from optics.camera import adu_to_photons
-from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Frame, Path, one_path
+from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Frame, Path, doubted, one_path
+from optics.fits.smooth import surface_at
 from optics.psf_table import PsfTable, evaluate
 from optics.pytree import pytree, static
 from optics.types import OpticsError
@@ -35,7 +36,7 @@ _FINE = 2  # times as many depths for the density of maxima
 _STRUCTURE = np.logspace(-5, 3, 9)
 _APART_PX = 4  # proposals of one round do not share light's core
 _CANDIDATES, _PER_PX = 16, 64 * 64  # of one round, and in how many pixels
-_FAINTEST = 10.0  # photons that a candidate has at least
+_FAINTEST = 10.0  # photons that a candidate has at least, where nothing is known of them
 _LOBE = 0.5  # a candidate waits if a stronger one near it may make up so much of it
 _SHARE = 0.3  # and if it has less of the strongest whose image overlaps with its own: it may be what that leaves
 _BETWEEN = 0.9  # of the level: what a summit between pixels and depths has left at the nearest of them
@@ -48,8 +49,8 @@ class Bank:
 
     `depth` (D,) um; `spectra` and `squares` (D, C, ...) are spectra of the filters and of their squares on C paths;
     `kept` (G, D) the share of their information that a background leaves whose variance over that of a pixel's noise is
-    `structure` (G,), and `levels` (G,) the significance that is enough there. `size` is that of the transforms;
-    candidates may lie `margin` pixels outside the frame.
+    `structure` (G,), and `levels` (G,) the significance that is enough there. Candidates have at least
+    `faintest` photons and may lie `margin` pixels outside the frame. `size` is that of the transforms.
     """
 
     depth: jax.Array
@@ -58,6 +59,7 @@ class Bank:
     structure: jax.Array
     kept: jax.Array
     levels: jax.Array
+    faintest: jax.Array
     size: tuple[int, int] = static()
     side: int = static()
     margin: int = static()
@@ -107,6 +109,7 @@ def make_bank(
         structure=jnp.asarray(_STRUCTURE, dtype=float),
         kept=jnp.asarray(kept, dtype=float),
         levels=jnp.asarray(_levels(paths, false_per_um2, correlation_px, _STRUCTURE), dtype=float),
+        faintest=jnp.asarray(_FAINTEST, dtype=float),
         size=(size[0], size[1]),
         side=side,
         margin=max(0, side // 2 - _RIM_PX) if margin_px is None else margin_px,
@@ -216,15 +219,17 @@ def level_at(bank: Bank, structure: jax.Array) -> jax.Array:
 
 
 def significance(
-    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, spread: jax.Array
+    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, level: jax.Array, spread: jax.Array
 ) -> tuple[jax.Array, ...]:
     """What one more emitter would gain at each pixel: standard deviations, depth's number, photons, (H + 2 M, W + 2 M).
 
     Score over root of information of an emitter's photons, at its best depth, by the residual adu - mean of the frame,
-    from which a background that varies by `spread` photons was fitted. The maps reach M = `bank.margin` pixels beyond.
+    from which a background that varies by `spread` photons was fitted; `level` (A, B) are its coefficients, and what
+    `mean` has above it may be off by the model's error. The maps reach M = `bank.margin` pixels beyond.
     """
     height, width = (n + 2 * bank.margin for n in model.shape)
-    known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0)
+    plain = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0)
+    known = doubted(model, plain, mean - surface_at(model.surface, level))
     rest = adu_to_photons(model.camera, frame.adu) - mean
     apart = (-1, *model.shape)
     residual = jnp.fft.rfft2((known * jnp.where(frame.valid, rest, 0.0)).reshape(apart), bank.size)
@@ -279,16 +284,23 @@ def in_proportion(count: int, shape: tuple[int, int]) -> int:
 
 
 def propose(
-    model: CrowdModel, bank: Bank, frame: Frame, mean: jax.Array, spread: jax.Array, n_most: int | None = None
+    model: CrowdModel,
+    bank: Bank,
+    frame: Frame,
+    mean: jax.Array,
+    level: jax.Array,
+    spread: jax.Array,
+    n_most: int | None = None,
 ) -> Candidates:
     """Find where one more emitter may be significant, in a frame (H, W) whose mean so far is `mean`.
 
-    `spread` is by how much its background varies. A summit between pixels and depths is higher than it looks. At most
-    `n_most` are returned (None: 16 in 64 x 64 px).
+    `level` (A, B) and `spread` are its background's coefficients, and by how much that varies. A summit between pixels
+    and depths is higher than it looks. At most `n_most` are returned (None: 16 in 64 x 64 px).
     """
-    strength, kind, light = significance(model, bank, frame, mean, spread)
-    level = level_at(bank, structure_of(model, frame, mean, spread))
-    peak = (strength >= _highest(strength, 2 * _APART_PX + 1)) & (strength > _BETWEEN * level)
+    strength, kind, light = significance(model, bank, frame, mean, level, spread)
+    enough = level_at(bank, structure_of(model, frame, mean, spread))
+    strength = jnp.where(light >= bank.faintest, strength, -jnp.inf)
+    peak = (strength >= _highest(strength, 2 * _APART_PX + 1)) & (strength > _BETWEEN * enough)
     peak &= strength > _LOBE * _highest(strength, 2 * (bank.side // 3) + 1)
     peak &= strength > _SHARE * _highest(strength, 2 * bank.side + 1)
     n_most = in_proportion(_CANDIDATES, model.shape) if n_most is None else n_most
@@ -297,4 +309,6 @@ def propose(
     # an even stamp's middle is the corner between pixels
     middle = jnp.stack([column, row], axis=1) - bank.margin - bank.side // 2 + bank.side / 2
     xyz = jnp.concatenate([middle * model.pixel_um, bank.depth[kind.ravel()[place]][:, None]], axis=1)
-    return Candidates(xyz_um=xyz, photons=jnp.maximum(light.ravel()[place], _FAINTEST), strength=found, level=level)
+    return Candidates(
+        xyz_um=xyz, photons=jnp.maximum(light.ravel()[place], bank.faintest), strength=found, level=enough
+    )

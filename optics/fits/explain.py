@@ -22,6 +22,7 @@ _FIRST_ROUNDS = 0.7  # of the level: while emitters are missing, noise is more t
 _DIM, _WEAK = 0.5, 3.0  # of the median photons, and of the level of significance: below both an emitter is doubtful
 _SURPRISE = 3.0  # standard deviations of the misfit above what noise leaves: something is not explained
 _ALIKE, _PARTNER = 0.7, 0.15  # overlaps of two images: suspicious by itself, and enough to be the other half
+_CLEAN = 0.1  # gain in log-likelihood that ends a fit after which emitters are taken out
 _WORTHLESS = 1.0  # gain in log-likelihood of a round that ends the search
 _BETTER = 0.5  # and of an explanation that replaces another
 
@@ -33,7 +34,7 @@ class Search:
     `per_round` is for 64 x 64 px; larger frames have more in proportion.
 
     `steps` and `gains` are the derivatives at most, and the gain in log-likelihood that ends a fit, of the fits within
-    rounds and of the last one.
+    rounds and of the last one. What has fewer than `faintest` photons in the end is taken out.
     """
 
     rounds: int = 20
@@ -41,6 +42,7 @@ class Search:
     shakes: int = 3
     steps: tuple[int, int] = (3, 10)
     gains: tuple[float, float] = (0.5, 0.02)
+    faintest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def search_frames(
     Up to `together` frames are served at once (None: one on a processor, 32 on an accelerator).
     """
     search = search or Search()
-    sized = replace(search, per_round=in_proportion(search.per_round, model.shape))
+    faintest = max(search.faintest, float(bank.faintest))
+    sized = replace(search, per_round=in_proportion(search.per_round, model.shape), faintest=faintest)
     if together is None:
         together = 1 if jax.default_backend() == "cpu" else _TOGETHER
     begins = starts if starts is not None else [None] * frames.adu.shape[0]
@@ -118,7 +121,7 @@ def _explain_one(n_pixels: int, start: Guess, search: Search) -> _Program:
     seen: set[tuple[float, ...]] = set()
     for number in range(search.shakes):
         free = n_pixels - 4 * len(kept.significance)
-        surprising = kept.misfit > free / 2 + _SURPRISE * np.sqrt(free / 2)
+        surprising = kept.misfit > free / 2 + kept.excess + _SURPRISE * np.sqrt(free / 2)
         out = _doubtful(kept, level, surprising, n_partners=number + 1)
         # what was taken out once, led nowhere
         these = tuple(np.round(kept.emitters.xyz_um[out].ravel(), 1))
@@ -153,7 +156,7 @@ def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[F
     rounds, level = 0, 0.0
     for rounds in range(1, search.rounds + 1):
         before = fitted.misfit
-        candidates: Candidates = yield Look(fitted.mean, fitted.emitters.spread)
+        candidates: Candidates = yield Look(fitted.mean, fitted.emitters.level, fitted.emitters.spread)
         level, strength = float(candidates.level), np.asarray(candidates.strength)
         taken = np.flatnonzero(strength > 0)[: search.per_round]
         if not taken.size:
@@ -165,13 +168,19 @@ def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[F
             fitted = yield Fit(fitted.emitters.keep(keep), steps, gain)
         if rounds > 1 and 0 <= before - fitted.misfit < _WORTHLESS:
             break
-    while True:
-        fitted = yield Fit(fitted.emitters, search.steps[1], 0.1)
-        # without the weakest its neighbours may be as significant as they should
-        weakest = np.argmin(fitted.significance) if fitted.significance.size else 0
-        if not fitted.significance.size or fitted.significance[weakest] >= level:
-            return fitted, level, rounds
-        fitted = yield Fit(fitted.emitters.keep(np.arange(len(fitted.significance)) != weakest), steps, gain)
+    fitted = yield Fit(fitted.emitters, search.steps[1], _CLEAN)
+    while (out := _weakest(fitted, level, search.faintest)).any():
+        fitted = yield Fit(fitted.emitters.keep(~out), search.steps[1], _CLEAN)
+    return fitted, level, rounds
+
+
+def _weakest(fitted: Fitted, level: float, faintest: float) -> NDArray:
+    """Which emitters (n,) are not significant or too dim, but for those that overlap a weaker one: without it they may
+    be enough.
+    """
+    weak = (fitted.significance < level) | (fitted.emitters.photons < faintest)
+    weaker = weak[None] & (fitted.significance[None] < fitted.significance[:, None])
+    return weak & ~(weaker & (fitted.overlap > _PARTNER)).any(axis=1)
 
 
 def _doubtful(fitted: Fitted, level: float, surprising: bool, n_partners: int) -> NDArray:

@@ -90,7 +90,9 @@ def surface_at(surface: Surface, coefficients: jax.Array) -> jax.Array:
 
 def project(surface: Surface, images: jax.Array) -> jax.Array:
     """The products (..., A * B) of images (..., H, W) with the surface's functions, summed over pixels."""
-    return (surface.rows.T @ images @ surface.columns).reshape(*images.shape[:-2], -1)
+    # columns first: that is one large product over all images
+    by_row = images @ surface.columns
+    return jnp.einsum("ya,...yb->...ab", surface.rows, by_row).reshape(*images.shape[:-2], -1)
 
 
 def gram(surface: Surface, weight: jax.Array) -> jax.Array:

@@ -55,11 +55,13 @@ class Guess:
 class Fitted:
     """A fit without free slots: half the deviance, covariance (n, 4, 4), overlap (n, n); `mean` stays on the device.
 
-    `evidence` is what the background costs beside the misfit, `significance` (n,) of the emitters as in `CrowdFit`.
+    `excess` is by how much the model's error makes that larger, `evidence` what the background costs beside it,
+    `significance` (n,) of the emitters as in `CrowdFit`.
     """
 
     emitters: Guess
     misfit: float
+    excess: float
     evidence: float
     covariance: NDArray
     overlap: NDArray
@@ -78,9 +80,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Look:
-    """A frame's wish: candidates in what this mean leaves, over a background that varies by `spread`."""
+    """A frame's wish: candidates in what this mean leaves, its background of coefficients `level` and `spread`."""
 
     mean: jax.Array
+    level: NDArray
     spread: NDArray
 
 
@@ -102,7 +105,7 @@ def begin(model: CrowdModel, frame: Frame, start: tuple[NDArray, NDArray] | None
 
 _empty = jax.jit(partial(no_emitters, capacity=1))
 _propose, _fit = jax.jit(propose), jax.jit(fit_crowd)
-_propose_together = jax.jit(jax.vmap(propose, (None, None, 0, 0, 0)))
+_propose_together = jax.jit(jax.vmap(propose, (None, None, 0, 0, 0, 0)))
 _fit_together = jax.jit(jax.vmap(fit_crowd, (None, 0, 0, 0, 0)))
 
 
@@ -132,15 +135,16 @@ def _some(wishes: dict[int, W], together: int) -> Iterator[dict[int, W]]:
 
 def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Candidates:
     if isinstance(wish, Look):
-        return jax.device_get(_propose(model, bank, frame, wish.mean, wish.spread))
+        return jax.device_get(_propose(model, bank, frame, wish.mean, wish.level, wish.spread))
     start = _with_slots(model, wish.guess, _slots(wish.guess.size))
     return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain), wish.guess.size)
 
 
 def _look(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Look]) -> dict[int, Candidates]:
     filled, frame = _filled(wishes, frames)
-    means, spreads = jnp.stack([wish.mean for wish in filled]), np.array([wish.spread for wish in filled])
-    found = jax.device_get(_propose_together(model, bank, frame, means, spreads))
+    means = jnp.stack([wish.mean for wish in filled])
+    levels, spreads = (np.stack([getattr(wish, name) for wish in filled]) for name in ("level", "spread"))
+    found = jax.device_get(_propose_together(model, bank, frame, means, levels, spreads))
     return {k: jax.tree.map(lambda leaf, i=i: leaf[i], found) for i, k in enumerate(wishes)}
 
 
@@ -194,9 +198,11 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
 
 
 def _without_slots(fit: CrowdFit, n: int) -> Fitted:
-    parts = fit.crowd, fit.evidence, fit.covariance, fit.overlap, fit.worth
-    crowd, evidence, covariance, overlap, worth = jax.device_get(parts)
+    parts = fit.crowd, fit.excess, fit.evidence, fit.covariance, fit.overlap, fit.worth
+    crowd, excess, evidence, covariance, overlap, worth = jax.device_get(parts)
     xyz, light, blur = (leaf[:n].astype(float) for leaf in (crowd.xyz_um, crowd.photons, crowd.blur_px2))
     emitters = Guess(xyz, light, blur, crowd.level, crowd.spread)
     covariance, overlap = covariance[:n].astype(float), overlap[:n, :n]
-    return Fitted(emitters, float(crowd.misfit), float(evidence), covariance, overlap, worth[:n], fit.mean)
+    return Fitted(
+        emitters, float(crowd.misfit), float(excess), float(evidence), covariance, overlap, worth[:n], fit.mean
+    )

@@ -77,7 +77,8 @@ def test_windows_give_what_the_whole_frame_gives(movie, spots, monkeypatch):
     """Cut into overlapping windows, the same emitters come out, each once, within a fifth of their uncertainty."""
     counts, _ = movie
     whole = JointReader(spots, CAMERA, ClassicalConfig(), "").read(counts[:1], 0)
-    monkeypatch.setattr("experiments.reading.joint._WINDOW_PX", 34)
+    monkeypatch.setattr("experiments.reading.joint._LEAST_WINDOW_PX", 34)
+    monkeypatch.setattr("experiments.reading.joint._CORE_PX", 16)
     cut = JointReader(spots, CAMERA, ClassicalConfig(), "").read(counts[:1], 0)
     assert cut.frame.size == whole.frame.size
     pairs = localization.match(cut, whole, lateral_um=0.05, axial_um=0.2)
@@ -88,7 +89,8 @@ def test_windows_give_what_the_whole_frame_gives(movie, spots, monkeypatch):
 
 def test_an_emitter_on_a_seam_is_listed_once(psf, spots, monkeypatch):
     """One emitter a frame, within 0.1 px of where two windows' cores meet, eight times: eight rows."""
-    monkeypatch.setattr("experiments.reading.joint._WINDOW_PX", 34)
+    monkeypatch.setattr("experiments.reading.joint._LEAST_WINDOW_PX", 34)
+    monkeypatch.setattr("experiments.reading.joint._CORE_PX", 16)
     # a rate at which noise makes none in these frames
     reader = JointReader(spots, CAMERA, ClassicalConfig(false_per_um2=1e-6), "")
     seam = reader.windows(SHAPE)[0][1].core.stop * PIXEL_UM

@@ -8,10 +8,12 @@ from scipy import ndimage
 
 from optics.camera import sample_camera
 from optics.fits.crowd import make_crowd_model, make_frame
-from optics.fits.crowd_search import make_bank, significance, significance_level
+from optics.fits.crowd_search import make_bank, propose, significance, significance_level
 from optics.fits.explain import search_frames
+from optics.fits.smooth import even
 from optics.psf import make_psf
 from optics.psf_table import evaluate, tabulate_psf
+from optics.pytree import replace
 from optics.render import render_frames
 from optics.types import OpticsError, make_camera, make_emitters, make_microscope
 
@@ -75,7 +77,8 @@ def test_significance_is_that_of_the_light_there(psf, table, model):
     light = np.asarray(jax.jit(lambda e: render_frames(psf, e, SHAPE))(emitters))[0]
     frame = make_frame(CAMERA, 100 + 2 * jnp.asarray(light + 20), jnp.ones(SHAPE, bool))
     bank = make_bank(table, SHAPE, margin_px=0)
-    strength, kind, photons = jax.jit(significance)(model, bank, frame, jnp.full(SHAPE, 20.0), jnp.asarray(0.0))
+    level = even(model.surface, 20.0)
+    strength, kind, photons = jax.jit(significance)(model, bank, frame, jnp.full(SHAPE, 20.0), level, jnp.asarray(0.0))
     assert np.unravel_index(np.argmax(strength), SHAPE) == (17, 18)
     # the best of the bank's depths may lie half a step beside the emitter's
     assert abs(float(bank.depth[kind[17, 18]])) <= float(bank.depth[1] - bank.depth[0])
@@ -84,6 +87,35 @@ def test_significance_is_that_of_the_light_there(psf, table, model):
     std = np.sqrt((20 + 1.2**2) / np.sum(shape**2))
     assert float(photons[17, 18]) == pytest.approx(800, rel=0.02)
     assert float(strength[17, 18]) == pytest.approx(800 * np.sum(shape * window) / np.sum(shape**2) / std, rel=0.03)
+
+
+def test_significance_knows_that_the_light_of_others_may_be_off(psf, table):
+    """An emitter beside a bright one, whose light may be off by a tenth: by the sums over pixels, made here by numpy.
+
+    The map is the largest, over depths, of sum(w f r) / sqrt(sum(w f^2)) with w = 1 / (v + (0.1 L)^2): L the light of
+    the bright one, which is explained already, r the other's light, f its image less the mean. Where an emitter is
+    known to be brighter than what is seen, there is no candidate.
+    """
+    model = make_crowd_model(table, CAMERA, PIXEL_UM, SHAPE, model_error=0.1)
+    place, other = (np.array([column + 0.5, 17 + 0.5, 0.0]) * PIXEL_UM for column in (18, 23))
+    draw = jax.jit(lambda e: render_frames(psf, e, SHAPE))
+    each = [make_emitters(xyz[None], np.array([light])) for xyz, light in ((place, 800.0), (other, 9000.0))]
+    own, bright = np.asarray(draw(jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)))
+    frame = make_frame(CAMERA, 100 + 2 * jnp.asarray(own + bright + 20), jnp.ones(SHAPE, bool))
+    bank = make_bank(table, SHAPE, margin_px=0)
+    arguments = jnp.asarray(bright + 20), even(model.surface, 20.0), jnp.asarray(0.0)
+    strength = np.asarray(jax.jit(significance)(model, bank, frame, *arguments)[0])
+    points = np.outer(bank.depth, [0.0, 0.0, 1.0])
+    images = np.asarray(jax.vmap(lambda point: evaluate(table, point)[0])(jnp.asarray(points))).reshape(-1, 13, 13)
+    shapes = images - images.mean(axis=(1, 2), keepdims=True)
+    weight = (1 / (bright + 20 + 1.2**2 + (0.1 * bright) ** 2))[11:24, 12:25]
+    by_depth = np.sum(weight * shapes * own[11:24, 12:25], (1, 2)) / np.sqrt(np.sum(weight * shapes**2, (1, 2)))
+    assert strength[17, 18] == pytest.approx(by_depth.max(), rel=0.03)
+    found = jax.jit(propose)(model, bank, frame, *arguments)
+    assert np.hypot(*(np.asarray(found.xyz_um[0, :2]) - place[:2])) < 0.1
+    assert float(found.strength[0]) > float(found.level)
+    dim = jax.jit(propose)(model, replace(bank, faintest=jnp.asarray(2000.0)), frame, *arguments)
+    assert not np.any(dim.strength)
 
 
 @pytest.fixture(scope="module")
