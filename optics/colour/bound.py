@@ -214,7 +214,7 @@ def species_bounds(
     z, light = np.atleast_1d(np.asarray(z_um, float)), np.atleast_1d(np.asarray(photons, float))
     for table in tables:
         low, high = np.asarray(table.z_range_um, float)
-        if z.min() < low - 1e-9 or z.max() > high + 1e-9:
+        if z.min() < low - 1e-6 or z.max() > high + 1e-6:  # the table may be of single precision
             raise OpticsError(f"z_um from {z.min():g} to {z.max():g} lies outside the table's {low:g} to {high:g} um")
     if not (np.isfinite(light).all() and (light > 0).all() and 0 <= background < np.inf):
         raise OpticsError("photons must be positive and background not negative")

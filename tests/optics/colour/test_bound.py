@@ -19,6 +19,7 @@ from optics.colour.bound import (
 )
 from optics.colour.classify import classify_emitters, decide
 from optics.psf_table import tabulate_images
+from optics.pytree import replace
 from optics.types import OpticsError
 
 SIDE, PIXEL_UM = 9, 0.1
@@ -112,6 +113,13 @@ def test_the_posterior_is_bayes_and_bad_input_is_named(tables):
     ):
         with pytest.raises(OpticsError, match=says):
             call()
+
+
+@pytest.mark.slow
+def test_the_ends_of_a_table_of_single_precision_are_inside(tables):
+    """0.1 in 32 bits is not 0.1: the ends that the user named are not refused."""
+    single = [replace(table, z_range_um=jnp.asarray([0.1, 0.9], "float32")) for table in tables]
+    assert species_bounds(single, [0.1, 0.9], [1000.0], 10.0).limit.shape == (2, 2, 2, 1)
 
 
 @pytest.mark.slow
