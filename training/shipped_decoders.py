@@ -23,13 +23,17 @@ FOLDER = Path(str(resources.files("training"))) / "decoders" / "shipped"
 
 @dataclass(frozen=True, eq=False)
 class ShippedDecoder:
-    """A network with what it was trained on, and the emitters that a peak must hold where Jaccard is best."""
+    """A network with what it was trained on, and the emitters that a peak must hold where Jaccard is best.
+
+    `sigma_px` is the mean sigma, in camera pixels, of Gaussians fitted to the images it saw.
+    """
 
     name: str
     run: RunConfig
     net: nets.NetConfig
     variables: nets.Variables
     threshold: float
+    sigma_px: float
 
 
 def flatten(variables: nets.Variables, prefix: str = "") -> dict[str, np.ndarray]:
@@ -75,4 +79,5 @@ def load_shipped_decoder(name: str, folder: Path = FOLDER) -> ShippedDecoder:
     run = from_dict(RunConfig, numbers["run"], saved=True)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         variables = unflatten({key: arrays[key] for key in arrays.files})
-    return ShippedDecoder(name, run, find_kind(run.decoder.kind).make_net(run), variables, numbers["threshold"])
+    net = find_kind(run.decoder.kind).make_net(run)
+    return ShippedDecoder(name, run, net, variables, numbers["threshold"], numbers["spot_sigma_px"]["mean"])

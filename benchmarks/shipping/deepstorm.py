@@ -1,15 +1,16 @@
 """The Deep-STORM networks that come with Colocus, one a level of difficulty, with how each was made.
 
-    python benchmarks/shipping/deepstorm.py [--steps 800 220]
+    python benchmarks/shipping/deepstorm.py [--steps 1400 400] [--minutes N]
 
-Light layout of a quarter of the published width, 8 x, frames drawn as they are needed: in-focus vectorial images of
-AutoDS's optics (715 nm, NA 1.49, 107 nm pixels; npj Imaging 2025, doi 10.1038/s44303-025-00123-w), its photons,
-densities and read noise, widened so that the levels meet. A start is learned from nothing on level 2's frames; 2 begins
-there, 3 where 2 ended, 4 where 3 did, 1 where 2 did. What is there already under --work is not learned again.
+Light layout of a quarter of the published width, 8 x, frames drawn as they are needed by `worlds/crowd_scenes.py`:
+vectorial images from the sharpest there are to AutoDS's widest (sigma 1.17 +- 0.19 px at 107 nm; npj Imaging 2025,
+doi 10.1038/s44303-025-00123-w). A start is learned from nothing on frames of every density and ratio; each level goes
+on there on those that its level is chosen for. What is there already under --work is not learned again, what was
+stopped goes on; what --minutes stop is not shipped.
 """
 
 import argparse
-import dataclasses
+import json
 import shutil
 import sys
 import time
@@ -24,69 +25,60 @@ import numpy as np
 import optax
 
 import localization
+import nets
 from localization import Gate
-from measure.record import write_result
-from optics.whole_file import whole_file
+from localization.patches.levels import LEVELS
+from measure.record import commit, write_result
+from optics.whole_file import whole_file, write_text
 from training import MicroscopeConfig, PsfConfig, RunConfig, to_dict
 from training.build import build
 from training.config import CameraConfig, DecoderConfig, OptimiserConfig, SceneConfig
 from training.decode import decode_images
 from training.optim import decoder_optimiser
-from training.scenes import frame_keys, make_scene, simulate
+from training.scenes import frame_keys
 from training.shipped_decoders import FOLDER, flatten, unflatten
 from training.step import frames_loss
 from worlds import ROOT
+from worlds.crowd_scenes import ANY, crowd_scene, draw_frames, spot_sigmas_px
 
 FRAME_PX = 42  # the network answers for the 24 px inside its halo
-SCORED_PX, SCORED_FRAMES = 64, 24
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)  # emitters that a peak must hold
-CAPACITY = 66  # of all levels: one compiled step
-BASE = 0  # what the levels begin at: level 2's frames at large steps, which are not made smaller towards the end
-BASE_SCHEDULE = 1500
-CHAIN = ((BASE, None), (2, BASE), (3, 2), (4, 3), (1, 2))  # level, and where it begins
-RANGES: dict[int, dict[str, float]] = {
-    1: {"count_min": 0, "count_max": 16, "photons_min": 900, "photons_max": 2100, "low": 30, "high": 190},
-    2: {"count_min": 2, "count_max": 30, "photons_min": 800, "photons_max": 2000, "low": 64, "high": 288},
-    3: {"count_min": 6, "count_max": 44, "photons_min": 600, "photons_max": 1800, "low": 160, "high": 450},
-    4: {"count_min": 16, "count_max": 66, "photons_min": 400, "photons_max": 1100, "low": 220, "high": 540},
-}
+SCORED_PX, SCORED_FRAMES = 64, 40
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)  # emitters that a peak must hold
+BASE = 0  # what the levels begin at: large steps, which are not made small towards its end
+BASE_SCHEDULE = 4000
+KEPT = 100  # steps between checkpoints, and losses that are averaged
 
 
 def run_of(level: int, steps: int) -> RunConfig:
     """Make the configuration of a level."""
-    r = RANGES[level or 2]
+    scene = crowd_scene(level, FRAME_PX)
     return RunConfig(
         microscope=MicroscopeConfig(
-            na=1.49, n_immersion=1.518, n_sample=1.518, wavelength_um=0.715, pixel_um=0.107, focus_um=0.0
+            na=1.49, n_immersion=1.518, n_sample=1.518, wavelength_um=0.6, pixel_um=0.107, focus_um=0.0
         ),
-        # in focus within 0.2 um: Gaussians fitted to the images have sigmas of 1.16 to 1.33 px, AutoDS's 1.17 +- 0.19
         psf=PsfConfig(stamp_px=13, blur_um=0.03),
         scene=SceneConfig(
             frame_px=FRAME_PX,
-            count_min=int(r["count_min"]),
-            count_max=int(r["count_max"]),
-            z_min_um=-0.2,
-            z_max_um=0.2,
+            count_min=0,
+            count_max=scene.capacity,
+            z_min_um=-scene.reach_um,
+            z_max_um=scene.reach_um,
             margin_um=0.0,
-            photons_min=r["photons_min"],
-            photons_max=r["photons_max"],
-            background_min=r["low"],
-            background_max=r["high"],
         ),
-        camera=CameraConfig(offset_adu=50.0, read_noise_e=6.0),
+        camera=CameraConfig(offset_adu=50.0, read_noise_e=2.0),
         decoder=DecoderConfig(kind="image", variant="quick", upsampling=8, width=0.25),
         optimiser=OptimiserConfig(steps=steps, batch=8, method="muon", learning_rate=1.5e-3),
-        seed=level or 2,
+        seed=10 + level,
     )
 
 
 def make_step(run: RunConfig) -> Callable[..., Any]:
-    """Compile a step of (params, rest, optimiser's state, scene, background, key), for all levels."""
+    """Compile a step of (params, rest, optimiser's state, scene, key), for all levels."""
     parts = build(run)
     decoder = decoder_optimiser(run.optimiser)
 
-    def step(params, rest, moments, scene, background, key):
-        frames = simulate(frame_keys(key, 0, run.optimiser.batch), parts.psf, scene, background, parts.camera)
+    def step(params, rest, moments, scene, key):
+        frames = draw_frames(frame_keys(key, 0, run.optimiser.batch), parts.psf, scene, parts.camera)
         loss = lambda p: frames_loss(parts, {**rest, "params": p}, frames)  # noqa: E731
         (value, (_, fresh)), grads = jax.value_and_grad(loss, has_aux=True)(params)
         updates, moments = decoder.update(grads, moments, params)
@@ -95,54 +87,70 @@ def make_step(run: RunConfig) -> Callable[..., Any]:
     return jax.jit(step, donate_argnums=(0, 1, 2))
 
 
-def learn(level: int, start: int | None, steps: int, work: Path, compiled: Callable[..., Any]) -> None:
-    """Learn a level and write its variables under `work`."""
+def learn(level: int, steps: int, work: Path, compiled: Callable[..., Any], until: float) -> bool:
+    """Learn a level and write its variables and how it went under `work`; whether it came to its end."""
     run = run_of(level, steps)
-    parts = build(run)
-    scene = make_scene(run.scene, run.microscope.pixel_um, CAPACITY)
+    parts, scene = build(run), crowd_scene(level, FRAME_PX)
     key = jax.random.key(run.seed)
-    if start is None:
-        import nets
-
+    if level == BASE:
         variables = nets.init(key, parts.net, jnp.zeros((1, FRAME_PX, FRAME_PX, 1)))
     else:
-        with np.load(work / f"deepstorm-{start}.npz") as arrays:
-            variables = unflatten({name: arrays[name] for name in arrays.files})
+        variables = load(work, BASE)
     params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
-    moments = decoder_optimiser(run.optimiser).init(params)
-    started, losses = time.process_time(), []
-    for number in range(steps):
-        params, rest, moments, value = compiled(
-            params, rest, moments, scene, parts.background, jax.random.fold_in(key, number)
-        )
+    state = params, rest, decoder_optimiser(run.optimiser).init(params)
+    losses: list[float] = []
+    seconds = 0.0
+    part = work / f"part-{level}.npz"
+    if part.exists():
+        with np.load(part) as kept:
+            leaves = [jnp.asarray(kept[f"leaf{k}"]) for k in range(len(jax.tree.leaves(state)))]
+            losses, seconds = kept["losses"].tolist(), float(kept["seconds"])
+        state = jax.tree.unflatten(jax.tree.structure(state), leaves)
+    begun = time.process_time() - seconds
+    while len(losses) < steps:
+        *state, value = compiled(*state, scene, jax.random.fold_in(key, len(losses)))
         losses.append(float(value))
-        if number % 50 == 49:
-            seconds = time.process_time() - started
-            print(level, number + 1, f"{np.mean(losses[-50:]):.4f}", f"{seconds:.0f} s", flush=True)
-        if number % 200 == 199 or number == steps - 1:
-            name = "deepstorm" if number == steps - 1 else "part"
-            with whole_file(work / f"{name}-{level}.npz") as part:
-                np.savez(part, **flatten({"params": params, **rest}))  # pyright: ignore[reportArgumentType]
-    seconds = time.process_time() - started
-    with whole_file(work / f"deepstorm-{level}.txt") as part:
-        part.write_text(f"{steps} {seconds:.1f} {np.mean(losses[-100:]):.5f}\n")
+        if len(losses) % KEPT == 0 or len(losses) == steps:
+            seconds = time.process_time() - begun
+            print(level, len(losses), f"{np.mean(losses[-KEPT:]):.4f}", f"{seconds:.0f} s", flush=True)
+            leaves = {f"leaf{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(tuple(state)))}
+            with whole_file(part) as file:
+                np.savez(file, losses=losses, seconds=seconds, **leaves)  # pyright: ignore[reportArgumentType]
+            if time.time() > until and len(losses) < steps:
+                return False
+    with whole_file(work / f"deepstorm-{level}.npz") as file:
+        np.savez(file, **flatten({"params": state[0], **state[1]}))  # pyright: ignore[reportArgumentType]
+    record = {
+        "steps": steps,
+        "frames_drawn": steps * run.optimiser.batch,
+        "processor_seconds": round(seconds, 1),
+        "last_loss": round(float(np.mean(losses[-KEPT:])), 5),
+        "commit": commit(),
+    }
+    write_text(work / f"deepstorm-{level}.json", json.dumps(record))
+    part.unlink(missing_ok=True)
+    return True
+
+
+def load(work: Path, level: int) -> nets.Variables:
+    """Load the variables of a level."""
+    with np.load(work / f"deepstorm-{level}.npz") as arrays:
+        return unflatten({name: arrays[name] for name in arrays.files})
 
 
 def found_and_true(work: Path) -> dict[tuple[int, int], tuple[localization.Localizations, localization.Localizations]]:
     """Read fresh frames of every level with every network, down to faint peaks: lists by (level, network)."""
     lists = {}
-    for level in RANGES:
+    drawn = jax.jit(draw_frames)
+    for level in LEVELS:
         run = run_of(level, 1)
-        scene = dataclasses.replace(run.scene, frame_px=SCORED_PX, **counts(level))
-        parts = build(dataclasses.replace(run, scene=scene))
-        keys = frame_keys(jax.random.key(1000 + level), 0, SCORED_FRAMES)
-        frames = jax.jit(simulate)(keys, parts.psf, parts.scene, parts.background, parts.camera)
+        parts, scene = build(run), crowd_scene(level, SCORED_PX)
+        frames = drawn(frame_keys(jax.random.key(1000 + level), 0, SCORED_FRAMES), parts.psf, scene, parts.camera)
         truth = localization.concatenate(
             [true_list(jax.tree.map(lambda leaf, k=k: leaf[k], frames.emitters), k) for k in range(SCORED_FRAMES)]
         )
-        for network in RANGES:
-            with np.load(work / f"deepstorm-{network}.npz") as arrays:
-                variables = unflatten({name: arrays[name] for name in arrays.files})
+        for network in LEVELS:
+            variables = load(work, network)
             images = (frames.images[k : k + 4] for k in range(0, SCORED_FRAMES, 4))
             density = np.concatenate([np.asarray(decode_images(parts.net, variables, image)) for image in images])
             found = localization.image_peaks(
@@ -166,21 +174,15 @@ def score_levels(work: Path) -> tuple[dict[int, float], dict[str, dict[str, dict
             localization.select(found, mine), localization.select(truth, truth.frame % 2 == first), **Gate(0.1, None)
         )
 
-    best = {n: max(THRESHOLDS, key=lambda t, n=n: scored(n, n, t, 0).jaccard) for n in RANGES}
+    best = {n: max(THRESHOLDS, key=lambda t, n=n: scored(n, n, t, 0).jaccard) for n in LEVELS}
     scores: dict[str, dict[str, dict[str, float]]] = {}
-    for level in RANGES:
-        found = {n: scored(level, n, best[n], 1) for n in RANGES}
+    for level in LEVELS:
+        found = {n: scored(level, n, best[n], 1) for n in LEVELS}
         scores[f"level {level}"] = {
             f"deepstorm-{n}": {"jaccard": round(s.jaccard, 4), "rmse_nm": round(1e3 * s.rmse_xy_um, 1)}
             for n, s in found.items()
         }
     return best, scores
-
-
-def counts(level: int) -> dict[str, int]:
-    """Emitters of larger frames of the same density."""
-    share = (SCORED_PX / FRAME_PX) ** 2
-    return {name: round(RANGES[level][name] * share) for name in ("count_min", "count_max")}
 
 
 def true_list(emitters: Any, frame: int) -> localization.Localizations:
@@ -192,44 +194,45 @@ def true_list(emitters: Any, frame: int) -> localization.Localizations:
 
 def ship(work: Path) -> None:
     """Score the networks and copy them, each with its record, to where the package has them."""
-    (best, scores), base = score_levels(work), (work / f"deepstorm-{BASE}.txt").read_text().split()
-    for level, start in CHAIN[1:]:
-        name = f"deepstorm-{level}"
-        steps, seconds, loss = (work / f"{name}.txt").read_text().split()
-        run = run_of(level, int(steps))
-        FOLDER.mkdir(exist_ok=True)
+    made = {level: json.loads((work / f"deepstorm-{level}.json").read_text()) for level in (BASE, *LEVELS)}
+    best, scores = score_levels(work)
+    FOLDER.mkdir(exist_ok=True)
+    for level in LEVELS:
+        name, run = f"deepstorm-{level}", run_of(level, made[level]["steps"])
         shutil.copyfile(work / f"{name}.npz", FOLDER / f"{name}.npz")
         numbers = {
             "run": to_dict(run),
-            "begins_at": "the start" if start == BASE else f"deepstorm-{start}",
-            "frames_drawn": int(steps) * run.optimiser.batch,
-            "start": dict(zip(("steps", "processor_seconds", "last_loss"), map(float, base), strict=True)),
-            "processor_seconds": float(seconds),
-            "last_loss": float(loss),
+            "scenes": crowd_scene(level, FRAME_PX).said(),
+            "spot_sigma_px": spot_sigmas_px(build(run).psf, 0.0, run.scene.z_max_um),
+            "start": made[BASE],
+            **made[level],
             "threshold": best[level],
             "scored_frames": SCORED_FRAMES // 2,
             "scores_within_100_nm": {where: row[name] for where, row in scores.items()},
             "bytes": (FOLDER / f"{name}.npz").stat().st_size,
             "licence": "MIT, as Colocus",
         }
-        print(write_result(name, numbers, folder=FOLDER), numbers["scores_within_100_nm"])
+        print(write_result(name, numbers, folder=FOLDER), numbers["threshold"], numbers["scores_within_100_nm"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, nargs=2, default=(800, 220), metavar=("FIRST", "LATER"))
+    parser.add_argument("--steps", type=int, nargs=2, default=(1400, 400), metavar=("FIRST", "LATER"))
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "deepstorm")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="learn no longer; what is missing, later")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
+    until = time.time() + 60 * arguments.minutes
     compiled: dict[int, Callable[..., Any]] = {}  # a schedule is part of the program, a level is not
-    for level, start in CHAIN:
-        if (arguments.work / f"deepstorm-{level}.npz").exists():
+    for level in (BASE, *LEVELS):
+        if (arguments.work / f"deepstorm-{level}.json").exists():
             continue
-        steps = arguments.steps[start is not None]
-        schedule = BASE_SCHEDULE if start is None else steps
+        steps = arguments.steps[level != BASE]
+        schedule = BASE_SCHEDULE if level == BASE else steps
         if schedule not in compiled:
-            compiled[schedule] = make_step(run_of(level, schedule))
-        learn(level, start, steps, arguments.work, compiled[schedule])
+            compiled[schedule] = make_step(run_of(ANY, schedule))
+        if not learn(level, steps, arguments.work, compiled[schedule], until):
+            return
     ship(arguments.work)
 
 

@@ -110,6 +110,12 @@ def tubulin() -> TruthSet:
     )
 
 
+def tubulin_sigma_um() -> float:
+    """The median sigma of the spots in the 20 training frames, from their table."""
+    rows = pd.read_csv(DATA / "deepstorm-sim-tubulin" / "training_20_positions.csv.gz")
+    return float(np.median(rows["sigma [nm]"].to_numpy())) / 1e3
+
+
 def counts_per_photon(frames: NDArray, rows: pd.DataFrame) -> float:
     """Slope of counts against the photons that the training table puts into each pixel."""
     from scipy.special import ndtr

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
     text = "for decoder+joint; one of each colour: tells them apart"
     parser.add_argument("--psf", nargs="+", action="extend", default=[], metavar="NPZ", help=text)
-    text = "decoder, classical, joint, decoder+joint, colour"
+    text = "decoder, classical, joint, patchwise, colour, autods"
     parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
     add_movie_options(parser)

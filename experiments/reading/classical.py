@@ -34,18 +34,18 @@ class ClassicalReader:
 
     def __init__(self, spots: SpotTable, camera: Camera, config: ClassicalConfig, description: str) -> None:
         self.description, self.pixel_um = description, spots.pixel_um
-        self._joint = JointReader(spots, camera, config, description)
-        self.min_frame_px = self._joint.min_frame_px
+        self.joint = JointReader(spots, camera, config, description)
+        self.min_frame_px = self.joint.min_frame_px
         self.group = self.batch = config.group
         self._spots, self._camera, self._config = spots, camera, config
         self._level = config.threshold_sigma or significance_level(spots.table, config.false_per_um2)
         self._tools: dict[tuple[int, ...], tuple[EmitterFitter, Detector]] = {}
         self._tally: Counter[str] = Counter()
-        self.identity = {**self._joint.identity, "choice": "by window"}
+        self.identity = {**self.joint.identity, "choice": "by window"}
 
     def take_tally(self) -> Counter[str]:
         """Return what was counted since the last time."""
-        taken, self._tally = self._tally + self._joint.take_tally(), Counter()
+        taken, self._tally = self._tally + self.joint.take_tally(), Counter()
         return taken
 
     def read(
@@ -55,20 +55,20 @@ class ClassicalReader:
         counts = counts[before : len(counts) - after]
         parts = []
         for k in range(0, len(counts), self.batch):
-            movie = self._joint.take_in(counts[k : k + self.batch], first_frame + k, origin_px)
+            movie = self.joint.take_in(counts[k : k + self.batch], first_frame + k, origin_px)
             parts.append(self._read_group(movie))
         return concatenate(parts)
 
     def _read_group(self, movie: Movie) -> Localizations:
-        windows = self._joint.windows(movie.counts.shape[1:])
+        windows = self.joint.windows(movie.counts.shape[1:])
         singles, crowded = self._read_singly(movie, windows)
         self._tally += Counter({ALONE: int((~crowded).sum())})
-        lists = self._joint.read_windows(movie, crowded)
+        lists = self.joint.read_windows(movie, crowded)
         for number, (row, column) in enumerate(windows):
             lists[number] = concatenate(
                 [lists[number], self._of_window(singles, movie, crowded[:, number], row, column)]
             )
-        return self._joint.finish(join_windows(lists, windows, self.pixel_um), movie)
+        return self.joint.finish(join_windows(lists, windows, self.pixel_um), movie)
 
     def _read_singly(self, movie: Movie, windows: list[tuple[Tile, Tile]]) -> tuple[EmitterList, NDArray[np.bool_]]:
         """Fits of what stands alone, and which windows (frames, windows) these fits do not explain."""

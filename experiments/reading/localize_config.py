@@ -10,7 +10,7 @@ from localization import MovieOptions
 from training import ConfigError
 
 Span = tuple[int, int | None]
-Method = Literal["", "decoder", "classical", "joint", "decoder+joint", "autods", "colour"]
+Method = Literal["", "decoder", "classical", "joint", "decoder+joint", "autods", "patchwise", "colour"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class LocalizeConfig:
     emitter by itself where nothing overlaps and jointly where something does (the default for a psf.npz and for
     "gaussian"), "joint" explains each frame as a whole with it, "decoder+joint" begins that at the network's list, with
     the PSF of the run or of the file `psf`; `classical` says how. "autods" reads each patch with the shipped network of
-    its level, `autods` says how. "colour" (the default with `species`) reads every emitter that stands alone as each of
-    `species`, the calibrated PSFs of several colours, of which `model` is the first. `opening` says how the movie is
-    opened.
+    its level, `autods` says how; "patchwise" (Gaussian spots, in focus) each patch by fits or a network, whichever was
+    measured to be best at its density and signal. "colour" (the default with `species`) reads every emitter that stands
+    alone as each of `species`, the calibrated PSFs of several colours, of which `model` is the first. `opening` says
+    how the movie is opened.
     """
 
     threshold: float | None = None

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.reading.autods.config import AutoDsConfig
+from experiments.reading.autods.patchwise import PatchwiseReader
 from experiments.reading.autods.reader import AutoDsReader
 from experiments.reading.cameras import one_camera, plain_camera, with_photometry
 from experiments.reading.classical_config import ClassicalConfig
@@ -26,6 +28,8 @@ def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
     if (method, named.kind) not in READERS:
         if "autods" in (method, named.kind):
             raise ConfigError(f"{model} with method {method}: the shipped networks are --model autods --method autods")
+        if method == "patchwise":
+            raise ConfigError(f"{model}: method patchwise reads spots in focus: --model gaussian")
         if method in ("classical", "joint"):
             raise ConfigError(
                 f"{model}: no PSF (psf.npz of colocus retrieve), run's folder, or 'gaussian'; check the name"
@@ -36,6 +40,14 @@ def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
 
 def _autods(model: Model, config: LocalizeConfig) -> Reader:
     return AutoDsReader(config.autods, config.threshold)
+
+
+def _patchwise(model: Model, config: LocalizeConfig) -> Reader:
+    """Fits and shipped networks; a threshold is one of fits, in standard deviations."""
+    fits = {"classical": _fits(model, config), "joint": _joint(model, config)}
+    pixel_um = fits["joint"].pixel_um
+    networks = AutoDsConfig(pixel_um=pixel_um, sigma_um=config.classical.gaussian_sigma_um)
+    return PatchwiseReader(AutoDsReader(networks), fits)
 
 
 def _network(model: Model, config: LocalizeConfig, share: float = 1.0) -> Reader:
@@ -113,5 +125,6 @@ READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
     ("decoder+joint", "weights"): _joint_behind_weights,
     ("autods", "autods"): _autods,
     ("colour", "psf"): _colour,
+    ("patchwise", "gaussian"): _patchwise,
 }
 DEFAULTS = {"psf": "classical", "gaussian": "classical", "autods": "autods"}

@@ -8,7 +8,7 @@ from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import AUTODS, GAUSSIAN
 
-AUTO, AUTODS3D = "auto", "autods3d"
+AUTO, AUTODS3D, PATCHWISE = "auto", "autods3d", "patchwise"
 
 
 @dataclass(frozen=True)
@@ -114,4 +114,5 @@ METHODS: dict[str, Method] = {
     "decoder+joint": Method("joint fits that begin at a trained network's list", _with_model, _behind_decoder),
     AUTODS3D: Method("AutoDS3D: a network of the movie's own, trained first", _with_depth, _decoder),
     "autods": Method("patches by the shipped network of their density and signal", _in_focus, _autods),
+    PATCHWISE: Method("patches by fits or a shipped network, whichever is best there", _in_focus, _fits(PATCHWISE)),
 }

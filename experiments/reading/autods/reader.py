@@ -1,8 +1,9 @@
 """The method autods as a reader: stretches of frames in, lists or pictures out."""
 
 import dataclasses
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from experiments.reading.autods.config import AutoDsConfig
 from experiments.reading.autods.scaling import rescaling, spot_px
-from experiments.reading.autods.windows import BATCH, BLEND_PX, PatchProgram
+from experiments.reading.autods.windows import BATCH, BLEND_PX, PatchProgram, spread
 from experiments.reading.program import fingerprint
 from localization import Localizations, make_localizations
 from localization.patches import PatchFeatures, cut_patches, patch_features
@@ -20,7 +21,7 @@ from nets.deepstorm_quick import halo_px
 from training import ConfigError
 from training.shipped_decoders import load_shipped_decoder
 
-WIDER = 1.07  # than in focus are the images that the networks saw
+BRIGHTEST = 11.0  # signal over noise that the networks saw (`scenes` in their records)
 
 
 class AutoDsReader:
@@ -37,15 +38,14 @@ class AutoDsReader:
         if config.pixel_um is None:
             raise ConfigError("pixel_um is missing: give the camera's pixel in the sample, such as pixel_um=0.107")
         shipped = {level: load_shipped_decoder(f"deepstorm-{level}") for level in LEVELS}
-        scope, net = shipped[1].run.microscope, shipped[1].net
+        net = shipped[1].net
         assert isinstance(net, DeepStormConfig)
         self._networks = {level: decoder.variables for level, decoder in shipped.items()}
         self._fine, self._spike = net.upsampling, net.SPIKE
         self._config = config
         self._thresholds = {n: d.threshold if threshold is None else threshold for n, d in shipped.items()}
         self.pixel_um, self.group = config.pixel_um, config.stretch_frames
-        # their frames are in focus within 0.2 um, which widens spots: 1.16 to 1.33 px where the formula says 1.17
-        own = WIDER * spot_px(scope.wavelength_um, scope.na, scope.pixel_um)
+        own = shipped[1].sigma_px  # the mean over the depths that the networks saw
         spots = own
         if config.rescale == "auto" and config.sigma_um is not None:
             spots = config.sigma_um / config.pixel_um
@@ -63,6 +63,7 @@ class AutoDsReader:
             "batch": BATCH,
         }
         self.features: PatchFeatures | None = None
+        self.choose_levels: Callable[[PatchFeatures], NDArray[np.int64]] = self._levels  # 0: not read
         self._tally: Counter[str] = Counter()
 
     def take_tally(self) -> Counter[str]:
@@ -90,6 +91,10 @@ class AutoDsReader:
         """The width of a picture's pixel."""
         return self.pixel_um / self.scaling.rate / self._fine
 
+    def _levels(self, found: PatchFeatures) -> NDArray[np.int64]:
+        level = self._config.level
+        return found.level if level is None else np.full(found.level.shape, level)
+
     def _each(self, counts: NDArray) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
         frames = self.scaling.frames(np.asarray(counts, np.float32))
         shape = (frames.shape[1], frames.shape[2])
@@ -97,10 +102,15 @@ class AutoDsReader:
         patches = cut_patches(shape, pixel_um, self._config.patch_um)
         found = patch_features(frames, patches, pixel_um, parity=self._config.parity)
         self.features = found
-        level = found.level if self._config.level is None else np.full(patches.shape, self._config.level)
+        level = self.choose_levels(found)
         limits = np.array([self._thresholds[1], *(self._thresholds[n] for n in LEVELS)])[level]  # level 0 is not read
         program = PatchProgram(patches, self._fine, self._spike)
-        for frame, seen in zip(frames, found.seen, strict=True):
+        # molecules brighter than those the networks saw are split by them: noise brings them back
+        dimmed = spread(np.sqrt(np.maximum((found.peak / BRIGHTEST) ** 2 - found.noise**2, 0.0)), patches)
+        for frame, seen in zip(frames, found.seen & (level > 0), strict=True):
+            if dimmed.any():
+                rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(frame).tobytes()))
+                frame = frame + dimmed * rng.standard_normal(frame.shape, np.float32)
             picture = program.picture(frame, self._networks, level, seen)
             self._tally["patches with nothing to read"] += int(np.logical_not(seen).sum())
             for number in LEVELS:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-ALIKE = 0.1  # share by which spots may differ and are left as they are: networks saw a spread of a sixth
+ALIKE = 0.05  # share by which spots may differ and are left as they are: an in-focus one a tenth wider is read as two
 FARTHEST = 3.0  # times that spots may differ: beyond, there is nothing left to see, or nothing to blur
 
 
@@ -57,7 +57,7 @@ class Rescaling:
 def rescaling(spots_px: float, model_px: float) -> Rescaling:
     """Choose what brings spots of sigma `spots_px` to `model_px`; nothing where they are alike or too far apart.
 
-    >>> rescaling(1.2, 1.166).off, round(rescaling(2.332, 1.166).rate, 3), round(rescaling(0.9, 1.166).blur_px, 3)
+    >>> rescaling(1.18, 1.166).off, round(rescaling(2.332, 1.166).rate, 3), round(rescaling(0.9, 1.166).blur_px, 3)
     (True, 0.5, 0.741)
     """
     ratio = model_px / spots_px

@@ -21,12 +21,17 @@ from experiments.reconstruction.steps.look import Look, read_sample
 from experiments.reconstruction.steps.psf import is_alone
 from experiments.report.plot_style import Figure, hide_axes, new_figure, styled
 from localization import LocalizationError
+from localization.patches import cut_patches, patch_features
+from localization.patches.features import FLUCTUATING
+from localization.patches.layout import LEAST_UM, MOST_UM
 from optics import Camera
 from optics.camera import adu_to_photons
 from optics.fits.crowd_search import significance_level
 from optics.psf_table import evaluate
 
 _FRAMES, _GROUP = 8, 4
+_MOST, _PIXELS = 100, 20_000_000  # frames whose fluctuations are looked at, and pixels that they may have
+_Table = tuple[tuple[float, ...], ...]
 WINDOW_PX = 128  # about the side of the windows that single fits or a joint one read
 
 
@@ -35,7 +40,8 @@ class Crowd(Finding):
     """Molecules that stand out in sampled frames: `density_per_um2` in a frame, its extremes over patches, photons.
 
     `touching_share` of them share a stamp's pixels with another one, `crowded_share` of the windows hold such a pair.
-    Dense frames hide molecules from this count: it is a lower bound.
+    Dense frames hide molecules from this count: it is a lower bound. In focus, `patch_density_per_um2` and `patch_snr`
+    are what fluctuations say of the patches instead (`localization.patches`); 0 where nothing is seen.
     """
 
     frames: int = 0
@@ -48,6 +54,8 @@ class Crowd(Finding):
     crowded_share: float = 0.0
     patches: tuple[int, ...] = (0, 0)
     density_map: tuple[tuple[float, ...], ...] = ()
+    patch_density_per_um2: tuple[tuple[float, ...], ...] = ()
+    patch_snr: tuple[tuple[float, ...], ...] = ()
     shown: Any = None
 
     def lines(self) -> list[str]:
@@ -124,6 +132,7 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
     busiest = int(np.argmax(np.bincount(where, minlength=len(counts))))
     shown = counts[busiest], *(xy[where == busiest] / pixel).T, density, mean
     close = np.concatenate(touching)
+    densities, ratios = ((), ()) if known.psf else _fluctuations(movie, plan, seen, pixel)
     return Crowd(
         frames=len(counts),
         candidates=len(where),
@@ -134,9 +143,25 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
         touching_share=float(close.mean()),
         crowded_share=_crowded(where[close], xy[close] / pixel, len(counts), (height, width)),
         patches=(rows, columns),
-        density_map=tuple(tuple(float(value) for value in row) for row in density),
+        density_map=_table(density),
+        patch_density_per_um2=densities,
+        patch_snr=ratios,
         shown=shown,
     )
+
+
+def _fluctuations(movie: Path, plan: Plan, seen: Look, pixel_um: float) -> tuple[_Table, _Table]:
+    """Density and signal to noise of the patches, from how pixels of more frames fluctuate."""
+    side = (seen.rows[1] - seen.rows[0]) * (seen.columns[1] - seen.columns[0])
+    _, counts = read_sample(movie, plan, seen, int(np.clip(_PIXELS // side, FLUCTUATING, _MOST)))
+    patch_um = float(np.clip(plan.patch_um, LEAST_UM, MOST_UM))
+    found = patch_features(counts, cut_patches((counts.shape[1], counts.shape[2]), pixel_um, patch_um), pixel_um)
+    there = found.level > 0
+    return _table(np.where(there, found.density_per_um2, 0.0)), _table(np.where(there, found.snr, 0.0))
+
+
+def _table(values: NDArray) -> _Table:
+    return tuple(tuple(float(value) for value in row) for row in values)
 
 
 def _peak(spots: SpotTable) -> float:

@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,11 +100,23 @@ def test_depths_follow_from_the_foci_that_a_stack_has_shown():
         depths_um(load_plan(None, ["psf.z_max_um=-1"]), 1.5, (-3.5, 2.0))
 
 
-def test_the_reader_is_chosen_by_how_often_molecules_touch():
-    """Few crowded windows: single fits first; nearly all: joint at once; what the plan names, or why not."""
+def test_the_reader_is_chosen_by_what_was_measured_for_such_patches(monkeypatch):
+    """Patches that fits read best, some that a network does, a PSF in depth; what the plan names, or why not."""
+
+    def rule(density, snr):
+        return "classical" if density < 1 else "level 4" if snr < 3 else "joint"
+
+    monkeypatch.setattr("experiments.reconstruction.steps.choice.load_map", lambda: SimpleNamespace(choose=rule))
     known = Known(0.1, "camera.toml", sigma_um=0.13)
-    assert choose_reader(PLAIN, Crowd(crowded_share=0.2), known).method == "classical"
-    assert choose_reader(PLAIN, Crowd(crowded_share=0.9), known).method == "joint"
+
+    def chosen(density, snr, known=known):
+        return choose_reader(PLAIN, Crowd(patch_density_per_um2=(density,), patch_snr=(snr,)), known)
+
+    assert chosen((0.2, 0.0), (5.0, 0.0)).method == "classical"
+    assert chosen((2.0, 3.0), (5.0, 6.0)).method == "joint"
+    mixed = chosen((0.2, 2.0, 0.0), (5.0, 2.0, 0.0))
+    assert mixed.method == "patchwise" and mixed.patch_readers == (("classical", "level 4", ""),)
+    assert chosen((2.0,), (2.0,), Known(0.1, "camera.toml", psf="psf.npz")).method == "classical"
     assert choose_reader(load_plan(None, ["reader.method=joint"]), Crowd(), known).why == "the plan says so"
     with pytest.raises(ConfigError, match="'decoder' cannot be taken: it needs a trained network"):
         choose_reader(load_plan(None, ["reader.method=decoder"]), Crowd(), known)
