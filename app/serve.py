@@ -20,7 +20,7 @@ from app.runs.launch import advance
 from app.site import Site
 from experiments.commands.arguments import UsageError
 
-_QUEUE_S = 0.5
+_QUEUE_S = 1.0
 _log = logging.getLogger("colocus.app")
 
 

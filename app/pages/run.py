@@ -108,7 +108,8 @@ class _Live:
         self.message.text = run.message
         self.go.set_enabled(not run.is_active)
         self.go.text = {"ready": "ONE CLICK", "done": "Again"}.get(run.state, "Resume")
-        self.end.set_enabled(run.state in ("queued", "running"))
+        self.end.set_enabled(run.is_active)
+        self.end.text = "Stop at once" if run.state == "stopping" else "Stop"
         self.result.set_visibility((run.folder / "localizations.csv").exists())
         for step in run.steps:
             self.steps[step.name].draw(step)

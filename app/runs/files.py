@@ -9,7 +9,7 @@ from typing import Any
 from experiments.reconstruction.questions import step_folder
 
 FOLDER = "page"
-ASKED, PROCESS, ENDED, LOCK, SAID = "asked.json", "process.json", "ended.json", "lock", "output.txt"
+ASKED, PROCESS, ENDED, LOCK, SAID, TURN = "asked.json", "process.json", "ended.json", "lock", "output.txt", "turn-"
 PLAN, LOG, LIST = "plan.toml", "log.jsonl", "localizations.csv"
 _TAIL = 1 << 16
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from app.runs.files import ASKED, ENDED, FOLDER, PLAN, PROCESS, SAID, own, read_json, write_whole
+from app.runs.files import ASKED, ENDED, FOLDER, PLAN, PROCESS, SAID, TURN, own, read_json, write_whole
 from app.runs.process import Process
 from app.runs.state import is_run, plan_of, process_of, read_run
 from app.site import RUNS, Refused, Site
@@ -88,18 +88,20 @@ def ask(folder: Path, to: str | None = None) -> None:
             return
         (folder / FOLDER).mkdir(exist_ok=True)
         own(folder, ENDED).unlink(missing_ok=True)
+        for turn in (folder / FOLDER).glob(f"{TURN}*"):
+            turn.unlink(missing_ok=True)
         write_whole(
             own(folder, ASKED), json.dumps({"state": "queued", "at": time.time(), "argv": arguments(folder, to)})
         )
 
 
 def stop(folder: Path) -> None:
-    """Stop a run as Ctrl-C does, or take it out of the queue."""
+    """Stop a run as Ctrl-C does, and at once where that was asked before; or take it out of the queue."""
     with _STARTING:
         asked, process = read_json(own(folder, ASKED)), process_of(folder)
         if process is not None:
             write_whole(own(folder, ASKED), json.dumps({**asked, "stop": True}))
-            process.signal(signal.SIGINT)
+            process.signal(signal.SIGTERM if asked.get("stop") else signal.SIGINT)
         elif asked.get("state") == "queued":
             write_whole(own(folder, ASKED), json.dumps({**asked, "state": "withdrawn"}))
             write_whole(own(folder, ENDED), json.dumps({"status": 130}))
@@ -118,7 +120,8 @@ def find_runs(site: Site) -> list[Path]:
 
 def _inside(folder: Path) -> list[Path]:
     try:
-        return [place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")]
+        with os.scandir(folder) as entries:  # which tells folders from files without asking for each
+            return [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
     except OSError:
         return []
 
@@ -153,12 +156,16 @@ def advance(site: Site) -> Path | None:
         waiting = queue(runs)
         if not waiting or any(process_of(run) for run in runs):
             return None
-        _start(waiting[0])
-        return waiting[0]
+        return waiting[0] if _start(waiting[0]) else None
 
 
-def _start(folder: Path) -> None:
+def _start(folder: Path) -> bool:
+    """Start a run that waits; False where another server over the same folder was faster."""
     asked = read_json(own(folder, ASKED))
+    try:
+        own(folder, f"{TURN}{asked.get('at')}").open("x").close()
+    except FileExistsError:
+        return False
     argv = [str(part) for part in asked.get("argv", arguments(folder))]
     own(folder, ENDED).unlink(missing_ok=True)
     write_whole(own(folder, ASKED), json.dumps({**asked, "state": "started"}))
@@ -173,3 +180,4 @@ def _start(folder: Path) -> None:
     process = Process.find(child.pid)
     if process is not None:  # the worker notes the same, some milliseconds later
         write_whole(own(folder, PROCESS), json.dumps({"pid": process.pid, "started": process.started}))
+    return True

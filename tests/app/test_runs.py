@@ -120,6 +120,48 @@ def test_a_run_is_stopped_as_by_ctrl_c(site):
     assert read_run(run).state == "stopped"
 
 
+def test_who_does_not_stop_is_stopped_at_once_when_asked_again(site):
+    """A process that is deaf to Ctrl-C, as a long compilation is."""
+    run = new(site)
+    own(run, ASKED).write_text(json.dumps({"state": "started", "at": 1.0}))
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+    process = Process.find(child.pid)
+    own(run, PROCESS).write_text(json.dumps({"pid": process.pid, "started": process.started}))
+    launch.stop(run)
+    assert read_run(run).state == "stopping" and process.is_alive()
+    launch.stop(run)
+    assert child.wait(10) == -signal.SIGTERM
+    child.stdout.close()
+    assert read_run(run).state == "stopped"
+
+
+def test_of_two_servers_over_one_folder_one_starts_a_run(site, monkeypatch):
+    """The turn is taken by a file that only one of them can make; the other leaves the run alone."""
+    run, begun = new(site), []
+    launch.ask(run)
+    asked = own(run, ASKED).read_text()
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda command, **_: begun.append(command) or sleeper_like())
+    assert launch.advance(site) == run
+    own(run, PROCESS).unlink(missing_ok=True)  # as the other server saw the folder a moment before
+    own(run, ASKED).write_text(asked)
+    assert launch.advance(site) is None and len(begun) == 1
+    assert begun[0][1] == "-P"  # a module beside the movie is not taken for one of Python's
+
+
+def sleeper_like():
+    class Ended:
+        pid = -1
+
+        def poll(self):
+            return 0
+
+    return Ended()
+
+
 def test_steps_are_those_of_the_job():
     """The names without the work are the names of the work: read from the source, which would load JAX."""
     import ast
