@@ -99,12 +99,12 @@ def stop(folder: Path) -> None:
     """Stop a run as Ctrl-C does, and at once where that was asked before; or take it out of the queue."""
     with _STARTING:
         asked, process = read_json(own(folder, ASKED)), process_of(folder)
-        if process is not None:
-            write_whole(own(folder, ASKED), json.dumps({**asked, "stop": True}))
-            process.signal(signal.SIGTERM if asked.get("stop") else signal.SIGINT)
-        elif asked.get("state") == "queued":
+        if asked.get("state") == "queued":
             write_whole(own(folder, ASKED), json.dumps({**asked, "state": "withdrawn"}))
             write_whole(own(folder, ENDED), json.dumps({"status": 130}))
+        elif process is not None:
+            write_whole(own(folder, ASKED), json.dumps({**asked, "stop": True}))
+            process.signal(signal.SIGTERM if asked.get("stop") else signal.SIGINT)
 
 
 def find_runs(site: Site) -> list[Path]:
@@ -168,7 +168,6 @@ def _start(folder: Path) -> bool:
         return False
     argv = [str(part) for part in asked.get("argv", arguments(folder))]
     own(folder, ENDED).unlink(missing_ok=True)
-    write_whole(own(folder, ASKED), json.dumps({**asked, "state": "started"}))
     with own(folder, SAID).open("w") as said:
         child = subprocess.Popen(
             # -P: a file beside the movie that is named as a module is not taken for it
@@ -180,4 +179,5 @@ def _start(folder: Path) -> bool:
     process = Process.find(child.pid)
     if process is not None:  # the worker notes the same, some milliseconds later
         write_whole(own(folder, PROCESS), json.dumps({"pid": process.pid, "started": process.started}))
+    write_whole(own(folder, ASKED), json.dumps({**asked, "state": "started"}))
     return True

@@ -86,15 +86,15 @@ def read_run(folder: Path) -> Run:
     done = sum(step.state == "done" for step in steps)
     status = ended.get("status")
     state, message = "ready", "not begun"
-    if live and not ended:
+    if asked.get("state") == "queued":  # though the process of before may still be ending
+        state, message = "queued", "waits for its turn"
+    elif live and not ended:
         stopping = bool(asked.get("stop"))
         state = "stopping" if stopping else "running"
         now = next((step for step in steps if step.state == "running"), None)
         message = now.question if now else "loading"
         if stopping:
             message = "stopping; what is done stays"
-    elif asked.get("state") == "queued":
-        state, message = "queued", "waits for its turn"
     elif done == len(QUESTIONS) and status in (0, None):
         state, message = "done", _last_line(folder)
     elif status == 0:

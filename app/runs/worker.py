@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from app.runs.files import ENDED, LIST, LOCK, PROCESS, own, write_whole
+from app.runs.files import ASKED, ENDED, LIST, LOCK, PROCESS, own, read_json, write_whole
 from app.runs.process import Process
 
 
@@ -25,6 +25,9 @@ def main(folder: Path, argv: list[str]) -> int:
         me = Process.find(os.getpid())
         assert me is not None
         write_whole(own(folder, PROCESS), json.dumps({"pid": me.pid, "started": me.started}))
+        asked = read_json(own(folder, ASKED))
+        if asked.get("state") == "queued":  # the server may have ended before it could note this
+            write_whole(own(folder, ASKED), json.dumps({**asked, "state": "started"}))
         own(folder, ENDED).unlink(missing_ok=True)
         status = 1
         try:

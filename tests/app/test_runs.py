@@ -162,6 +162,21 @@ def sleeper_like():
     return Ended()
 
 
+def test_a_run_that_is_asked_for_while_its_process_ends_waits(site):
+    """Resume pressed at once after Stop: the process of before is not taken for the new one, nor stopped once more."""
+    run, child = new(site), sleeper()
+    process = Process.find(child.pid)
+    own(run, PROCESS).write_text(json.dumps({"pid": process.pid, "started": process.started}))
+    own(run, ASKED).write_text(json.dumps({"state": "started", "at": 1.0, "stop": True}))
+    own(run, ENDED).write_text(json.dumps({"status": 130}))
+    launch.ask(run)
+    assert read_run(run).state == "queued" and launch.advance(site) is None
+    launch.stop(run)
+    assert read_run(run).state == "stopped" and process.is_alive()
+    child.kill()
+    child.wait()
+
+
 def test_steps_are_those_of_the_job():
     """The names without the work are the names of the work: read from the source, which would load JAX."""
     import ast
