@@ -14,11 +14,11 @@ from app.site import Refused, Site
 _MOST = 500  # names of a folder that are shown
 _RUNS = 24
 _MOVIES = (".tif", ".tiff", ".btf", ".tf8", ".raw", ".npy", ".zarr", ".nd2", ".czi", ".lif", ".ome.tif")
-_UPLOAD_JS = """
+# heard by the document, which is there before the fields are: a quick hand loses nothing
+_UPLOAD_JS = """<script>
 (() => {
-  const area = document.getElementById('drop'), input = document.getElementById('pick');
-  const state = document.getElementById('dropstate');
   const send = file => {
+    const state = document.getElementById('dropstate');
     if (!file) return;
     const request = new XMLHttpRequest();
     request.open('PUT', '/upload?name=' + encodeURIComponent(file.name));
@@ -33,14 +33,12 @@ _UPLOAD_JS = """
     };
     request.send(file);
   };
-  input.addEventListener('change', () => send(input.files[0]));
-  area.addEventListener('dragover', e => { e.preventDefault(); area.style.borderColor = '#E69F00'; });
-  area.addEventListener('dragleave', () => { area.style.borderColor = ''; });
-  area.addEventListener('drop', e => {
-    e.preventDefault(); area.style.borderColor = ''; send(e.dataTransfer.files[0]);
-  });
+  const over = e => e.target.closest && e.target.closest('#drop');
+  document.addEventListener('change', e => { if (e.target.id === 'pick') send(e.target.files[0]); });
+  document.addEventListener('dragover', e => { if (over(e)) e.preventDefault(); });
+  document.addEventListener('drop', e => { if (over(e)) { e.preventDefault(); send(e.dataTransfer.files[0]); } });
 })()
-"""
+</script>"""
 _UPLOAD_HTML = """
 <div id="drop" style="border: 2px dashed rgba(128,128,128,.6); border-radius: 8px; padding: 14px">
 <label for="pick">Drop a movie here, or choose one: </label><input id="pick" type="file" aria-label="movie to upload">
@@ -61,7 +59,7 @@ def page(shown: Shown, folder: str = "") -> None:
         with ui.column().classes("gap-3"):
             with ui.card():
                 ui.html(_UPLOAD_HTML, sanitize=False).classes("w-full")
-                ui.run_javascript(_UPLOAD_JS)
+                ui.add_body_html(_UPLOAD_JS)
                 ui.button("Try it on simulated frames", icon="science", on_click=lambda: _demo(site)).props("outline")
             with ui.card():
                 heading("Runs")
