@@ -23,16 +23,13 @@ import localization
 from experiments.reading.autods.choosing import FITS, MAP_FILE, NETWORKS, best_reader, load_map
 from experiments.reading.autods.config import AutoDsConfig
 from experiments.reading.autods.reader import AutoDsReader
-from experiments.reading.classical import ClassicalReader
-from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.joint import JointReader
-from experiments.reading.spots import SpotTable, gaussian_spots
+from experiments.reading.spots import gaussian_spots
 from experiments.reconstruction.steps.choice import COLOURS, draw_map
 from experiments.report.plot_style import new_figure, save_png, styled
 from localization import Gate
 from measure.record import RESULTS, Rows, write_result
-from optics import Camera
 from worlds import ROOT
+from worlds.autods_readers import fits_reader
 from worlds.crowd_scenes import spot_sigmas_px
 from worlds.mixed_field import DEPTH_UM, MixedConfig, mixed_movie, mixed_psf
 
@@ -42,18 +39,6 @@ RATIOS = (2.0, 4.0, 8.0)
 READERS = (*FITS, *NETWORKS)
 AGAIN_S = 3.0  # what takes less is read again, for a time without compilation
 MOLECULES, FEWEST, MOST = 120, 1, 24  # in the frames of a cell; frames
-
-
-def fits_reader(name: str, spots: SpotTable, camera: Camera) -> ClassicalReader | JointReader:
-    """Make a reader of fits that keeps to one thread, so that its processor seconds can be compared."""
-    config = ClassicalConfig(pixel_um=spots.pixel_um)
-    if name == "joint":
-        made = joint = JointReader(spots, camera, config, name)
-    else:
-        made = ClassicalReader(spots, camera, config, name)
-        joint = made.joint
-    joint.threads = 1
-    return made
 
 
 def make_reader(name: str, config: MixedConfig) -> Any:

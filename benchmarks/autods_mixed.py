@@ -17,20 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from autods_map import fits_reader
 
 import localization
-from experiments.reading.autods.config import AutoDsConfig
-from experiments.reading.autods.patchwise import PatchwiseReader
-from experiments.reading.autods.reader import AutoDsReader
-from experiments.reading.spots import gaussian_spots
 from localization import Gate, Localizations, to_image
 from localization.patches.levels import LEVELS
 from localization.pictures.likeness import compare_pictures
 from measure.record import Rows, write_result
-from optics import Camera
 from optics.whole_file import write_text
 from worlds import ROOT
+from worlds.autods_readers import reader
 from worlds.crowd_scenes import spot_sigmas_px
 from worlds.mixed_field import DEPTH_UM, MixedConfig, MixedMovie, mixed_movie, mixed_psf
 
@@ -40,18 +35,6 @@ ALONE = tuple(f"level {level}" for level in LEVELS)
 NAMES = (AUTODS, *ALONE, JOINT, AUTO)
 MEASURES = {"jaccard": 1, "rmse_nm": -1, "psnr_db": 1, "nrmse": -1, "ms_ssim": 1}  # and whether more is better
 UPSAMPLING, SPOT_UM = 8, 0.02  # of pictures, and the sigma that molecules are drawn with
-
-
-def reader(name: str, pixel_um: float, sigma_px: float, camera: Camera) -> Any:
-    """Make the reader of a name."""
-    spots = gaussian_spots(sigma_px * pixel_um, pixel_um)
-    if name == JOINT:
-        return fits_reader(JOINT, spots, camera)
-    # nothing says the wavelength: frames stay as they are
-    networks = AutoDsReader(AutoDsConfig(pixel_um=pixel_um, level=int(name.split()[1]) if name in ALONE else None))
-    if name != AUTO:
-        return networks
-    return PatchwiseReader(networks, {kind: fits_reader(kind, spots, camera) for kind in ("classical", JOINT)})
 
 
 def read(movie: MixedMovie, names: list[str]) -> dict[str, dict[str, float]]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from autods_mixed import reader
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
@@ -20,6 +19,7 @@ import localization
 from localization import Gate, Localizations, select
 from localization.pictures.line_profile import line_profile, profile_width
 from measure.record import Rows, write_result
+from worlds.autods_readers import reader
 from worlds.cel0 import located, make_spots, solve
 
 PLACE = 425  # of its rows in benchmarks/README.md
