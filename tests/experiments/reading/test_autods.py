@@ -98,13 +98,13 @@ def test_positions_come_back_in_place(pixel_um):
 def test_list_is_the_picture_and_empty_patches_ask_no_network():
     """Spots in one corner: the list is what `image_peaks` reads in the picture; elsewhere nothing is read."""
     x, y = np.array([20.0, 30.5, 41.0]), np.array([30.0, 22.3, 40.7])
-    frames = spots(x, y, 1.05, 200, 3000.0)[None]
+    frames = spots(x, y, 1.05, 200, 500.0)[None]
     config = LocalizeConfig(threshold=0.5, autods=AutoDsConfig(pixel_um=0.107))
     found = read_frames(frames, "autods", config)
     reader = AutoDsReader(AutoDsConfig(pixel_um=0.107))
     (picture,) = reader.pictures(frames)
     again = image_peaks(picture, pixel_um=0.107, upsampling=8)
-    assert found.frame.size == again.frame.size >= 2
+    assert found.frame.size == again.frame.size == 3
     assert np.allclose(np.sort(found.x_um), np.sort(again.x_um))
     tally = reader.take_tally()
     assert tally["patches with nothing to read"] >= 2
