@@ -78,7 +78,7 @@ bench: $(ENV) ## every benchmark in benchmarks/, then the slow tests
 	for script in $$(grep -l '__main__' benchmarks/*.py 2>/dev/null); do \
 	  echo "== $$script"; $(IN_ENV) $$script || failed="$$failed $$script"; \
 	done; \
-	echo "== slow tests"; $(IN_ENV) -m pytest -m "slow and not gpu" $(PYTEST_ARGS) || [ $$? -eq 5 ] || failed="$$failed tests"; \
+	echo "== slow tests"; $(IN_ENV) -m pytest -m "slow and not gpu and not browser" $(PYTEST_ARGS) || [ $$? -eq 5 ] || failed="$$failed tests"; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 # pytest says 5 where no test carries the mark; colocus says 3 where the time limit ended the piece
