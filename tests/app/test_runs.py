@@ -112,11 +112,17 @@ def test_the_folder_alone_tells_the_state(site):
 def test_a_run_is_stopped_as_by_ctrl_c(site):
     run = new(site)
     own(run, ASKED).write_text(json.dumps({"state": "started", "at": 1.0}))
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    process = Process.find(child.pid)
-    own(run, PROCESS).write_text(json.dumps({"pid": process.pid, "started": process.started}))
-    launch.stop(run)
-    assert child.wait(10) == -signal.SIGINT or child.returncode == 1
+    # as the worker does: where the tests run in the background of a script, the signal would be ignored
+    heard = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); print('ready', flush=True)\n"
+        "try: time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(130)"
+    )
+    with subprocess.Popen([sys.executable, "-c", heard], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        process = Process.find(child.pid)
+        own(run, PROCESS).write_text(json.dumps({"pid": process.pid, "started": process.started}))
+        launch.stop(run)
+        assert child.wait(10) == 130
     assert read_run(run).state == "stopped"
 
 

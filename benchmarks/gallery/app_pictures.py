@@ -1,6 +1,6 @@
 """The pictures of `docs/app.md`: every page of `colocus app`, in light and dark, from a browser without a window.
 
-    python benchmarks/pages/app_page.py [--chromium FILE]
+    python benchmarks/gallery/app_pictures.py [--chromium FILE]
 
 A small simulated movie is reconstructed for it, through the page. Looked at before they are kept.
 """
