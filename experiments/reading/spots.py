@@ -43,7 +43,8 @@ class SpotTable:
     def reach_px(self, share: float = 0.9) -> int:
         """How far from an emitter `share` of its stamp's light lies, along rows and along columns, at every depth."""
         side = self.image_px
-        z = np.linspace(*np.asarray(self.table.z_range_um, np.float64), 9)
+        low, high = np.asarray(self.table.z_range_um, np.float64)
+        z = np.linspace(low, high, 9)
         points = jnp.asarray(np.column_stack([0 * z, 0 * z, z]), dtype=float)
         images = np.asarray(jax.vmap(lambda point: evaluate(self.table, point)[0])(points)).reshape(-1, side, side)
         apart = np.abs(np.arange(side) - (side - 1) / 2)
