@@ -303,3 +303,22 @@ def _gauss_chebyshev(n: int) -> tuple[np.ndarray, np.ndarray]:
     matrix = 2 / n * np.cos(np.arange(n)[:, None] * angle[None, :])
     matrix[0] /= 2
     return np.cos(angle), matrix
+
+
+def pad_table(table: PsfTable, terms: int, pictures: int, degrees: tuple[int, int]) -> PsfTable:
+    """Fill a table up with zeros to `terms`, `pictures` and `degrees`: tables of one size share compiled programs.
+
+    Raises `OpticsError` where the table is larger.
+    """
+    p, r = table.coefficients.shape
+    if p > terms or r > pictures or any(own > room for own, room in zip(table.degrees, degrees, strict=True)):
+        raise OpticsError(
+            f"a table of {p} terms, {r} pictures, degrees {table.degrees} does not fit {terms}, {pictures}, {degrees}"
+        )
+    return replace(
+        table,
+        coefficients=jnp.pad(table.coefficients, ((0, terms - p), (0, pictures - r))),
+        pictures=jnp.pad(table.pictures, ((0, pictures - r), (0, 0))),
+        terms=jnp.pad(table.terms, ((0, terms - p), (0, 0))),
+        degrees=degrees,
+    )

@@ -1,6 +1,5 @@
 """Microscope, pupils and species of the colour benchmarks; tables of one size for all, so that fits compile once."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from optics import make_microscope, make_psf, masks, replace
@@ -9,7 +8,7 @@ from optics.colour.species import SpeciesPsf, species_images, species_psfs, tabu
 from optics.colour.spectra import GenericBand, named_species, spectrum_species
 from optics.masks.dispersion import fused_silica
 from optics.masks.fabrication import EtchedMask, etch
-from optics.psf_table import PsfTable
+from optics.psf_table import PsfTable, pad_table
 
 WAVELENGTH_UM = 0.625  # of the library's masks: etched in fused silica for the middle of the species
 SCOPE = make_microscope(
@@ -76,21 +75,7 @@ def tables_of(psfs: tuple[SpeciesPsf, ...], span: str) -> list[PsfTable]:
     degrees = (12, 28) if span == "2um" else (12, 12)
     needed = [max(sizes) for sizes in zip(*(table.coefficients.shape for table in tables), strict=True)]
     room = next(room for room in _ROOMS if needed[1] <= room[0] and needed[0] <= room[1])
-    return [_filled(table, *room, degrees) for table in tables]
-
-
-def _filled(table: PsfTable, pictures: int, terms: int, degrees: tuple[int, int]) -> PsfTable:
-    p, r = table.coefficients.shape
-    assert r <= pictures and p <= terms and max(table.degrees[0] - degrees[0], table.degrees[1] - degrees[1]) <= 0, (
-        f"a table of {r} pictures, {p} terms, degrees {table.degrees} does not fit the room"
-    )
-    return replace(
-        table,
-        coefficients=jnp.pad(table.coefficients, ((0, terms - p), (0, pictures - r))),
-        pictures=jnp.pad(table.pictures, ((0, pictures - r), (0, 0))),
-        terms=jnp.pad(table.terms, ((0, terms - p), (0, 0))),
-        degrees=degrees,
-    )
+    return [pad_table(table, room[1], room[0], degrees) for table in tables]
 
 
 def drawn(rng: np.random.Generator, psf: SpeciesPsf, span: str, n: int):

@@ -20,8 +20,8 @@ from jax.scipy.stats import norm
 from numpy.typing import ArrayLike
 
 from optics.camera import electron_variance
-from optics.psf_table import PsfTable, evaluate
-from optics.pytree import pytree, replace
+from optics.psf_table import PsfTable, evaluate, pad_table
+from optics.pytree import pytree
 from optics.types import Camera, OpticsError
 
 _STEPS = 25
@@ -247,18 +247,7 @@ def _of_one_size(tables: tuple[PsfTable, ...]) -> tuple[PsfTable, ...]:
         -(-max(table.coefficients.shape[k] for table in tables) // step) * step for k, step in ((0, 256), (1, 64))
     )
     degrees = tuple(max(table.degrees[k] for table in tables) for k in (0, 1))
-
-    def filled(table: PsfTable) -> PsfTable:
-        p, r = table.coefficients.shape
-        return replace(
-            table,
-            coefficients=jnp.pad(table.coefficients, ((0, terms - p), (0, pictures - r))),
-            pictures=jnp.pad(table.pictures, ((0, pictures - r), (0, 0))),
-            terms=jnp.pad(table.terms, ((0, terms - p), (0, 0))),
-            degrees=degrees,
-        )
-
-    return tuple(map(filled, tables))
+    return tuple(pad_table(table, terms, pictures, (degrees[0], degrees[1])) for table in tables)
 
 
 @jax.jit

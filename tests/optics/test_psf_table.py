@@ -7,7 +7,8 @@ import pytest
 
 from optics import make_microscope, make_psf, masks, shipped_mask, tabulate_psf
 from optics.psf import psf_image
-from optics.psf_table import evaluate
+from optics.psf_table import evaluate, pad_table
+from optics.types import OpticsError
 
 images_of = jax.jit(jax.vmap(psf_image, (None, 0)))
 
@@ -76,3 +77,16 @@ def test_ordinary_psfs_are_tabulated(na, mask, image_px, focus_um, depths):
     psf = clear(na, image_px, depths, focus_um=focus_um, mask=plates[mask]())
     table = tabulate_psf(psf, depths)
     assert worst_error(psf, table, 1.5, 64) < 1e-3
+
+
+def test_a_table_with_room_to_spare_gives_the_same_images():
+    """Filled up to a larger size a table says what the PSF says; a size that it exceeds is refused."""
+    depths = (0.0, 0.6)
+    psf = clear(0.9, 13, depths, kind="scalar")
+    table = tabulate_psf(psf, depths, reach_px=0.5)
+    terms, pictures = table.coefficients.shape
+    padded = pad_table(table, terms + 9, pictures + 5, (table.degrees[0] + 1, table.degrees[1] + 2))
+    assert padded.coefficients.shape == (terms + 9, pictures + 5)
+    assert worst_error(psf, padded, 0.5, 24) < 1e-3
+    with pytest.raises(OpticsError, match="does not fit"):
+        pad_table(table, terms - 1, pictures, table.degrees)
