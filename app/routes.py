@@ -49,6 +49,18 @@ class Shown:
 
         return self._made.setdefault("live", Live())
 
+    @property
+    def child(self):
+        """The kept process that has the optics loaded."""
+        from app.drawing.child import Child
+
+        return self._made.setdefault("child", Child())
+
+    async def close(self) -> None:
+        """End the kept process."""
+        if "child" in self._made:
+            await self._made["child"].close()
+
 
 def add_routes(app: FastAPI, shown: Shown) -> None:
     """Add the routes to an application; what a visitor may not have is answered in one line of plain text."""

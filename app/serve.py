@@ -34,6 +34,7 @@ def make_app(shown: Shown) -> FastAPI:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await shown.close()
 
     app = FastAPI(title="Colocus", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     add_routes(app, shown)

@@ -1,4 +1,4 @@
-"""The pages: start, look, run, result, queue, help. Each is drawn from files; the server keeps nothing."""
+"""The pages: start, look, microscope, run, result, queue, help. Each is drawn from files; the server keeps nothing."""
 
 import html
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from nicegui import ui
 
-from app.pages import help, look, queue, result, run, start
+from app.pages import help, look, microscope, queue, result, run, start
 from app.routes import Shown
 from app.site import Refused
 
@@ -27,8 +27,12 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
         return answer(start.page, folder)
 
     @ui.page("/look", title="Look - Colocus")
-    def _look(path: str = ""):
-        return answer(look.page, path)
+    def _look(path: str = "", scope: str = ""):
+        return answer(look.page, path, scope)
+
+    @ui.page("/microscope", title="Microscope - Colocus")
+    def _microscope(movie: str = "", run: str = "", scope: str = ""):
+        return answer(microscope.page, movie, run, scope)
 
     @ui.page("/run", title="Run - Colocus")
     def _run(path: str = ""):

@@ -16,6 +16,7 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLOURS = {
     "done": GREEN, "running": BLUE, "stopping": ORANGE, "queued": ORANGE, "failed": RED, "broken off": RED,
 }  # fmt: skip
+PAGES = {"Microscope": "/microscope", "Queue": "/queue"}
 _CSS = """
 .body--light { background: #f6f7f8 } .body--dark { background: #15181c }
 .page { width: 100%; max-width: 1500px; margin: 0 auto; padding: 12px 16px 40px }
@@ -27,7 +28,7 @@ a { color: #0b62c4 } .body--dark a { color: #8ec5ff } .q-header a { color: white
 ::file-selector-button { border: 1px solid rgba(128,128,128,.6); border-radius: 4px; padding: 2px 10px;
   margin-right: 8px }
 .q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }
-.crisp img { image-rendering: pixelated }
+.crisp img, img.crisp { image-rendering: pixelated }
 .soft { opacity: .75 } .mono { font-family: ui-monospace, monospace; font-size: 12px; white-space: pre-wrap;
   overflow-wrap: anywhere } h1 { font-size: 1.35rem; font-weight: 600; line-height: 1.3; margin: 0 }
 h2 { font-size: 1.05rem; font-weight: 600; line-height: 1.3; margin: 0 }
@@ -54,7 +55,8 @@ def framed(title: str, *, here: str = "") -> Iterator[None]:
     with ui.header(elevated=False).classes("items-center py-2 px-4 gap-4").style(f"background: {BLUE}"):
         ui.link("Colocus", "/").classes("text-white no-underline text-lg font-semibold")
         ui.label(here).classes("text-white grow ellipsis").style("min-width: 0")
-        ui.link("Queue", "/queue").classes("text-white")
+        for label, target in PAGES.items():
+            ui.link(label, target).classes("text-white")
         ui.link("Help", "/help", new_tab=True).classes("text-white")
         button = ui.button(
             icon="contrast", on_click=lambda: dark.set_value({None: True, True: False, False: True}[dark.value])

@@ -12,6 +12,7 @@ from app.pages.picker import pick_file
 from app.pages.words import WORDS
 from app.routes import Shown
 from app.runs.launch import ask, make_run
+from app.scopes import read_scope, scopes
 from app.site import Refused, Site
 
 # what `experiments.reconstruction.methods` offers without a trained network; its module would load JAX
@@ -81,9 +82,10 @@ def overlay(box: Box, pixel_um: float | None) -> str:
     return "".join(parts)
 
 
-def page(shown: Shown, path: str) -> None:
-    """Draw the page of a movie. Raises `Refused` for what is none."""
+def page(shown: Shown, path: str, scope: str = "") -> None:
+    """Draw the page of a movie, its optics from a file `scope`. Raises `Refused` for what is none."""
     place = shown.site.resolve(path)
+    optics = read_scope(shown.site.resolve(scope)) if scope else {}
     movie = shown.movies.take(place).movie
     n_frames, height, width = movie.shape
     with framed(place.name, here=shown.site.called(place)):
@@ -98,6 +100,8 @@ def page(shown: Shown, path: str) -> None:
                 with ui.card():
                     heading("What is known")
                     fields = _fields(view, n_frames, movie.facts.pixel_um)
+                    for name, value in optics.items():
+                        fields[name].value = value
                     button = ui.button("ONE CLICK", icon="play_arrow").classes("w-full").props("size=lg")
                     button.on_click(handled(lambda: _begin(shown.site, place, view, fields, button)))
                     ui.label("Finds out the rest by itself, reads all frames and draws the picture.").classes("soft")
@@ -266,12 +270,26 @@ def _fields(view: _View, n_frames: int, pixel_um: float | None) -> dict[str, Any
         choose.on_click(lambda: pick_file(view.shown.site, view.path.parent, lambda path: beads.set_value(str(path))))
         fields["focus"] = layout.text("focus")
         fields["crop"] = layout.number("crop", step=1, format="%d")
+        _scopes(view, fields)
         fields["na"] = layout.number("na", step=0.01)
         fields["wavelength"] = layout.number("wavelength", step=0.01)
         fields["immersion"] = layout.number("immersion", 1.518, step=0.001)
         fields["sample"] = layout.number("sample", 1.33, step=0.001)
         fields["depth"] = layout.number("depth", step=0.1)
     return fields
+
+
+def _scopes(view: _View, fields: dict[str, Any]) -> None:
+    """Draw the choice of a microscope that was saved, which fills in the optics, and the way to its page."""
+
+    async def fill() -> None:
+        found = await away(lambda: read_scope(view.shown.site.resolve(saved.value))) if saved.value else None
+        for name, value in (found or {}).items():
+            fields[name].value = value
+
+    saved = layout.choice("scope", {"": "choose one", **{str(path): path.stem for path in scopes(view.shown.site)}}, "")
+    saved.on_value_change(fill)
+    ui.link("see what these optics give", link("/microscope", movie=view.path))
 
 
 def plan_of_fields(site: Site, values: dict[str, Any], box: Box, n_frames: int) -> dict[str, Any]:

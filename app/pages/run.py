@@ -57,6 +57,7 @@ def page(shown: Shown, path: str) -> None:
                     "flat dense no-caps"
                 )
                 ui.link("plan.toml, which decides the run", link("/file", path=folder / PLAN))
+                ui.link("its microscope", link("/microscope", run=folder))
                 ui.link("the movie", link("/look", path=read_run(folder).movie))
 
 

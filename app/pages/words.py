@@ -102,5 +102,29 @@ WORDS = {
         "colour",
         "Light: how many molecules. Depth: colour says how deep they lie, brightness how many there are.",
     ),
+    "preset": Word("objective", "Fills in the numbers of a common objective in a sample of water."),
+    "scope": Word("a saved microscope", "Fills in the numbers of a file that was saved here before."),
+    "scope_name": Word(
+        "name of the file",
+        "The optics are kept under it in the folder microscopes, as a scope.toml that the command line reads.",
+    ),
+    "mask": Word(
+        "phase mask",
+        "What shapes the PSF: nothing (flat), a cylinder lens (astigmatism), one of the published shapes, or a file.",
+        "arms.mask.name",
+    ),
+    "mask_range": Word("depth range of the mask (um)", "The depths that the shape is made for.", "arms.mask.range_um"),
+    "mask_rms": Word(
+        "strength (um rms)", "Optical path of the astigmatism, root mean square over the pupil.", "arms.mask.rms_um"
+    ),
+    "mask_file": Word(
+        "file of the mask",
+        "The full name of a mask that Colocus saved, such as the mask.npz of a co-design, in the folders of this page.",
+        "arms.mask.path",
+    ),
+    "light": Word("photons of a molecule", "Detected in one frame, on a full pupil.", "photons"),
+    "ground": Word("background (photons a pixel)", "In one frame.", "background"),
+    "z_low": Word("depths from (um)", "The least depth that is drawn, above the coverslip.", "z_min_um"),
+    "z_high": Word("depths to (um)", "The largest depth that is drawn.", "z_max_um"),
     "export": Word("list as", "The list in another program's format; what a format cannot hold is left out."),
 }

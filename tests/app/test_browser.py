@@ -205,6 +205,30 @@ def test_the_terminal_gives_the_same_bytes_from_the_same_plan(server, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes(), name
 
 
+def test_the_psf_and_its_precision_follow_the_form_within_a_second(server, page):
+    """After the first picture a change is drawn in less than a second; a mistake is said in words as it is typed."""
+    page.goto(f"{server.address}/microscope?movie={server.folder / 'uploads' / NAME}")
+    page.get_by_text("from the movie's tags").wait_for()
+    assert page.locator("input[data-field=pixel]").input_value() == "0.1"
+    drawn = page.locator("#drawn")
+    drawn.filter(has_text="Least standard deviations").wait_for(timeout=LONG_MS)
+    for value in ("1.40", "1.30"):
+        before, began = drawn.inner_text(), time.monotonic()
+        page.locator("input[data-field=na]").fill(value)
+        page.wait_for_function("before => document.getElementById('drawn').innerText !== before", arg=before)
+        took = time.monotonic() - began
+    assert took < 1.0
+    assert page.locator("img[alt='PSF through depth']").evaluate("image => image.naturalWidth") > 7 * 61
+    page.locator("input[data-field=na]").fill("1.6")
+    page.locator("#warnings").get_by_text("not below the immersion index").wait_for()
+    drawn.filter(has_text="not drawn").wait_for()
+    page.locator("input[data-field=na]").fill("1.4")
+    page.get_by_role("button", name="Save as a file").click()
+    page.get_by_text("back to the movie").click()
+    page.wait_for_url("**/look**")
+    page.wait_for_function("document.querySelector('input[data-field=na]').value === '1.4'")
+
+
 def test_names_and_tags_are_shown_as_text(server, page):
     page.goto(server.address)
     page.get_by_text(EVIL).click()
@@ -250,7 +274,13 @@ def test_pages_fit_their_width_and_are_reached_by_keyboard(server, browser, widt
     context = browser.new_context(viewport={"width": width_px, "height": 800}, color_scheme=theme)
     page = context.new_page()
     movie = server.folder / "uploads" / NAME
-    for address in ("/", f"/look?path={movie}", "/help", f"/run?path={server.folder / 'runs' / NAME.split('.')[0]}"):
+    for address in (
+        "/",
+        f"/look?path={movie}",
+        "/help",
+        "/microscope",
+        f"/run?path={server.folder / 'runs' / NAME.split('.')[0]}",
+    ):
         page.goto(server.address + address)
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width_px, address

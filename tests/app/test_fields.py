@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import app
-from app.pages import filters
+from app.pages import filters, microscope
 from app.pages.look import METHODS, Box, plan_of_fields
 from app.pages.result import histogram_svg
 from app.pages.words import WORDS
@@ -29,7 +29,8 @@ def test_every_field_has_its_help_and_every_help_its_field():
                 first = node.args[0]
                 if node.func.attr in ("number", "text", "choice", "question") and isinstance(first, ast.Constant):
                     named.add(first.value)
-    assert named | {"x0", "y0", "x1", "y1"} == set(WORDS)
+    drawn_in_loops = {"x0", "y0", "x1", "y1", *microscope.STEPS}
+    assert named | drawn_in_loops == set(WORDS)
     assert all(word.text.endswith(".") for word in WORDS.values())
 
 

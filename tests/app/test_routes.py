@@ -178,7 +178,7 @@ def test_the_simulated_movie_is_one(place):
 def test_the_server_loads_no_jax(tmp_path):
     """Neither the pages' modules nor the pictures' do: a process beside the runs that needs little memory."""
     code = (
-        "import sys, app.command, app.serve, app.pages, app.runs.launch, app.runs.worker\n"
+        "import sys, app.command, app.serve, app.pages, app.runs.launch, app.runs.worker, app.drawing.child\n"
         "light = set(sys.modules)\n"
         "import app.pictures.frames, app.pictures.tiles, app.demo, localization.io.formats\n"
         "print('jax' in sys.modules, 'pandas' in light, 'matplotlib' in light, 'scipy' in light)"
