@@ -7,10 +7,13 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from experiments.job import FileResult, Result
     from localization import Localizations, MovieOptions
     from optics.progress import Report
@@ -66,6 +69,17 @@ def read_list(path: Path, out: Path | None = None) -> "Localizations":
 def add_file(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --out for a file to write."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=what)
+
+
+def workers(where: str | None) -> "AbstractContextManager[Client | None]":
+    """Connect to the workers that --dask names; nothing where it is left out."""
+    if where is None:
+        return nullcontext()
+    try:
+        from experiments.reading.cluster.connect import connected
+    except ImportError as error:
+        raise UsageError("--dask needs Dask; install it with: pip install 'colocus[dask]'") from error
+    return connected(where)
 
 
 def add_movie_options(parser: argparse.ArgumentParser) -> None:

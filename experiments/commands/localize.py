@@ -2,10 +2,18 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import add_assignments, add_file, add_movie_options, movie_options
+from experiments.commands.arguments import (
+    UsageError,
+    add_assignments,
+    add_file,
+    add_movie_options,
+    movie_options,
+    workers,
+)
 
 ABOUT = "Turn a movie into a localization list: a trained arm, or fits of a PSF."
 GROUP = "movies"
@@ -32,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "colocus localize MOVIE --model MODEL --out FILE [OPTIONS] [KEY=VALUE ...]"
     parser.add_argument("movie", type=Path, metavar="MOVIE", help="a TIFF stack, zarr, or a folder of TIFF files")
     add_assignments(parser, "assignments", "how fits are made, like z_max_um=1.2 threshold_sigma=6")
-    text = "arm, weights, psf.npz, _3dcal.mat, .h5, gaussian, autods"
+    text = "arm, weights, psf.npz, _3dcal.mat, gaussian, autods"
     parser.add_argument("--model", type=Path, metavar="MODEL", help=text)
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
@@ -42,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "decoder, classical, joint, patchwise, colour, autods"
     parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
+    text = "workers: local[:N], HOST:PORT, scheduler.json"
+    parser.add_argument("--dask", metavar="D", help=text)
+    parser.add_argument("--share-frames", type=int, help=argparse.SUPPRESS)
     add_movie_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on where it stopped (done anyway)")
     parser.set_defaults(resumable=True)
@@ -78,19 +89,24 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         fits = ClassicalConfig()
     else:
         fits = load_settings(ClassicalConfig, None, arguments.assignments)
+    if arguments.chunk is not None and arguments.dask is not None:
+        raise UsageError("--chunk or --dask: workers of Dask share the frames among themselves")
     share = None if arguments.chunk is None else parse_share(arguments.chunk)
     config = LocalizeConfig(**options, opening=movie_options(arguments), classical=fits)
-    with Display(every=0.1) as display:
+    if arguments.share_frames is not None:
+        config = replace(config, share_frames=arguments.share_frames)
+    with workers(arguments.dask) as client, Display(every=0.1) as display:
 
         def show(event):
             if event.stage == "start":
                 display.say(f"{event['movie']}: {event['frames']} frames, read with {event['model']}")
                 for note in event["notes"]:
                     display.say(f"  {note}")
-            elif event.total:
+            elif event.total or "text" in event.numbers:
                 display(event)
 
-        result = localize(arguments.movie, arguments.model, arguments.out, config, share=share, report=show)
+        how: dict[str, Any] = {"share": share, "client": client, "report": show}
+        result = localize(arguments.movie, arguments.model, arguments.out, config, **how)
         took = duration(result.seconds)
         display.say(f"{result.rows} localizations in {result.frames} frames, {took}")
     after = "" if share is None else f": share done; after the last: colocus merge {arguments.out}"

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from experiments.progress import duration
 from experiments.reading.cameras import one_camera, plain_camera
-from experiments.reading.localize import LocalizeResult, localize, movie_identity, read_frames
+from experiments.reading.localize import localize, read_frames
 from experiments.reading.localize_config import LocalizeConfig, Span
 from experiments.reading.methods import make_reader
+from experiments.reading.pieces.movie_job import LocalizeResult, movie_identity
 from experiments.reading.readers import Reading, trained_reader
 from localization import LocalizationError, open_movie
 from localization.light import SHARES, brightest_photons, darkest_pixel, light_levels

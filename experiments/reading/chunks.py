@@ -28,7 +28,7 @@ from optics.whole_file import remove_leftovers, whole_file
 from training import ConfigError
 from training.settings import differences
 
-JOB = "job.json"
+JOB, LOG = "job.json", "log.jsonl"
 _EXTRA = "extra "  # before the label of an extra column, in the file of a chunk
 _SHOWN = 5  # missing chunks that a message names
 
@@ -106,7 +106,12 @@ class Parts:
                 shutil.rmtree(staged)
                 if not folder.exists():
                     raise
-        found = cls.find(out)
+        return cls.join(out, job)
+
+    @classmethod
+    def join(cls, out: Path, job: Job) -> "Parts":
+        """Go on with a job that somebody began beside `out`; `ConfigError` where there is none, or another one."""
+        folder, found = parts_folder(out), cls.find(out)
         if found.job.key != job.key and _difference(found.job, job):
             raise ConfigError(
                 f"{folder} holds the parts of another job ({_difference(found.job, job)}); finish that one with its "
@@ -202,6 +207,7 @@ class Parts:
         for entry in list(os.scandir(self.folder)):
             if entry.name.endswith(".npz"):
                 os.unlink(entry.path)
+        (self.folder / LOG).unlink(missing_ok=True)
         (self.folder / JOB).unlink()
         self.folder.rmdir()
 

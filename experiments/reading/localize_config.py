@@ -23,14 +23,15 @@ class LocalizeConfig:
     `gain_adu_per_photon` and `offset_adu` replace the run's camera, as does the path of a `camera`.toml for both
     at once. `batch` frames go through a list decoder at a time, on each device. `tile_px` cuts large frames; None
     chooses a side that keeps memory near 2 GB. `model_config` belongs to weights. What `chunk_frames` frames gave is
-    kept if the job is stopped. `method` "decoder" reads with a network, "classical" fits with the PSF of `model`, each
-    emitter by itself where nothing overlaps and jointly where something does (the default for a psf.npz and for
-    "gaussian"), "joint" explains each frame as a whole with it, "decoder+joint" begins that at the network's list, with
-    the PSF of the run or of the file `psf`; `classical` says how. "autods" reads each patch with the shipped network of
-    its level, `autods` says how; "patchwise" (Gaussian spots, in focus) each patch by fits or a network, whichever was
-    measured to be best at its density and signal. "colour" (the default with `species`) reads every emitter that stands
-    alone as each of `species`, the calibrated PSFs of several colours, of which `model` is the first. `opening` says
-    how the movie is opened.
+    kept if the job is stopped; a worker of a cluster takes `share_frames` or more at a time. `method` "decoder" reads
+    with a network, "classical" fits with the PSF of `model`, each emitter by itself where nothing overlaps and jointly
+    where something does (the default for a psf.npz and for "gaussian"), "joint" explains each frame as a whole with it,
+    "decoder+joint" begins that at the network's list, with the PSF of the run or of the file `psf`; `classical` says
+    how. "autods" reads each patch with the shipped network of its level, `autods` says how; "patchwise" (Gaussian
+    spots, in focus) each patch by fits or a network, whichever was measured to be best at its density and signal.
+    "colour" (the default with `species`) reads every emitter that stands alone as each of `species`, the calibrated
+    PSFs of several colours, of which `model` is the first. `opening` says how the
+    movie is opened.
     """
 
     threshold: float | None = None
@@ -44,6 +45,7 @@ class LocalizeConfig:
     tile_px: int | None = None
     model_config: str = ""
     chunk_frames: int = 200
+    share_frames: int = 1000
     method: Method = ""
     psf: str = ""
     species: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class LocalizeConfig:
     autods: AutoDsConfig = AutoDsConfig()
 
     def __post_init__(self):
-        for name in ("batch", "chunk_frames"):
+        for name in ("batch", "chunk_frames", "share_frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1 frame")
         if self.camera and not (self.gain_adu_per_photon is self.offset_adu is None):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.reading.localize import movie_identity
+from experiments.reading.pieces.movie_job import movie_identity
 from experiments.reconstruction.finding import FINDING, Finding
 from experiments.reconstruction.plan import Plan, load_plan, plan_toml
 from experiments.reconstruction.questions import step_folder

@@ -37,7 +37,7 @@ def test_every_name_is_there_and_no_other():
 def test_jobs_have_one_shape(name):
     """Data, then `out` where the product grows as the job runs, then settings, then who is told of the progress."""
     names = list(inspect.signature(getattr(experiments, name)).parameters)
-    positional = [n for n in names if n not in ("share", "resume", "deadline_s", "command", "save_mask")]
+    positional = [n for n in names if n not in ("share", "client", "resume", "deadline_s", "command", "save_mask")]
     assert positional[-2:] == ["config", "report"]
     if "out" in positional:
         assert positional[-3] == "out"

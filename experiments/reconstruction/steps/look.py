@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from experiments.reading.localize import axis_part
+from experiments.reading.pieces.movie_job import axis_part
 from experiments.reconstruction.finding import Finding
 from experiments.reconstruction.plan import Plan
 from experiments.report.plot_style import Figure, hide_axes, new_figure, styled

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,37 +16,10 @@ from experiments import cli
 from experiments.reading.chunks import Job, Parts, Share, parts_folder, spans
 from experiments.reading.localize import LocalizeConfig, localize_with, parse_share
 from localization import LocalizationError, MovieFacts, make_localizations, read, read_file
+from made.brightest import Brightest
 from training import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-class Brightest:
-    """A reader without a network: the brightest pixel of each frame, and how the neighbours in time compare."""
-
-    min_frame_px, description, pixel_um, group, batch, context = 4, "brightest pixel", 0.1, 3, 3, 1
-
-    def __init__(self, threshold=0.0, pause_s=0.0):
-        self.identity = {"threshold": threshold}
-        self.pause_s, self.seen = pause_s, Counter()
-
-    def take_tally(self):
-        taken, self.seen = self.seen, Counter()
-        return taken
-
-    def read(self, counts, first_frame, before=0, after=0, origin_px=(0, 0)):
-        time.sleep(self.pause_s)
-        n = len(counts) - before - after
-        self.seen["frames looked at"] += n
-        whole = counts.reshape(len(counts), -1)
-        row, column = np.divmod(whole.argmax(axis=1), counts.shape[2])
-        mean = whole.mean(axis=1)
-        neighbours = [mean[max(k - 1, 0) : k + 2].sum() for k in range(before, before + n)]
-        here = slice(before, before + n)
-        return make_localizations(
-            first_frame + np.arange(n), (column[here] + 1 / 3) * 0.1, (row[here] + 1 / 3) * 0.1, np.zeros(n),
-            photons=neighbours,
-        )  # fmt: skip
 
 
 @pytest.fixture
@@ -102,7 +74,7 @@ def test_a_job_goes_on_where_it_was_interrupted(movie, tmp_path):
 
 KILLED = """
 import sys, pathlib
-sys.path[:0] = [{tests!r}, {root!r}]
+sys.path[:0] = [{tests!r}, {made!r}, {root!r}]
 import test_chunks as t
 t.localize_with(t.Brightest(pause_s=0.05), {movie!r}, {out!r}, t.CONFIG)
 """
@@ -111,7 +83,9 @@ t.localize_with(t.Brightest(pause_s=0.05), {movie!r}, {out!r}, t.CONFIG)
 def test_kill_nine_and_resume(movie, tmp_path):
     """SIGKILL between chunks leaves whole files only; the second call ends with the bytes of an undisturbed one."""
     out = tmp_path / "locs.csv"
-    script = KILLED.format(tests=str(Path(__file__).parent), root=str(ROOT), movie=str(movie), out=str(out))
+    script = KILLED.format(
+        tests=str(Path(__file__).parent), made=str(ROOT / "tests"), root=str(ROOT), movie=str(movie), out=str(out)
+    )
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     process = subprocess.Popen([sys.executable, "-c", script], env=environment)
     deadline = time.monotonic() + 60

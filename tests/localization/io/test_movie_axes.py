@@ -10,7 +10,7 @@ import zarr
 
 from experiments import cli
 from experiments.instrument.calibrate_camera import CalibrateConfig, calibrate_camera
-from experiments.reading.localize import movie_identity
+from experiments.reading.pieces.movie_job import movie_identity
 from localization import LocalizationError, MovieFacts, MovieOptions, open_movie
 
 FRAMES = np.random.default_rng(0).integers(0, 4000, (12, 20, 31)).astype(np.uint16)

@@ -1,0 +1,1 @@
+"""A movie read by many workers: Dask hands out shares of frames, every worker keeps its reader."""
