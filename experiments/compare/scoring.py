@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from training.trained import learned_psf
 GATES = {gate.name: gate for gate in (Gate(), Gate(ball_um=0.1))}
 HEADLINE = next(iter(GATES))
 RESAMPLES = 1000
+_STRAY_ALONE: Literal["even"] = "even"  # of isolated emitters: their bound counts the light of their stamp alone
 
 # of the PSF's table in a joint fit: an error of the image below the noise of 20,000 photons, as `localize`; where
 # bright, isolated emitters are held against their bound, below that of 200,000
@@ -78,16 +79,16 @@ def joint_readers(parts: Parts, state: TrainState | None, config: ExperimentConf
     settings = ClassicalConfig(z_min_um=depths[0], z_max_um=depths[1], photons_min=dimmest)
     psf = learned_psf(parts, state)
     crowds, alone = (
-        JointReader(_spots(psf, scene, tolerance), parts.camera, settings, "joint fits")
-        for tolerance in (_TOLERANCE, _FINE)
+        JointReader(_spots(psf, depths, stray, tolerance), parts.camera, settings, "joint fits")
+        for stray, tolerance in ((scene.stray, _TOLERANCE), (_STRAY_ALONE, _FINE))
     )
     return JointReaders(crowds, alone)
 
 
-def _spots(psf: Psf, scene: SceneConfig, tolerance: float) -> SpotTable:
-    spots = psf_spots(psf, (scene.z_min_um, scene.z_max_um), tolerance)
+def _spots(psf: Psf, depths_um: tuple[float, float], stray: str, tolerance: float) -> SpotTable:
+    spots = psf_spots(psf, depths_um, tolerance)
     # light that comes back as an even background is not around the stamps
-    return dataclasses.replace(spots, psf=None) if scene.stray == "even" else spots
+    return dataclasses.replace(spots, psf=None) if stray == "even" else spots
 
 
 def make_reading(
@@ -190,7 +191,7 @@ def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfi
     scene = config.run.scene
     photons, background = scene.photons_max, 0.5 * (scene.background_min + scene.background_max)
     # on for the whole frame, and alone, as the bound takes it
-    alone = _fixed(scene, 1, photons, background, lifetime_frames=0.0, truth_photons_min=0.0, stray="even")
+    alone = _fixed(scene, 1, photons, background, lifetime_frames=0.0, truth_photons_min=0.0, stray=_STRAY_ALONE)
     frames = draw(parts, state, alone, config, config.score.single_frames)
     found, truth = read(frames), emitters_to_localizations(frames.emitters)
     matches = localization.match(found, truth)
