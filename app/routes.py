@@ -14,7 +14,7 @@ from app.site import Refused, Site
 from app.upload import receive
 
 _SHOWN = {".png": "image/png"}
-_KEPT = {".csv", ".json", ".jsonl", ".png", ".tif", ".tiff", ".toml", ".html", ".txt", ".npz", ".hdf5"}
+_KEPT = {".csv", ".json", ".jsonl", ".png", ".tif", ".tiff", ".toml", ".html", ".txt", ".npz", ".mat", ".bmp", ".hdf5"}
 # a report is a page of its own: no script of it runs, and nothing is fetched
 _REPORT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 _FOREVER = {"cache-control": "private, max-age=86400"}
@@ -85,6 +85,13 @@ def add_routes(app: FastAPI, shown: Shown) -> None:
         if place.suffix not in _SHOWN or not place.is_file():
             raise Refused("no picture; those are PNG")
         return FileResponse(place, media_type=_SHOWN[place.suffix], headers=_FOREVER)
+
+    @router.get("/mask")
+    def mask(path: str):
+        """A snapshot of a mask that is learned."""
+        from app.pictures.phase import snapshot_png
+
+        return Response(snapshot_png(site.resolve(path)), media_type="image/png", headers=_FOREVER)
 
     @router.get("/file")
     def file(path: str):

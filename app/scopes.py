@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.pages.words import WORDS
 from app.runs.files import write_whole
 from app.runs.launch import plan_text
 from app.site import Refused, Site
+from app.words import WORDS
 
 SCOPES = "microscopes"
 OPTICS = ("na", "immersion", "sample", "wavelength", "pixel", "depth")

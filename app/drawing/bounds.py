@@ -2,6 +2,7 @@
 
 import base64
 import math
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from app.pictures.png import png
 from experiments.instrument.crlb import arm_psf
 from experiments.instrument.crlb_config import CrlbConfig
 from optics import Camera, Psf, depth_bounds, psf_image, replace
-from training import ConfigError, build_camera, from_dict
+from training import ConfigError, build, build_camera, from_dict, load_config
 
 _SHOWN, _ENLARGED = 7, 2
 # samples of the pupil and of its ring beyond the critical angle, never fewer than asked for: each number is compiled
@@ -30,11 +31,33 @@ def draw_bounds(settings: dict[str, Any]) -> dict[str, Any]:
     psf = arm_psf(config, config.arms[0])
     if not isinstance(psf, Psf):
         raise ConfigError(f"detection = {config.detection!r} has two images; colocus crlb draws both")
-    psf = replace(psf, pupil_px=_rounded(psf.pupil_px, _PUPIL_STEP), ring_px=_rounded(psf.ring_px, _RING_STEP))
-    z_um = np.linspace(config.z_min_um, config.z_max_um, config.depths)
-    shown_um = np.linspace(config.z_min_um, config.z_max_um, _SHOWN)
     camera = build_camera(config.camera)
-    marginal = np.asarray(_bounds(psf, z_um, config.photons, config.background, camera), float)
+    return drawn(psf, (config.z_min_um, config.z_max_um), config.depths, config.photons, config.background, camera)
+
+
+def draw_learned(arm: str, snapshot: str) -> dict[str, Any]:
+    """Draw the PSF of a mask that is being learned: `arm` is the folder of its run, `snapshot` one of its masks.
+
+    Bounds are those of the brightest molecules of its scenes on their mean background. Raises `ConfigError`.
+    """
+    run = load_config(Path(arm))
+    parts = build(run)
+    opd_um = np.load(snapshot, allow_pickle=False)
+    mask = parts.psf.mask
+    if mask is None or opd_um.shape != mask.opd_um.shape:
+        raise ConfigError(f"{Path(snapshot).name} is no mask of this run")
+    psf, scene = replace(parts.psf, mask=replace(mask, opd_um=jax.numpy.asarray(opd_um))), run.scene
+    background = (scene.background_min + scene.background_max) / 2
+    return drawn(psf, (scene.z_min_um, scene.z_max_um), 13, scene.photons_max, background, parts.camera)
+
+
+def drawn(
+    psf: Psf, z_range_um: tuple[float, float], depths: int, photons: float, background: float, camera: Camera
+) -> dict[str, Any]:
+    """Return the picture of a PSF and its bounds, as plain values."""
+    psf = replace(psf, pupil_px=_rounded(psf.pupil_px, _PUPIL_STEP), ring_px=_rounded(psf.ring_px, _RING_STEP))
+    z_um, shown_um = np.linspace(*z_range_um, depths), np.linspace(*z_range_um, _SHOWN)
+    marginal = np.asarray(_bounds(psf, z_um, photons, background, camera), float)
     images = np.asarray(_images(psf, shown_um))
     curves = {f"{axis}_nm": _known(1e3 * marginal[:, k]) for k, axis in enumerate("xyz")}
     return {"z_um": z_um.tolist(), **curves, "shown_um": shown_um.tolist(), "picture": _picture(images)}

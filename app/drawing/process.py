@@ -30,12 +30,12 @@ def main() -> int:
 
 def answered(request: dict[str, Any]) -> dict[str, Any]:
     """Answer one request; what cannot be is an `error` of one line."""
-    from app.drawing.bounds import draw_bounds
+    from app.drawing.bounds import draw_bounds, draw_learned
     from localization import LocalizationError
     from optics import OpticsError
     from training import ConfigError
 
-    kinds = {"bounds": draw_bounds}
+    kinds = {"bounds": draw_bounds, "learned": draw_learned}
     try:
         return kinds[request.pop("kind")](**request)
     except (ConfigError, OpticsError, LocalizationError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The pages: start, look, microscope, run, result, queue, help. Each is drawn from files; the server keeps nothing."""
+"""The pages: from start to help, a file each. Each is drawn from files; the server keeps nothing."""
 
 import html
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from nicegui import ui
 
-from app.pages import help, look, microscope, queue, result, run, start
+from app.pages import help, look, masks, microscope, queue, result, run, start
 from app.routes import Shown
 from app.site import Refused
 
@@ -33,6 +33,10 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
     @ui.page("/microscope", title="Microscope - Colocus")
     def _microscope(movie: str = "", run: str = "", scope: str = ""):
         return answer(microscope.page, movie, run, scope)
+
+    @ui.page("/masks", title="Masks - Colocus")
+    def _masks(path: str = ""):
+        return answer(masks.page, path)
 
     @ui.page("/run", title="Run - Colocus")
     def _run(path: str = ""):

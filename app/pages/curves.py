@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 
 Line = tuple[str, str, str, Sequence[float | None]]  # name, colour, dashes, values
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420.0, 190.0, 44.0, 34.0
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420.0, 196.0, 44.0, 34.0, 22.0
+_LETTER, _ROOM = 5.2, 44.0  # widths of a letter, and of what stands before a name
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -33,11 +34,11 @@ def curves_svg(x: Sequence[float], lines: Sequence[Line], x_label: str, y_label:
     top = min(known[-1], 8 * known[len(known) // 2]) if from_zero else known[-1]
     bottom = 0.0 if from_zero else known[0]
     top = top if top > bottom else bottom + 1.0
-    wide, high = _WIDTH - _LEFT - 8, _HEIGHT - _BOTTOM - 8
+    wide, high = _WIDTH - _LEFT - 8, _HEIGHT - _BOTTOM - _TOP
     span = max(x[-1] - x[0], 1e-12)
 
     def at(value_x: float, value_y: float) -> tuple[float, float]:
-        return _LEFT + wide * (value_x - x[0]) / span, 8 + high * (1 - (value_y - bottom) / (top - bottom))
+        return _LEFT + wide * (value_x - x[0]) / span, _TOP + high * (1 - (value_y - bottom) / (top - bottom))
 
     parts = []
     for tick in ticks(bottom, top):
@@ -48,7 +49,8 @@ def curves_svg(x: Sequence[float], lines: Sequence[Line], x_label: str, y_label:
     for tick in ticks(x[0], x[-1]):
         place = at(tick, bottom)[0]
         parts.append(f'<text x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 14}" text-anchor="middle">{tick:g}</text>')
-    for number, (name, colour, dashes, values) in enumerate(lines):
+    key = _LEFT
+    for name, colour, dashes, values in lines:
         pen, path = "M", []
         for place, value in zip(x, values, strict=True):
             if value is None or not math.isfinite(value):
@@ -58,10 +60,10 @@ def curves_svg(x: Sequence[float], lines: Sequence[Line], x_label: str, y_label:
             pen = "L"
         stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"'
         parts.append(f'<path d="{" ".join(path)}" fill="none" {stroke}/>')
-        key = _LEFT + 12 + 78 * number
-        parts += [f'<line x1="{key}" x2="{key + 24}" y1="14" y2="14" {stroke}/>',
-                  f'<text x="{key + 29}" y="17.5">{html.escape(name)}</text>']  # fmt: skip
-    middle = 8 + high / 2
+        parts += [f'<line x1="{key:g}" x2="{key + 22:g}" y1="8" y2="8" {stroke}/>',
+                  f'<text x="{key + 26:g}" y="11.5">{html.escape(name)}</text>']  # fmt: skip
+        key += _ROOM + _LETTER * len(name)
+    middle = _TOP + high / 2
     parts += [
         f'<text x="{_LEFT + wide / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{html.escape(x_label)}</text>',
         f'<text x="10" y="{middle}" text-anchor="middle" transform="rotate(-90 10 {middle})">'

@@ -7,10 +7,10 @@ from nicegui import ui
 
 from app.pages import layout
 from app.pages.layout import away, link
-from app.pages.words import WORDS
 from app.runs.launch import ask, change_plan
 from app.runs.state import plan_of
 from app.site import Refused
+from app.words import WORDS
 
 # field of the page: key in [filters], which of its two ends, and how many of the field's units its unit is
 _PLACES = {

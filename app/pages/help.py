@@ -3,8 +3,8 @@
 from nicegui import ui
 
 from app.pages.layout import framed
-from app.pages.words import WORDS
 from app.routes import Shown
+from app.words import WORDS
 
 _HEAD = (
     "A run has one file that decides it, plan.toml in its folder. The names in brackets are those there and on the "

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from nicegui import run, ui
 
-from app.pages.words import WORDS
 from app.site import Refused
+from app.words import WORDS
 
 T = TypeVar("T")
 # safe for colour-blind eyes: Okabe and Ito, jfly.uni-koeln.de/color
@@ -16,7 +16,7 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLOURS = {
     "done": GREEN, "running": BLUE, "stopping": ORANGE, "queued": ORANGE, "failed": RED, "broken off": RED,
 }  # fmt: skip
-PAGES = {"Microscope": "/microscope", "Queue": "/queue"}
+PAGES = {"Microscope": "/microscope", "Masks": "/masks", "Queue": "/queue"}
 _CSS = """
 .body--light { background: #f6f7f8 } .body--dark { background: #15181c }
 .page { width: 100%; max-width: 1500px; margin: 0 auto; padding: 12px 16px 40px }
@@ -27,7 +27,8 @@ _CSS = """
 a { color: #0b62c4 } .body--dark a { color: #8ec5ff } .q-header a { color: white !important }
 ::file-selector-button { border: 1px solid rgba(128,128,128,.6); border-radius: 4px; padding: 2px 10px;
   margin-right: 8px }
-.q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }
+.q-select, .q-select .q-field__native > span { min-width: 0; overflow: hidden; text-overflow: ellipsis;
+  white-space: nowrap } .q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }
 .crisp img, img.crisp { image-rendering: pixelated }
 .soft { opacity: .75 } .mono { font-family: ui-monospace, monospace; font-size: 12px; white-space: pre-wrap;
   overflow-wrap: anywhere } h1 { font-size: 1.35rem; font-weight: 600; line-height: 1.3; margin: 0 }

@@ -9,11 +9,11 @@ from nicegui import run, ui
 from app.pages import layout
 from app.pages.layout import away, framed, handled, heading, link
 from app.pages.picker import pick_file
-from app.pages.words import WORDS
 from app.routes import Shown
 from app.runs.launch import ask, make_run
 from app.scopes import read_scope, scopes
 from app.site import Refused, Site
+from app.words import WORDS
 
 # what `experiments.reconstruction.methods` offers without a trained network; its module would load JAX
 METHODS = ("auto", "joint", "classical", "autods3d")

@@ -9,7 +9,6 @@ from nicegui import ui
 from app.pages import layout
 from app.pages.curves import curves_svg
 from app.pages.layout import BLUE, GREEN, ORANGE, away, framed, handled, heading, link
-from app.pages.words import WORDS
 from app.routes import Shown
 from app.runs.launch import change_plan
 from app.runs.state import is_run, plan_of
@@ -27,6 +26,7 @@ from app.scopes import (
     warnings,
 )
 from app.site import Refused
+from app.words import WORDS
 
 STEPS = {"na": 0.01, "immersion": 0.001, "sample": 0.01, "wavelength": 0.01, "pixel": 0.001, "depth": 0.1,
           "mask_rms": 0.01, "mask_range": 0.5, "light": 500, "ground": 10, "z_low": 0.1, "z_high": 0.1}  # fmt: skip

@@ -10,8 +10,9 @@ from app.pages.layout import COLOURS, away, framed, heading, link
 from app.pages.start import listing
 from app.routes import Shown
 from app.runs.files import read_json
+from app.runs.jobs import page_of
 from app.runs.launch import ask, find_runs, make_run, move_up, queue, stop
-from app.runs.state import Run, plan_of, read_run
+from app.runs.state import Run, is_run, plan_of, read_run
 from app.site import Refused, Site
 
 _EVERY_S = 2.0
@@ -57,7 +58,7 @@ class Outcome:
             "run": self.run.folder.name, "movie": Path(self.run.movie).name, "state": self.run.state, "rows": self.rows,
             "precision": None if self.precision_nm is None else round(self.precision_nm, 1),
             "frc": None if self.frc_nm is None else round(self.frc_nm, 1), "minutes": round(self.minutes, 1),
-            "path": str(self.run.folder),
+            "path": str(self.run.folder), "page": page_of(self.run.folder),
         }  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def _waiting(site: Site) -> None:
     def row(run: Run) -> None:
         with ui.row().classes("items-center no-wrap gap-2 w-full"):
             ui.label(run.state).style(f"color: {COLOURS.get(run.state, 'inherit')}; font-weight: 600").classes("lit")
-            ui.link(run.folder.name, link("/run", path=run.folder)).style("overflow-wrap: anywhere")
+            ui.link(run.folder.name, link(page_of(run.folder), path=run.folder)).style("overflow-wrap: anywhere")
             ui.label(run.message).classes("soft ellipsis").style("margin-left: auto")
             if run.state == "queued":
                 up = ui.button(icon="arrow_upward", on_click=lambda: act(move_up, run)).props("flat dense round")
@@ -121,7 +122,7 @@ def _waiting(site: Site) -> None:
 
 def _batch(site: Site) -> None:
     """Draw the form that makes a run of each movie in a folder, with the plan of a run that is there."""
-    runs = {str(run): run.name for run in find_runs(site)}
+    runs = {str(run): run.name for run in find_runs(site) if is_run(run)}
     plan = layout.choice("plan", runs, next(iter(runs), None))
     folder = layout.text("folder", str(site.folders[0]))
 
@@ -150,7 +151,7 @@ def make_batch(site: Site, folder: str, plan: str | None) -> list[Path]:
 
 def _results(site: Site) -> None:
     table = ui.table(columns=_COLUMNS, rows=[], row_key="path").classes("w-full").props("flat dense")
-    table.on("row-click", lambda event: ui.navigate.to(link("/run", path=event.args[1]["path"])))
+    table.on("row-click", lambda event: ui.navigate.to(link(event.args[1]["page"], path=event.args[1]["path"])))
 
     async def refresh() -> None:
         outcomes = await away(lambda: [Outcome.read(folder) for folder in find_runs(site)])

@@ -1,5 +1,6 @@
 """Run: the steps with their state and time left, the picture as it grows, the log; Stop, Resume, the command."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from experiments.reconstruction.questions import QUESTIONS
 
 _ICONS = {"done": "check_circle", "running": "play_circle", "waiting": "radio_button_unchecked"}
 _EVERY_S, _LINES = 1.0, 200
-_FOREIGN = re.compile(r"[EWI]\d{4} \d\d:")  # what JAX's compiler says to its own makers
+FOREIGN = re.compile(r"[EWI]\d{4} \d\d:")  # what JAX's compiler says to its own makers
 _NOTICE_JS = """
 if (document.hidden && window.Notification && Notification.permission === 'granted')
   new Notification('Colocus', {body: %s});
 """
+
+
+def notice(text: str) -> None:
+    """Show a notice on the desktop, where that was allowed and the page is not the one in front."""
+    ui.run_javascript(_NOTICE_JS % json.dumps(text))
 
 
 def duration(seconds: float) -> str:
@@ -79,7 +85,7 @@ class _Live:
                 self.go = ui.button("Resume", icon="play_arrow", on_click=self.resume)
                 self.end = ui.button("Stop", icon="stop", on_click=self.halt).props("outline")
             self.upto = layout.choice("upto", {"": "the picture", **{name: name for name in QUESTIONS}}, "")
-            self.steps = {name: _StepRow(name) for name in QUESTIONS}
+            self.steps = {name: StepRow(name) for name in QUESTIONS}
         self.draw(read_run(folder))
         ui.timer(_EVERY_S, self.refresh)
 
@@ -114,13 +120,11 @@ class _Live:
         self.result.set_visibility((run.folder / "localizations.csv").exists())
         for step in run.steps:
             self.steps[step.name].draw(step)
-        said = [line for line in tail(own(run.folder, SAID)) if line.strip() and not _FOREIGN.match(line)][-_LINES:]
+        said = [line for line in tail(own(run.folder, SAID)) if line.strip() and not FOREIGN.match(line)][-_LINES:]
         self.log.text = "\n".join(said) or "nothing yet"
         self.draw_picture(run)
         if self.was_active and not run.is_active:
-            import json
-
-            ui.run_javascript(_NOTICE_JS % json.dumps(f"{run.folder.name}: {run.state}"))
+            notice(f"{run.folder.name}: {run.state}")
         self.was_active = run.is_active
 
     def draw_picture(self, run: Run) -> None:
@@ -158,14 +162,17 @@ class _Live:
             ).classes("w-full")
 
 
-class _StepRow:
+class StepRow:
     """A step: its state as a sign and in words, its time, and how far it is."""
 
     def __init__(self, name: str) -> None:
-        with ui.row().classes("items-center no-wrap gap-2 w-full").props(f'data-step="{name}"'):
+        self.row = ui.row().classes("items-center no-wrap gap-2 w-full").props(f'data-step="{name}"')
+        with self.row:
             self.icon = ui.icon(_ICONS["waiting"], size="20px")
             with ui.column().classes("gap-0 grow").style("min-width: 0"):
-                ui.label(name).classes("font-medium").tooltip(QUESTIONS[name])
+                label = ui.label(name).classes("font-medium")
+                if name in QUESTIONS:
+                    label.tooltip(QUESTIONS[name])
                 self.bar = ui.linear_progress(0, show_value=False, size="4px").props(f'aria-label="{name}"')
             self.note = ui.label().classes("soft").style("white-space: nowrap; font-size: 12px")
 

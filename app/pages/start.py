@@ -7,6 +7,7 @@ from nicegui import ui
 
 from app.pages.layout import COLOURS, away, framed, heading, link
 from app.routes import Shown
+from app.runs.jobs import job_of, page_of
 from app.runs.launch import find_runs
 from app.runs.state import Run, is_run, read_run
 from app.site import Refused, Site
@@ -83,8 +84,8 @@ def _browser(site: Site, place: Path) -> None:
     folders, files = listing(site, place)
     with ui.column().classes("gap-1 w-full"):
         for found in folders:
-            kind = "run" if is_run(found) else ("movie" if found.suffix == ".zarr" else "folder")
-            target = {"run": link("/run", path=found), "movie": link("/look", path=found)}.get(kind)
+            kind = "run" if is_run(found) or job_of(found) else ("movie" if found.suffix == ".zarr" else "folder")
+            target = {"run": link(page_of(found), path=found), "movie": link("/look", path=found)}.get(kind)
             _entry(
                 {"run": "auto_graph", "movie": "movie"}.get(kind, "folder"),
                 found,
@@ -164,7 +165,7 @@ def _card(run: Run) -> None:
                 version = picture.stat().st_mtime_ns
                 ui.image(link("/picture", path=picture, v=version)).classes("w-full h-full").props('fit=cover alt=""')
         with ui.column().classes("gap-0").style("min-width: 0"):
-            ui.link(run.folder.name, link("/run", path=run.folder)).style("overflow-wrap: anywhere")
+            ui.link(run.folder.name, link(page_of(run.folder), path=run.folder)).style("overflow-wrap: anywhere")
             when = time.strftime("%d %b %H:%M", time.localtime(run.changed))
             with ui.row().classes("gap-2 items-center"):
                 ui.label(run.state).style(f"color: {COLOURS.get(run.state, 'inherit')}; font-weight: 600").classes(

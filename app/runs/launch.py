@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.runs.files import ASKED, ENDED, FOLDER, PLAN, PROCESS, SAID, TURN, own, read_json, write_whole
+from app.runs.jobs import job_of
 from app.runs.process import Process
 from app.runs.state import is_run, plan_of, process_of, read_run
 from app.site import RUNS, Refused, Site
@@ -70,7 +71,9 @@ def change_plan(folder: Path, table: str, values: Mapping[str, Any]) -> None:
 
 
 def arguments(folder: Path, to: str | None = None) -> list[str]:
-    """Return the arguments of `colocus` that work on a run."""
+    """Return the arguments of `colocus` that work on a run, or on another job."""
+    if job := job_of(folder):
+        return job["argv"]
     if to is not None and to not in QUESTIONS:
         raise Refused(f"{to!r} is no step; steps: {', '.join(QUESTIONS)}", 400)
     return ["reconstruct", "--out", str(folder), "--resume", *([] if to is None else ["--to", to])]
@@ -108,13 +111,13 @@ def stop(folder: Path) -> None:
 
 
 def find_runs(site: Site) -> list[Path]:
-    """Find the runs in the allowed folders: in each, one folder below, and in `runs` there."""
+    """Find runs and jobs in the allowed folders: in each, one folder below, and in `runs` there."""
     found: dict[Path, None] = {}
     for folder in site.folders:
         for places in ([folder], _inside(folder), _inside(folder / RUNS)):
             for place in places:
                 with suppress(Refused):
-                    found.update({site.resolve(place): None} if is_run(place) else {})
+                    found.update({site.resolve(place): None} if is_run(place) or job_of(place) else {})
     return list(found)
 
 

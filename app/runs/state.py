@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.runs.files import ASKED, ENDED, LOG, PLAN, PROCESS, SAID, events, own, read_json, tail
+from app.runs.jobs import KINDS, arms, job_of
 from app.runs.process import Process
 from experiments.reconstruction.questions import QUESTIONS, step_folder
 
 State = Literal["ready", "queued", "running", "stopping", "stopped", "failed", "broken off", "done", "partly done"]
+_JOB_PICTURES = ("figures/masks.png", "psf/figures/pupil.png", "slm.png")
 _SPAN_S = 60.0  # of which the pace is taken
 
 
@@ -29,7 +31,7 @@ class StepState:
     @property
     def question(self) -> str:
         """What the step finds out."""
-        return QUESTIONS[self.name]
+        return QUESTIONS.get(self.name, self.stage or self.name)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Run:
     @property
     def thumbnail(self) -> Path | None:
         """The picture of the last step that has one."""
-        places = (self.folder / step_folder(step.name) / "picture.png" for step in reversed(self.steps))
+        places = [self.folder / name for name in _JOB_PICTURES]
+        places += [self.folder / step_folder(step.name) / "picture.png" for step in reversed(self.steps)
+                   if step.name in QUESTIONS]  # fmt: skip
         return next((place for place in places if place.exists()), None)
 
 
@@ -78,11 +82,11 @@ def plan_of(folder: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path) -> Run:
-    """Read the state of a run from its folder."""
+    """Read the state of a run, or of another job, from its folder."""
     asked, ended = read_json(own(folder, ASKED)), read_json(own(folder, ENDED))
-    process, log = process_of(folder), events(folder)
+    process, log, job = process_of(folder), events(folder), job_of(folder)
     live = process is not None
-    steps = _steps(folder, log, live)
+    steps = _job_steps(folder, job, log, live) if job else _steps(folder, log, live)
     done = sum(step.state == "done" for step in steps)
     status = ended.get("status")
     state, message = "ready", "not begun"
@@ -95,20 +99,21 @@ def read_run(folder: Path) -> Run:
         message = now.question if now else "loading"
         if stopping:
             message = "stopping; what is done stays"
-    elif done == len(QUESTIONS) and status in (0, None):
-        state, message = "done", _last_line(folder)
+    elif done == len(steps) and status in (0, None):
+        state, message = "done", job["kind"] if job else _last_line(folder)
     elif status == 0:
-        state, message = "partly done", f"{done} of {len(QUESTIONS)} steps are done"
+        state, message = "partly done", f"{done} of {len(steps)} steps are done"
     elif status == 2 or status == 1:
         state, message = "failed", complaint(folder)
     elif status in (130, 3) or asked.get("stop"):
-        state, message = "stopped", f"{done} of {len(QUESTIONS)} steps are done; Resume goes on"
+        state, message = "stopped", f"{done} of {len(steps)} steps are done; Resume goes on"
     elif asked.get("state") == "started" or done:
         known = "ended without a word" if asked else "not finished"
         state, message = "broken off", f"{known}; Resume goes on"
     places = (folder / LOG, own(folder, ASKED), own(folder, ENDED), folder / PLAN)
     changed = max((place.stat().st_mtime for place in places if place.exists()), default=0.0)
-    return Run(folder, state, str(plan_of(folder).get("movie", "")), steps, message, changed)
+    movie = job.get("movie", "") if job else plan_of(folder).get("movie", "")
+    return Run(folder, state, str(movie), steps, message, changed)
 
 
 def complaint(folder: Path) -> str:
@@ -144,6 +149,30 @@ def _steps(folder: Path, log: list[dict[str, Any]], live: bool) -> tuple[StepSta
             steps.append(StepState(name, "done", kept.get("seconds")))
         else:
             steps.append(StepState(name, "waiting"))
+    return tuple(steps)
+
+
+def _job_steps(folder: Path, job: dict[str, Any], log: list[dict[str, Any]], live: bool) -> tuple[StepState, ...]:
+    """The steps of a job: its arms where it is an experiment, else the one that it is."""
+    found = arms(folder) if job["kind"] in ("codesign", "compare") else []
+    made = (folder / KINDS[job["kind"]][1]).exists()
+    if not found:
+        return (StepState(job["kind"], "running" if live else "done" if made else "waiting"),)
+    last = next((record for record in reversed(log) if "arm" in record), {}) if live else {}
+    steps = []
+    for arm, seed in found:
+        name = arm if len({number for _, number in found}) == 1 else f"{arm}, seed {seed}"
+        if (last.get("arm"), last.get("seed")) == (arm, seed) and last.get("event") != "scored":
+            total, at = last.get("steps", 0), last.get("step", 0)
+            seconds = last.get("seconds")
+            left = seconds / at * (total - at) if at and isinstance(seconds, int | float) else None
+            steps.append(StepState(name, "running", None, str(last["event"]), at, total, left))
+        elif any((folder / "arms" / f"{arm}-seed{seed}").glob("scores*.json")):
+            steps.append(StepState(name, "done"))
+        else:
+            steps.append(StepState(name, "waiting"))
+    if not made and not live and all(step.state == "done" for step in steps):
+        steps[-1] = StepState(steps[-1].name, "waiting")  # the report is still to be written
     return tuple(steps)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 import app
-from app.pages import filters, microscope
+from app.pages import filters, masks, microscope
 from app.pages.look import METHODS, Box, plan_of_fields
 from app.pages.result import histogram_svg
-from app.pages.words import WORDS
 from app.runs.launch import ask, change_plan, make_run
 from app.runs.state import plan_of
 from app.site import Refused, Site
+from app.words import WORDS
 from experiments.reconstruction.methods import AUTO
 from experiments.reconstruction.methods import METHODS as ALL
 from experiments.reconstruction.plan import Plan, PsfPlan, ReaderPlan, load_plan, plan_toml
@@ -29,7 +29,7 @@ def test_every_field_has_its_help_and_every_help_its_field():
                 first = node.args[0]
                 if node.func.attr in ("number", "text", "choice", "question") and isinstance(first, ast.Constant):
                     named.add(first.value)
-    drawn_in_loops = {"x0", "y0", "x1", "y1", *microscope.STEPS}
+    drawn_in_loops = {"x0", "y0", "x1", "y1", *microscope.STEPS, *masks.PANEL_FIELDS}
     assert named | drawn_in_loops == set(WORDS)
     assert all(word.text.endswith(".") for word in WORDS.values())
 

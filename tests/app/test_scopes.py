@@ -118,7 +118,7 @@ def test_pages_and_files_outside_the_folders_are_refused(tmp_path):
 def test_curves_keep_their_places():
     """The ends of a line lie at the ends of its axes; a gap begins it anew."""
     svg = curves_svg([0.0, 1.0, 2.0], [("x", "#000", "", [0.0, None, 10.0])], "depth", "bound <nm>")
-    assert 'd="M44.0 156.0 M412.0 8.0"' in svg and "<nm>" not in svg
+    assert 'd="M44.0 162.0 M412.0 22.0"' in svg and "<nm>" not in svg
 
 
 ECHO = """

@@ -126,5 +126,36 @@ WORDS = {
     "ground": Word("background (photons a pixel)", "In one frame.", "background"),
     "z_low": Word("depths from (um)", "The least depth that is drawn, above the coverslip.", "z_min_um"),
     "z_high": Word("depths to (um)", "The largest depth that is drawn.", "z_max_um"),
+    "experiment": Word(
+        "experiment", "A preset of colocus config: optics, scenes, decoder, the masks and how they are scored."
+    ),
+    "job": Word(
+        "what is done",
+        "codesign learns one mask together with its decoder; compare trains and scores every mask of the experiment.",
+    ),
+    "job_scope": Word(
+        "microscope", "The optics of a microscope that was saved, in place of the experiment's.", "run.microscope"
+    ),
+    "train_steps": Word(
+        "steps of training",
+        "Empty: as many as the experiment says. Fewer are quicker and worse.",
+        "run.optimiser.steps",
+    ),
+    "scene_low": Word(
+        "molecules from (um)", "The least depth of the scenes; empty: the experiment's.", "run.scene.z_min_um"
+    ),
+    "scene_high": Word("molecules to (um)", "The largest depth; empty: the experiment's.", "run.scene.z_max_um"),
+    "focal": Word(
+        "focal length before the mask (mm)",
+        "Of the first lens of the 4f system; with the magnification it gives the size of the pupil on the panel.",
+        "focal_length_um",
+    ),
+    "magnification": Word("magnification", "The objective's, as engraved.", "magnification"),
+    "slm_rows": Word("rows of the panel", "In pixels.", "slm.rows"),
+    "slm_columns": Word("columns of the panel", "In pixels.", "slm.columns"),
+    "slm_pitch": Word("pixel of the panel (um)", "From one pixel to the next.", "slm.pitch_um"),
+    "slm_grey": Word(
+        "grey of a full wave", "The grey level of a phase of 2 pi at the microscope's wavelength.", "slm.grey_per_2pi"
+    ),
     "export": Word("list as", "The list in another program's format; what a format cannot hold is left out."),
 }
