@@ -68,6 +68,14 @@ WORDS = {
         "For stacks of whole fields: beads are found and cut out with this side. Empty where the stack shows one bead.",
         "psf.crop_px",
     ),
+    "bead_scope": Word("microscope of the beads", "A microscope that was saved; the wavelength is that of the beads."),
+    "psf_file": Word(
+        "PSF from beads",
+        "The full name of a psf.npz that was retrieved before, in place of a stack; give the depths with it.",
+        "psf.file",
+    ),
+    "psf_low": Word("depths from (um)", "How deep the least deep molecules lie, for a PSF from beads.", "psf.z_min_um"),
+    "psf_high": Word("depths to (um)", "How deep the deepest molecules lie.", "psf.z_max_um"),
     "na": Word("numerical aperture", "The objective's, as engraved.", "optics.na"),
     "wavelength": Word(
         "wavelength (um)",

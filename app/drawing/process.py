@@ -30,12 +30,13 @@ def main() -> int:
 
 def answered(request: dict[str, Any]) -> dict[str, Any]:
     """Answer one request; what cannot be is an `error` of one line."""
+    from app.drawing.beads import show_beads
     from app.drawing.bounds import draw_bounds, draw_learned
     from localization import LocalizationError
     from optics import OpticsError
     from training import ConfigError
 
-    kinds = {"bounds": draw_bounds, "learned": draw_learned}
+    kinds = {"bounds": draw_bounds, "learned": draw_learned, "beads": show_beads}
     try:
         return kinds[request.pop("kind")](**request)
     except (ConfigError, OpticsError, LocalizationError, OSError) as error:

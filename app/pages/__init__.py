@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from nicegui import ui
 
-from app.pages import help, look, masks, microscope, queue, result, run, start
+from app.pages import beads, help, look, masks, microscope, queue, result, run, start
 from app.routes import Shown
 from app.site import Refused
 
@@ -33,6 +33,10 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
     @ui.page("/microscope", title="Microscope - Colocus")
     def _microscope(movie: str = "", run: str = "", scope: str = ""):
         return answer(microscope.page, movie, run, scope)
+
+    @ui.page("/beads", title="Beads - Colocus")
+    def _beads(movie: str = "", path: str = ""):
+        return answer(beads.page, movie, path)
 
     @ui.page("/masks", title="Masks - Colocus")
     def _masks(path: str = ""):

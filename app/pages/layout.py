@@ -16,7 +16,7 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLOURS = {
     "done": GREEN, "running": BLUE, "stopping": ORANGE, "queued": ORANGE, "failed": RED, "broken off": RED,
 }  # fmt: skip
-PAGES = {"Microscope": "/microscope", "Masks": "/masks", "Queue": "/queue"}
+PAGES = {"Microscope": "/microscope", "Beads": "/beads", "Masks": "/masks", "Queue": "/queue"}
 _CSS = """
 .body--light { background: #f6f7f8 } .body--dark { background: #15181c }
 .page { width: 100%; max-width: 1500px; margin: 0 auto; padding: 12px 16px 40px }
@@ -64,16 +64,17 @@ def framed(title: str, *, here: str = "") -> Iterator[None]:
         )
         button.props('flat round dense color=white aria-label="light or dark"').tooltip("light or dark")
     with ui.element("main").classes("page column gap-3"):
-        ui.html(f"<h1>{_escaped(title)}</h1>", sanitize=False)
+        ui.html(f"<h1>{escaped(title)}</h1>", sanitize=False)
         yield
 
 
 def heading(text: str) -> None:
     """Draw a heading within a page."""
-    ui.html(f"<h2>{_escaped(text)}</h2>", sanitize=False)
+    ui.html(f"<h2>{escaped(text)}</h2>", sanitize=False)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Write text so that no part of it is read as HTML."""
     import html
 
     return html.escape(text)

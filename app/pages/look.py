@@ -270,6 +270,10 @@ def _fields(view: _View, n_frames: int, pixel_um: float | None) -> dict[str, Any
         choose.on_click(lambda: pick_file(view.shown.site, view.path.parent, lambda path: beads.set_value(str(path))))
         fields["focus"] = layout.text("focus")
         fields["crop"] = layout.number("crop", step=1, format="%d")
+        ui.link("find beads in this movie", link("/beads", movie=view.path))
+        fields["psf_file"] = layout.text("psf_file")
+        fields["psf_low"] = layout.number("psf_low", step=0.1)
+        fields["psf_high"] = layout.number("psf_high", step=0.1)
         _scopes(view, fields)
         fields["na"] = layout.number("na", step=0.01)
         fields["wavelength"] = layout.number("wavelength", step=0.01)
@@ -324,7 +328,11 @@ def plan_of_fields(site: Site, values: dict[str, Any], box: Box, n_frames: int) 
     psf = tables.get("psf", {})
     if "focus" in psf and "beads" not in psf:
         raise Refused("focus of the slices: a stack of beads is missing; name one, or leave the focus empty", 400)
-    if "beads" not in psf:
+    if "file" in psf:
+        if "beads" in psf:
+            raise Refused("a stack of beads and a PSF from beads: give one of them", 400)
+        psf["file"] = str(site.resolve(psf["file"]))
+    if "beads" not in psf and "file" not in psf:
         tables.pop("psf", None)
     elif "/" in str(psf.get("focus", "")):
         psf["focus"] = str(site.resolve(psf["focus"]))

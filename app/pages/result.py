@@ -5,6 +5,7 @@ from pathlib import Path
 from nicegui import ui
 
 from app.pages import filters, layout
+from app.pages.beads import retrieved_in
 from app.pages.layout import BLUE, away, framed, heading, link
 from app.routes import Shown
 from app.runs.files import LIST, PLAN
@@ -47,6 +48,8 @@ def page(shown: Shown, path: str) -> None:
                 _export(folder)
                 ui.link("report", link("/report", path=folder), new_tab=True)
                 ui.link("run", link("/run", path=folder))
+                if retrieved_in(folder) is not None:
+                    ui.link("beads", link("/beads", path=folder))
             with ui.card():
                 heading("The list")
                 _histograms(shown, folder)

@@ -299,6 +299,8 @@ def test_pages_fit_their_width_and_are_reached_by_keyboard(server, browser, widt
         "/help",
         "/microscope",
         "/masks",
+        "/beads",
+        f"/beads?movie={movie}",
         f"/run?path={server.folder / 'runs' / NAME.split('.')[0]}",
     ):
         page.goto(server.address + address)
