@@ -11,6 +11,7 @@ from optics.pytree import replace as replace
 from optics.psf import collected_fraction as collected_fraction, make_psf as make_psf, psf_image as psf_image
 from optics.pupil import make_pupil as make_pupil
 from optics.psf_io import load_psf as load_psf, save_psf as save_psf
+from optics.psf_io import load_split_psf as load_split_psf, save_split_psf as save_split_psf
 from optics.psf_table import PsfTable as PsfTable
 from optics.psf_table import evaluate as evaluate_table  # noqa: F401
 from optics.psf_table import tabulate_psf as tabulate_psf

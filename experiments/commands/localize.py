@@ -24,8 +24,8 @@ _OPTIONS = {
     "offset": (float, "ADU", "camera counts without light"),
     "camera": (str, "TOML", "both from a camera.toml (colocus calibrate-camera)"),
     "frames": (str, "A:B", "a part of the movie from 0, such as 0:100 or 50:"),
-    "rows": (str, "A:B", "a part of every frame"),
-    "columns": (str, "A:B", "a part of every frame"),
+    "rows": (str, "A:B", "a part of every frame; so --columns A:B"),
+    "columns": (str, "A:B", argparse.SUPPRESS),
     "batch": (int, "N", "frames at a time"),
     "tile-px": (int, "N", "side of the tiles that large frames are cut into"),
     "model-config": (str, "TOML", "settings of DeepSTORM3D weights"),
@@ -45,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_file(parser, "the table to write, such as locs.csv")
     for name, (kind, metavar, text) in _OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
-    text = "for decoder+joint; one of each colour: tells them apart"
+    text = "for decoder+joint; one a colour; joint: one a plane"
     parser.add_argument("--psf", nargs="+", action="extend", default=[], metavar="NPZ", help=text)
+    text = "side (by side), above, or the other planes' movies"
+    parser.add_argument("--planes", nargs="+", action="extend", default=[], metavar="P", help=text)
     text = "decoder, classical, joint, patchwise, colour, autods"
     parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
@@ -67,13 +69,14 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from experiments.settings import load_settings
     from training import ConfigError
 
-    # what stands behind --psf and is no file is a setting
-    psfs = [word for word in arguments.psf if "=" not in word]
-    arguments.assignments = [*arguments.assignments, *(word for word in arguments.psf if "=" in word)]
+    # what stands behind --psf or --planes and is no file is a setting
+    psfs, planes = ([word for word in words if "=" not in word] for words in (arguments.psf, arguments.planes))
+    settings = [word for word in (*arguments.psf, *arguments.planes) if "=" in word]
+    arguments.assignments = [*arguments.assignments, *settings]
     if arguments.model is None:
         if len(psfs) < 2:
             raise ConfigError(
-                "--model is missing: a trained arm, weights or a psf.npz; or --psf with one of each colour"
+                "--model is missing: a trained arm, weights or a psf.npz; or --psf with one of each colour or plane"
             )
         arguments.model = Path(psfs[0])
     given = {name: value for name in _OPTIONS if (value := getattr(arguments, name.replace("-", "_"))) is not None}
@@ -82,6 +85,8 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         for name, value in given.items()
     }
     options |= {"species": tuple(psfs)} if len(psfs) > 1 else {"psf": "".join(psfs)}
+    if planes:
+        options["planes"] = tuple(planes)
     if arguments.method:
         options["method"] = arguments.method
     if "autods" in (arguments.method, str(arguments.model)):

@@ -31,6 +31,10 @@ class ClassicalConfig:
     `blur_spread_px2` the joint fit gives each emitter a blur of its own (beads of many sizes, say), whose variance in
     px^2 differs by so much (standard deviation) from the PSF's.
 
+    Several planes: `plane_map` is the FILE_register.json of `colocus register`, the second plane's list onto the
+    first's (a comma between those of further planes); none leaves the planes unmoved. `plane_shares` are the shares of
+    the light, even unless given.
+
     Kept: rows with bounds up to `sigma_xy_max_um`, `sigma_z_max_um`, and centres at least `edge_px` inside the frame.
     """
 
@@ -55,6 +59,8 @@ class ClassicalConfig:
     false_per_um2: float = 1e-3
     photons_min: float = 0.0
     blur_spread_px2: float | None = None
+    plane_map: str = ""
+    plane_shares: tuple[float, ...] = ()
 
     def __post_init__(self):
         at_least = {"group": 1, "background_px": 0, "model_error": 0, "read_noise_e": 0, "edge_px": 0, "photons_min": 0}

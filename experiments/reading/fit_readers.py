@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace as change
 from pathlib import Path
 
+import numpy as np
+
 from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.colours.reader import ColourReader
 from experiments.reading.decoder_joint import DecoderJointReader
 from experiments.reading.joint import JointReader
+from experiments.reading.planes.maps import read_maps
+from experiments.reading.planes.reader import PlanesReader
 from experiments.reading.readers import GAUSSIAN, Model, Reader
 from experiments.reading.spots import SpotTable, calibration_spots, gaussian_spots, is_psf, psf_spots
-from optics import Camera
+from optics import Camera, Psf, make_split_psf
 from optics.calibrations import is_calibration, read_calibration
-from optics.psf_io import load_psf
+from optics.psf_io import load_psf, load_split_psf
 from optics.pytree import replace
 from training import ConfigError
 
@@ -36,6 +40,40 @@ def colour_reader(models: Sequence[Model], camera: Camera | None, config: Classi
     spots = [spots_of(model, config) for model in models]
     names = ", ".join(model.path.name for model in models)
     return ColourReader(spots, _camera(models[0], camera, config), config, f"fits as every species of {names}")
+
+
+def planes_reader(models: Sequence[Model], camera: Camera | None, config: ClassicalConfig) -> PlanesReader:
+    """Make the reader that fits several planes as one: of one file that holds them all, or of one for each.
+
+    Raises `ConfigError`, `OpticsError`.
+    """
+    path = models[0].path
+    if config.focus_um is not None:
+        raise ConfigError(f"focus_um = {config.focus_um:g} is that of one plane; each PSF of {path} has its own")
+    if one_file := models[0].kind == "planes":
+        if config.plane_map or config.plane_shares:
+            raise ConfigError(f"{path} holds the planes' maps and shares; leave out plane_map and plane_shares")
+        split = load_split_psf(path)
+    else:
+        wrong = [model.path for model in models if model.kind != "psf" or not is_psf(model.path)]
+        if wrong:
+            raise ConfigError(f"{wrong[0]}: no psf.npz; planes are fitted with one of colocus retrieve for each plane")
+        maps = read_maps(config.plane_map, len(models))
+        psfs = [load_psf(model.path) for model in models]
+        split = make_split_psf(
+            psfs, fraction=np.array(config.plane_shares) if config.plane_shares else None, registration=maps
+        )
+    paths = [_cut_stamp(psf, path, config) for psf in split.paths]
+    spots = [psf_spots(psf, config.z_range_um(), _TOLERANCE) for psf in paths]
+    names = path.name if one_file else ", ".join(model.path.name for model in models)
+    return PlanesReader(
+        spots,
+        split,
+        _camera(models[0], camera, config),
+        config,
+        f"joint fits of {len(spots)} planes with {names}",
+        of_movie=not one_file and bool(config.plane_map),
+    )
 
 
 def decoder_joint_reader(
@@ -85,13 +123,18 @@ def spots_of(model: Model, config: ClassicalConfig) -> SpotTable:
             f"{model.path}: no PSF (psf.npz of colocus retrieve, or a calibration of SMAP or uiPSF), run's folder, "
             f"or {GAUSSIAN!r}; check the name"
         )
-    if config.stamp_px is not None:
-        if config.stamp_px > psf.image_px:
-            raise ConfigError(f"stamp_px = {config.stamp_px} is more than the {psf.image_px} px of {model.path}")
-        psf = replace(psf, image_px=config.stamp_px)
+    psf = _cut_stamp(psf, model.path, config)
     if config.focus_um is not None:
         psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + config.focus_um))
     return psf_spots(psf, config.z_range_um(own), _TOLERANCE)
+
+
+def _cut_stamp(psf: Psf, path: Path, config: ClassicalConfig) -> Psf:
+    if config.stamp_px is None:
+        return psf
+    if config.stamp_px > psf.image_px:
+        raise ConfigError(f"stamp_px = {config.stamp_px} is more than the {psf.image_px} px of {path}")
+    return replace(psf, image_px=config.stamp_px)
 
 
 def _calibrated(path: Path, config: ClassicalConfig) -> SpotTable:

@@ -47,12 +47,17 @@ def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray
 @dataclass(frozen=True, eq=False)
 class Movie:
     """Frames that are read together: counts (n, H, W), which of them are valid, the number of the first, the place
-    (column, row) of their first pixel in the camera's field."""
+    (column, row) of their first pixel in the camera's field. With several planes counts are (n, C, H, W)."""
 
     counts: NDArray
     valid: NDArray[np.bool_]
     first_frame: int
     origin_px: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of a frame (of one plane)."""
+        return self.counts.shape[-2], self.counts.shape[-1]
 
 
 class JointReader:
@@ -73,15 +78,19 @@ class JointReader:
         self._tally: Counter[str] = Counter()
         # on the device that computes with this process's cores, frames are read side by side
         self.threads = min(_MOST_THREADS, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-        self._halo = spots.reach_px() + 2
-        self._window = max(_LEAST_WINDOW_PX, 2 * self._halo + _CORE_PX)
+        self.halo = spots.reach_px() + 2
         self.identity = {
             "joint": fingerprint(spots.table),
             "camera": fingerprint(camera),
             "reading": config.identity(),
-            "window": self._window,
+            "window": self.window,
             "wings": spots.psf is not None,
         }
+
+    @property
+    def window(self) -> int:
+        """Side of the windows that large frames are cut into, in pixels."""
+        return max(_LEAST_WINDOW_PX, 2 * self.halo + _CORE_PX)
 
     def take_tally(self) -> Counter[str]:
         """Return what was counted since the last time."""
@@ -99,7 +108,7 @@ class JointReader:
     ) -> Localizations:
         """Localize counts (n, H, W); frame numbers begin at `first_frame`. The search begins at the list `start`."""
         movie = self.take_in(counts[before : len(counts) - after], first_frame, origin_px)
-        windows = self.windows(movie.counts.shape[1:])
+        windows = self.windows(movie.shape)
         every = np.ones((len(movie.counts), len(windows)), bool)
         return self.finish(join_windows(self.read_windows(movie, every, start), windows, self.pixel_um), movie)
 
@@ -111,17 +120,17 @@ class JointReader:
 
     def windows(self, shape: tuple[int, ...]) -> list[tuple[Tile, Tile]]:
         """Cut frames of a shape (H, W) into windows, rows and columns of each."""
-        rows, columns = (tiles(n, min(n, self._window), self._halo) for n in shape)
+        rows, columns = (tiles(n, min(n, self.window), self.halo) for n in shape)
         return [(row, column) for row in rows for column in columns]
 
     def read_windows(
         self, movie: Movie, wanted: NDArray[np.bool_], start: Localizations | None = None
     ) -> list[Localizations]:
         """Search those windows of frames that are `wanted` (frames, windows); a list for each window."""
-        windows = self.windows(movie.counts.shape[1:])
+        windows = self.windows(movie.shape)
         jobs = [(int(k), int(number)) for k, number in np.argwhere(wanted)]
         for number in np.flatnonzero(wanted.any(axis=0)):
-            self._at(movie, *windows[number])  # made before threads share it
+            self.tools(movie, *windows[number])  # made before threads share it
         pool = ThreadPoolExecutor(self.threads)
         try:
             done = list(pool.map(lambda job: self._read_window(movie, job[0], *windows[job[1]], start=start), jobs))
@@ -137,7 +146,7 @@ class JointReader:
     def finish(self, locs: Localizations, movie: Movie) -> Localizations:
         """Keep rows as certain, and as far from the frame's rim, as the settings ask for; count the others."""
         config, edge = self._config, self._config.edge_px * self.pixel_um
-        height, width = (side * self.pixel_um for side in movie.counts.shape[1:])
+        height, width = (side * self.pixel_um for side in movie.shape)
         reasons = {
             "rows not kept: centre at the edge of the frame": (locs.x_um < edge) | (locs.x_um > width - edge)
             | (locs.y_um < edge) | (locs.y_um > height - edge),
@@ -153,8 +162,8 @@ class JointReader:
     def _read_window(
         self, movie: Movie, k: int, row: Tile, column: Tile, *, start: Localizations | None
     ) -> tuple[Localizations, Counter[str]]:
-        counts, known = (part[k, row.window, column.window] for part in (movie.counts, movie.valid))
-        model, bank = self._at(movie, row, column)
+        counts, known = self.cut(movie, k, row, column)
+        model, bank = self.tools(movie, row, column)
         first = None if start is None else self._start_in(start, movie.first_frame + k, row, column)
         if first is not None and not np.all(first[1] > 0):
             first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
@@ -176,7 +185,11 @@ class JointReader:
         z = np.clip(z, *np.asarray(self._spots.table.z_range_um, np.float64))
         return np.column_stack([x[here] * self.pixel_um, y[here] * self.pixel_um, z]), start.photons[here]
 
-    def _at(self, movie: Movie, row: Tile, column: Tile) -> tuple[CrowdModel, Bank]:
+    def cut(self, movie: Movie, k: int, row: Tile, column: Tile) -> tuple[NDArray, NDArray[np.bool_]]:
+        """Counts of a window of frame k, and which of them are valid."""
+        return movie.counts[k, row.window, column.window], movie.valid[k, row.window, column.window]
+
+    def tools(self, movie: Movie, row: Tile, column: Tile) -> tuple[CrowdModel, Bank]:
         """Model and filters of a window."""
         place = (movie.origin_px[0] + column.window.start, movie.origin_px[1] + row.window.start)
         size = (row.window.stop - row.window.start, column.window.stop - column.window.start)
@@ -203,7 +216,11 @@ class JointReader:
     def _bank(self, size: tuple[int, int]) -> Bank:
         config = self._config
         length_px = config.background_px or BACKGROUND_PX
-        bank = make_bank(self._spots.table, size, config.false_per_um2, correlation_px=length_px)
+        return self.with_levels(make_bank(self._spots.table, size, config.false_per_um2, correlation_px=length_px))
+
+    def with_levels(self, bank: Bank) -> Bank:
+        """Filters with the threshold and the least light that were asked for."""
+        config = self._config
         if config.threshold_sigma is not None:
             bank = replace(bank, levels=jnp.full_like(bank.levels, config.threshold_sigma))
         return replace(bank, faintest=jnp.maximum(bank.faintest, config.photons_min))

@@ -16,8 +16,9 @@ from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.localize_config import parse_span as parse_span
 from experiments.reading.methods import make_reader
 from experiments.reading.pieces.movie_job import FramesInMemory, LocalizeResult, MovieJob, ranges, read_chunk
+from experiments.reading.planes.opening import open_for
 from experiments.reading.readers import Reader, describe
-from localization import LocalizationError, Localizations, MovieFacts, concatenate, open_movie
+from localization import LocalizationError, Localizations, MovieFacts, concatenate
 from optics.progress import Event, Report, silent
 from training import ConfigError
 
@@ -91,7 +92,7 @@ def localize_with(
 ) -> LocalizeResult:
     """Localize with a reader that is there already; of `config` count the part, the chunks, the opening."""
     started, out = time.perf_counter(), Path(out)
-    with open_movie(movie, **config.opening.given(), min_size_px=reader.min_frame_px) as opened:
+    with open_for(reader, movie, config) as opened:
         work = MovieJob.of(reader, opened, config)
         parts = Parts.begin(out, work.job)
         missing = parts.missing()

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from experiments.reading.autods.config import AutoDsConfig
 from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.planes.movie import check_where
 from localization import MovieOptions
 from training import ConfigError
 
@@ -30,8 +31,10 @@ class LocalizeConfig:
     how. "autods" reads each patch with the shipped network of its level, `autods` says how; "patchwise" (Gaussian
     spots, in focus) each patch by fits or a network, whichever was measured to be best at its density and signal.
     "colour" (the default with `species`) reads every emitter that stands alone as each of `species`, the calibrated
-    PSFs of several colours, of which `model` is the first. `opening` says how the
-    movie is opened.
+    PSFs of several colours, of which `model` is the first. With "joint" `species` are the PSFs of the planes of a
+    movie, fitted as one; a file that holds several planes needs no others. `planes` says where they lie in the movie:
+    "side" by side (also if nothing is said), one "above" the other, or the movies of the second and further planes.
+    `opening` says how the movie is opened.
     """
 
     threshold: float | None = None
@@ -49,6 +52,7 @@ class LocalizeConfig:
     method: Method = ""
     psf: str = ""
     species: tuple[str, ...] = ()
+    planes: tuple[str, ...] = ()
     opening: MovieOptions = MovieOptions()
     classical: ClassicalConfig = ClassicalConfig()
     autods: AutoDsConfig = AutoDsConfig()
@@ -64,9 +68,12 @@ class LocalizeConfig:
             raise ConfigError(f"method = {self.method!r} is none of {', '.join(get_args(Method)[1:])}{gone}")
         if self.psf and self.method != "decoder+joint":
             raise ConfigError(f"psf = {self.psf} is for method decoder+joint; the others take their PSF as the model")
-        if self.species and self.method not in ("", "colour"):
-            raise ConfigError(f"several PSFs are read with method colour, not {self.method}")
-        if (self.method == "colour" or self.species) and len(set(self.species)) < 2:
+        check_where(self.planes)
+        if self.species and self.method not in ("", "colour", "joint"):
+            raise ConfigError(f"several PSFs are read with method colour, or joint (planes), not {self.method}")
+        if self.method == "joint" and len(self.species) == 1:
+            raise ConfigError(f"planes need a PSF each: --psf {self.species[0]} and that of the next plane")
+        if (self.method == "colour" or self.species and self.method != "joint") and len(set(self.species)) < 2:
             raise ConfigError("method colour needs a PSF for each species: --psf orange.npz red.npz")
         if self.tile_px is not None and self.tile_px < 1:
             raise ConfigError(f"tile_px = {self.tile_px} must be positive")

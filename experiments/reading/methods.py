@@ -9,7 +9,13 @@ from experiments.reading.autods.patchwise import PatchwiseReader
 from experiments.reading.autods.reader import AutoDsReader
 from experiments.reading.cameras import one_camera, plain_camera, with_photometry
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.fit_readers import classical_reader, colour_reader, decoder_joint_reader, joint_reader
+from experiments.reading.fit_readers import (
+    classical_reader,
+    colour_reader,
+    decoder_joint_reader,
+    joint_reader,
+    planes_reader,
+)
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import Model, Reader, Reading, describe, run_reader, weights_reader
 from experiments.settings import load_camera
@@ -30,6 +36,8 @@ def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
             raise ConfigError(f"{model} with method {method}: the shipped networks are --model autods --method autods")
         if method == "patchwise":
             raise ConfigError(f"{model}: method patchwise reads spots in focus: --model gaussian")
+        if named.kind == "planes":
+            raise ConfigError(f"{model} is a PSF of several planes, not for method {method}; read it with joint")
         if method in ("classical", "joint"):
             raise ConfigError(
                 f"{model}: no PSF (psf.npz of colocus retrieve), run's folder, or 'gaussian'; check the name"
@@ -66,7 +74,13 @@ def _fits(model: Model, config: LocalizeConfig) -> Reader:
 
 
 def _joint(model: Model, config: LocalizeConfig) -> Reader:
+    if config.species:
+        return planes_reader([describe(Path(path)) for path in config.species], _fits_camera(config), _enough(config))
     return joint_reader(model, _fits_camera(config), _enough(config))
+
+
+def _planes(model: Model, config: LocalizeConfig) -> Reader:
+    return planes_reader([model], _fits_camera(config), _enough(config))
 
 
 def _colour(model: Model, config: LocalizeConfig) -> Reader:
@@ -120,6 +134,7 @@ READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
     ("classical", "gaussian"): _fits,
     ("joint", "run"): _joint,
     ("joint", "psf"): _joint,
+    ("joint", "planes"): _planes,
     ("joint", "gaussian"): _joint,
     ("decoder+joint", "run"): _joint_behind_run,
     ("decoder+joint", "weights"): _joint_behind_weights,
@@ -127,4 +142,4 @@ READERS: dict[tuple[str, str], Callable[[Model, LocalizeConfig], Reader]] = {
     ("colour", "psf"): _colour,
     ("patchwise", "gaussian"): _patchwise,
 }
-DEFAULTS = {"psf": "classical", "gaussian": "classical", "autods": "autods"}
+DEFAULTS = {"psf": "classical", "planes": "joint", "gaussian": "classical", "autods": "autods"}

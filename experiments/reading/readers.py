@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import nets
 from experiments.reading.cameras import photometry, to_photons
 from experiments.reading.network_reader import NetworkReader
-from experiments.reading.spots import is_psf
+from experiments.reading.spots import is_planes, is_psf
 from experiments.reading.volume_reader import PUBLISHED, load_volume_config, volume_reader
 from localization import Localizations
 from optics import Camera, make_camera
@@ -58,10 +58,11 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """What a path names: the folder of a run, published weights, a calibrated PSF, Gaussian spots, shipped networks."""
+    """What a path names: the folder of a run, published weights, a calibrated PSF of one plane or of several, Gaussian
+    spots, shipped networks."""
 
     path: Path
-    kind: Literal["run", "weights", "psf", "gaussian", "autods"]
+    kind: Literal["run", "weights", "psf", "planes", "gaussian", "autods"]
 
     @cached_property
     def trained(self) -> Trained:
@@ -75,6 +76,8 @@ def describe(path: Path) -> Model:
         return Model(path, "run")
     if is_psf(path) or is_calibration(path):
         return Model(path, "psf")
+    if is_planes(path):
+        return Model(path, "planes")
     if not path.exists():
         if str(path) == GAUSSIAN:
             return Model(path, "gaussian")

@@ -69,14 +69,24 @@ class SpotTable:
 
 
 def is_psf(model: Path) -> bool:
-    """Say whether a file is a calibrated PSF."""
+    """Say whether a file is a calibrated PSF of one plane."""
+    return {"header.npy", "microscope.na.npy"} <= _held(model)
+
+
+def is_planes(model: Path) -> bool:
+    """Say whether a file is a calibrated PSF of several planes."""
+    return {"header.npy", "registration.npy", "path0.microscope.na.npy"} <= _held(model)
+
+
+def _held(model: Path) -> set[str]:
+    """The names of what is in an .npz; none where it is no such file."""
     if model.suffix.lower() != ".npz" or not model.is_file():
-        return False
+        return set()
     try:
         with zipfile.ZipFile(model) as file:
-            return {"header.npy", "microscope.na.npy"} <= set(file.namelist())
+            return set(file.namelist())
     except (OSError, zipfile.BadZipFile):
-        return False
+        return set()
 
 
 def psf_spots(psf: Psf, z_range_um: tuple[float, float], tolerance: float = 1e-3) -> SpotTable:

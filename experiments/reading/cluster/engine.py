@@ -215,9 +215,12 @@ def with_full_names(model: Path | str, config: LocalizeConfig) -> tuple[str, Loc
         return absolute(name) if str(name) and Path(name).exists() else str(name)
 
     named = {name: full(getattr(config, name)) for name in ("camera", "psf", "model_config")}
-    species = tuple(map(full, config.species))
-    needs = [name for name in (full(model), *named.values(), *species) if os.path.isabs(name)]
-    return full(model), replace(config, **named, species=species), needs
+    several = {name: tuple(map(full, getattr(config, name))) for name in ("species", "planes")}
+    maps = [full(name.strip()) for name in config.classical.plane_map.split(",")]
+    named_all = (full(model), *named.values(), *several["species"], *several["planes"], *maps)
+    needs = [name for name in named_all if os.path.isabs(name)]
+    fits = replace(config.classical, plane_map=",".join(maps))
+    return full(model), replace(config, **named, **several, classical=fits), needs
 
 
 def _explained(trouble: Trouble) -> Exception:

@@ -15,8 +15,9 @@ from distributed import get_worker
 from experiments.reading.chunks import Job, Parts
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.pieces.movie_job import MovieJob
+from experiments.reading.planes.opening import open_for
 from experiments.reading.readers import Reader
-from localization import LocalizationError, open_movie
+from localization import LocalizationError
 from nets import NetsError
 from optics import OpticsError
 from training import CheckpointError, ConfigError
@@ -129,7 +130,7 @@ def _work(order: Order) -> MovieJob:
         for key in [key for key in _KEPT if key[0] == here]:
             _KEPT.pop(key).movie.close()
         reader = order.make()
-        opened = open_movie(order.movie, **order.config.opening.given(), min_size_px=reader.min_frame_px)
+        opened = open_for(reader, order.movie, order.config)
         try:
             _KEPT[here, order.token] = MovieJob.of(reader, opened, order.config)
         except BaseException:

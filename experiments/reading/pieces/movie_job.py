@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from experiments.reading.chunks import Job, Parts, spans
 from experiments.reading.localize_config import LocalizeConfig, Span
+from experiments.reading.planes.movie import PlanesMovie
 from experiments.reading.readers import Reader
 from experiments.reading.remarks import remarks
 from localization import Localizations, Movie, MovieFacts, compare_facts, concatenate
@@ -64,16 +65,17 @@ class MovieJob:
     """An open movie with its reader: `job` says what decides the list, and its chunks."""
 
     reader: Reader
-    movie: Movie
+    movie: Movie | PlanesMovie
     cut: Cut
     job: Job
 
     @classmethod
-    def of(cls, reader: Reader, movie: Movie, config: LocalizeConfig) -> "MovieJob":
+    def of(cls, reader: Reader, movie: Movie | PlanesMovie, config: LocalizeConfig) -> "MovieJob":
         """Lay out the job. Raises `ConfigError` where a part is asked for that the movie does not have."""
         cut = ranges(reader, movie.shape, config)
         identity = {
             "movie": movie_identity(movie),
+            **_planes(movie),
             "part": dict(zip(("frames", "rows", "columns"), map(list, cut), strict=True)),
             "model": reader.identity,
             "pixel_um": reader.pixel_um,
@@ -107,7 +109,11 @@ def ranges(reader: Reader, shape: tuple[int, ...], config: LocalizeConfig) -> Cu
 
 
 def read_chunk(
-    movie: Movie | FramesInMemory, reader: Reader, span: tuple[int, int], cut: Cut, tally: Counter[str]
+    movie: Movie | PlanesMovie | FramesInMemory,
+    reader: Reader,
+    span: tuple[int, int],
+    cut: Cut,
+    tally: Counter[str],
 ) -> Iterator[tuple[int, Localizations]]:
     """Read a chunk, group by group, while the next frames come from the disk: frames done, and their list."""
     (_, rows, columns), (first, stop) = cut, span
@@ -135,7 +141,7 @@ def read_chunk(
             yield len(counts) - before - after, _shifted(locs, columns[0] * reader.pixel_um, rows[0] * reader.pixel_um)
 
 
-def movie_identity(movie: Movie) -> dict[str, Any]:
+def movie_identity(movie: Movie | PlanesMovie) -> dict[str, Any]:
     """Return what tells a movie from another without reading it: name, size and time of its file, shape and type."""
     path = movie.path.resolve()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -150,6 +156,14 @@ def movie_identity(movie: Movie) -> dict[str, Any]:
         "shape": list(movie.shape),
         "type": str(movie.dtype),
     }
+
+
+def _planes(movie: Movie | PlanesMovie) -> dict[str, Any]:
+    """Return where a movie's planes lie; nothing of one without."""
+    if not isinstance(movie, PlanesMovie):
+        return {}
+    others = [movie_identity(one) for one in movie.others]
+    return {"planes": {"corners_px": movie.corners_px.tolist(), "others": others}}
 
 
 def axis_part(name: str, span: Span | None, size: int, least: int) -> tuple[int, int]:
