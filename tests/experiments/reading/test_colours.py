@@ -98,7 +98,7 @@ def test_bad_input_is_one_line(scene, capsys, tmp_path):
     for arguments, says in (
         (["--psf", files[0]], "--model is missing"),
         (["--psf", files[0], files[0]], "a PSF for each species"),
-        (["--psf", *files, "--method", "joint"], "method colour, not joint"),
+        (["--psf", *files, "--method", "classical"], "method colour, or joint (planes), not classical"),
         (["--model", files[0], "--method", "colour"], "a PSF for each species"),
     ):
         assert (
