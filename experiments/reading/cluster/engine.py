@@ -107,6 +107,8 @@ class _Watch:
             kind, _, value = self._next()
             if kind == "done":
                 return value
+            if kind == "killed":
+                raise ConfigError(value)
         raise AssertionError("no answer")
 
     def read(self, bundles: Sequence[tuple[int, ...]], total: int, started: float, report: Report) -> None:
@@ -116,13 +118,15 @@ class _Watch:
             self.heard.append(topic)
         for bundle in bundles:
             self._hand_out(bundle)
-        found: dict[int, tuple[int, int]] = {}
-        given_up = ""
+        found: set[int] = set()
+        done, rows, given_up = 0, 0, ""
         while self.waiting:
             kind, bundle, value = self._next()
             if kind == "chunk":
-                found[value["chunk"]] = (value["frames"], value["found"])
-                done, rows = (sum(column) for column in zip(*found.values(), strict=True))
+                if value["chunk"] in found:  # by one that was thought to be lost
+                    continue
+                found.add(value["chunk"])
+                done, rows = done + value["frames"], rows + value["found"]
                 report(Event("frame", done, total, {"found": rows, "seconds": time.perf_counter() - started}))
             elif kind == "text":
                 report(Event("worker", numbers={"text": value}))
