@@ -103,7 +103,8 @@ docs: $(ENV) ## the figures of README and tutorials, drawn anew (run `make demo`
 	  else echo "no $(DEMO_OUT)/figures/codesign.png: run 'make demo', then 'make docs' again"; fi
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
-	@PATH="$(CURDIR)/.venv/bin:$$PATH" uv pip compile pyproject.toml --extra dev --extra instruments --extra app --extra dask --universal \
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" uv pip compile pyproject.toml \
+	  --extra dev --extra instruments --extra app --extra dask --extra remote --universal \
 	  --python-version 3.11 --fork-strategy fewest --only-binary :all: --generate-hashes \
 	  --no-emit-index-url --no-annotate --quiet --upgrade --output-file requirements.lock
 	@! grep -nE 'http|://' requirements.lock

@@ -27,6 +27,19 @@ class NullReader:
         return make_localizations([first_frame], [0.1], [0.1], [0.0])
 
 
+class NotingReader(NullReader):
+    """Appends the number of the first of every group of frames to a file, as it begins to read."""
+
+    def __init__(self, notes: str, group: int, pause_s: float = 0.0) -> None:
+        super().__init__(group, pause_s)
+        self.notes = notes
+
+    def read(self, counts, first_frame, before=0, after=0, origin_px=(0, 0)):
+        with open(self.notes, "a") as file:
+            file.write(f"{first_frame}\n")
+        return super().read(counts, first_frame, before, after, origin_px)
+
+
 def small_decoder() -> Any:
     """A list decoder of 8 channels, untrained, of whose pixels few are listed: 7 in a frame of 128 x 128."""
     import jax
@@ -66,12 +79,6 @@ def peak_memory_gb() -> float:
     """The most memory that this process has held."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
-
-
-def memory_gb() -> float:
-    """The memory that this process holds."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e9
 
 
 def processor_s() -> float:

@@ -71,6 +71,11 @@ def add_file(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=what)
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --dask; `workers` connects."""
+    parser.add_argument("--dask", metavar="D", help="workers: local[:N], HOST:PORT, scheduler.json")
+
+
 def workers(where: str | None) -> "AbstractContextManager[Client | None]":
     """Connect to the workers that --dask names; nothing where it is left out."""
     if where is None:

@@ -11,6 +11,7 @@ from experiments.commands.arguments import (
     add_assignments,
     add_file,
     add_movie_options,
+    add_workers,
     movie_options,
     workers,
 )
@@ -52,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "decoder, classical, joint, patchwise, colour, autods"
     parser.add_argument("--method", metavar="M", help=text)
     parser.add_argument("--chunk", metavar="I/N", help="one share of N (job arrays); then: colocus merge FILE")
-    text = "workers: local[:N], HOST:PORT, scheduler.json"
-    parser.add_argument("--dask", metavar="D", help=text)
+    add_workers(parser)
     parser.add_argument("--share-frames", type=int, help=argparse.SUPPRESS)
     add_movie_options(parser)
     parser.add_argument("--resume", action="store_true", help="go on where it stopped (done anyway)")

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import UsageError, add_interruption, loading, split_files, time_limit
+from experiments.commands.arguments import (
+    UsageError,
+    add_interruption,
+    add_workers,
+    loading,
+    split_files,
+    time_limit,
+    workers,
+)
 
 ABOUT = "Reconstruct a raw MOVIE: find out what it is, read it, draw it."
 GROUP = "start"
@@ -34,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="RUN", help="a trained network")
     parser.add_argument("--second", metavar="MOVIE", help="a second colour, laid onto the first by its structures")
     parser.add_argument("--to", metavar="STEP", help="look, camera, background, psf, crowd, reader, test, ...")
+    add_workers(parser)
     add_interruption(parser, "go on in RUN, with its plan.toml", "stop after M minutes, to be resumed")
     parser.epilog = "RUN gets plan.toml, report.html, localizations.csv, picture.png and .tif, and a folder a step."
 
@@ -75,10 +84,11 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         raise UsageError("--second needs the whole list of MOVIE; leave --to out")
     deadline_s = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
     try:
-        with Display(every=0.1) as display:
+        with workers(arguments.dask) as client, Display(every=0.1) as display:
             how: dict[str, Any] = {
                 "resume": arguments.resume,
                 "deadline_s": deadline_s,
+                "client": client,
                 "report": display,
             }
             done = reconstruct(plan.movie, arguments.out, plan, to=arguments.to, **how)

@@ -6,7 +6,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.reading.pieces.movie_job import movie_identity
 from experiments.reconstruction.finding import FINDING, Finding
@@ -18,10 +18,14 @@ from experiments.reconstruction.steps import after
 from experiments.reconstruction.steps.look import check_movie
 from experiments.reconstruction.table import NAMES, STEPS
 from localization import open_movie
+from localization.io.movies.store import is_url
 from optics.progress import Event, Report, silent
 from optics.whole_file import remove_leftovers, whole_file, write_text
 from training import ConfigError, TimeLimit, from_dict
 from training.settings import check_name
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 PLAN, LOG, DONE, BEGUN = "plan.toml", "log.jsonl", "done.json", "begun.json"
 _LOGGED_EVERY_S = 1.0  # of the progress within a step, which a long run would fill its log with
@@ -60,6 +64,7 @@ def reconstruct(
     to: str | None = None,
     resume: bool = False,
     deadline_s: float | None = None,
+    client: "Client | None" = None,
     report: Report = silent,
 ) -> Reconstruction:
     """Reconstruct a movie in the folder `out`: find out what it is, read it, draw it, and say why at every step.
@@ -67,7 +72,8 @@ def reconstruct(
     `plan` (default: the run's own plan.toml, else every choice by itself) decides what is not found out. `to` names
     the last step. With `resume` a run goes on: steps whose plan, files and earlier findings are the same are not done
     again, and of all frames those that were read stay. Past `deadline_s` (of `time.monotonic`) what is done is reported
-    and `TimeLimit` raised. `report` hears an `Event` for every step, and of long ones their progress.
+    and `TimeLimit` raised. The workers of a Dask `client` do the longest step, the frames. `report` hears an `Event`
+    for every step, and of long ones their progress.
 
     Raises `ConfigError`, `LocalizationError` or `OpticsError`, one line each.
 
@@ -85,6 +91,7 @@ def reconstruct(
     remove_leftovers(out)
     write_text(out / PLAN, plan_toml(plan))
     run = _Run(plan, out, identity, deadline_s, report)
+    run.bench.client = client
     wanted = STEPS[: NAMES.index(last) + 1]
     run.begin([step.name for step in wanted])
     try:
@@ -110,7 +117,7 @@ def _planned(movie: Path | str, out: Path, plan: Plan | None, *, resume: bool) -
     if plan is None:
         plan = load_plan(out / PLAN) if there else Plan()
     named = movie or plan.movie
-    return absolute(replace(plan, movie=str(Path(named).absolute()) if named else ""))
+    return absolute(replace(plan, movie=str(named if is_url(named) else Path(named).absolute()) if named else ""))
 
 
 def absolute(plan: Plan) -> Plan:

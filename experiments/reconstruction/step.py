@@ -5,19 +5,25 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from experiments.reconstruction.finding import Finding
 from experiments.reconstruction.methods import Known
 from experiments.reconstruction.plan import Plan
 from optics.progress import Report, silent
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 F = TypeVar("F", bound=Finding)
 
 
 @dataclass
 class Bench:
-    """What a step may take: the plan, its own `folder`, what steps before found and where, who hears of progress."""
+    """What a step may take: the plan, its own `folder`, what steps before found and where, who hears of progress.
+
+    `client` has workers of Dask, where there are any.
+    """
 
     plan: Plan
     movie: Path
@@ -25,6 +31,7 @@ class Bench:
     found: dict[str, Finding] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     report: Report = silent
+    client: "Client | None" = None
 
     def take(self, name: str, kind: type[F]) -> F:
         """Return what the step `name` found."""

@@ -46,7 +46,8 @@ def _trial(bench: Bench) -> trial.Trial:
 
 def _frames(bench: Bench) -> frames.Frames:
     chosen = bench.take("reader", choice.Choice)
-    return frames.read_all(bench.movie, bench.plan, _seen(bench), known_of(bench), chosen, bench.folder, bench.report)
+    how = {"report": bench.report, "client": bench.client}
+    return frames.read_all(bench.movie, bench.plan, _seen(bench), known_of(bench), chosen, bench.folder, **how)
 
 
 def _drift(bench: Bench) -> after.Steadied:

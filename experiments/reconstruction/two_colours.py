@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.lists.register import Registered, TwoColours, register_colours
 from experiments.reconstruction.job import PLAN, reconstruct
@@ -9,6 +10,9 @@ from experiments.reconstruction.plan import Plan
 from experiments.reconstruction.steps import after
 from localization import read
 from optics.progress import Report, silent
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 FOLDER, REGISTERED = "second", "second_registered.csv"
 
@@ -20,6 +24,7 @@ def second_colour(
     *,
     resume: bool = False,
     deadline_s: float | None = None,
+    client: "Client | None" = None,
     report: Report = silent,
 ) -> Registered:
     """Reconstruct the second movie in `out`/second, by the plan of the first, whose run in `out` is done.
@@ -35,7 +40,7 @@ def second_colour(
     out = Path(out)
     own = replace(plan, movie=str(movie))
     again = resume and (out / FOLDER / PLAN).exists()
-    done = reconstruct(movie, out / FOLDER, own, resume=again, deadline_s=deadline_s, report=report)
+    done = reconstruct(movie, out / FOLDER, own, resume=again, deadline_s=deadline_s, client=client, report=report)
     colours = TwoColours(read(out / after.FILE), read(done.folder / after.FILE))
     found = register_colours(colours, report=report)
     found.write(out / REGISTERED)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from localization.io import movies
 from localization.io.movies.source import MovieOptions, Source
+from localization.io.movies.store import StoreUrl, is_url
 from localization.io.movies.whole_counts import WholeCounts
+from localization.io.movies.zarr import ZarrMovie
 from localization.types import LocalizationError, MovieFacts, one_line
 
 Span = tuple[int, int]
@@ -27,7 +29,7 @@ class Movie:
     `read` gives float32 counts. A context manager: leaving the block closes the file.
     """
 
-    def __init__(self, path: Path, source: Source, options: MovieOptions = MovieOptions()) -> None:
+    def __init__(self, path: Path | StoreUrl, source: Source, options: MovieOptions = MovieOptions()) -> None:
         self.path, self.options = path, options
         self.shape: tuple[int, int, int] = source.shape
         self.dtype: np.dtype = np.dtype(source.dtype)
@@ -98,6 +100,8 @@ def open_movie(
 ) -> Movie:
     """Open a movie: a TIFF stack, a folder of frames, zarr, Picasso's .raw, .npy (`localization.io.MOVIES`).
 
+    Zarr and OME-Zarr also by their address (https://, s3://, gs://: whatever fsspec knows; `colocus[remote]`).
+
     Of a TIFF, classic, BigTIFF, OME and ImageJ's, also those above 4 GB; the files in which Micro-Manager goes on
     are found by themselves, unless the named one is wanted `alone`. Only a few headers are read here. `channel` and
     `position` choose one of several, by number from 0 or by name. With `allow_cut` a movie of which a part is missing
@@ -112,22 +116,25 @@ def open_movie(
     ...         movie.shape, movie.read(1, 3, rows=(0, 4)).shape
     ((3, 8, 6), (2, 4, 6))
     """
-    path = Path(path)
-    if not path.exists():
-        raise LocalizationError(f"{path}: no such file or folder; check the name")
-    kind = movies.recognise(path) or movies.MOVIES["tiff"]  # whose reader says that the file is none
     options = MovieOptions(channel, position, allow_cut, alone)
+    place = StoreUrl.of(path) if is_url(path) else Path(path)
+    if isinstance(place, Path) and not place.exists():
+        raise LocalizationError(f"{place}: no such file or folder; check the name")
     try:
-        source = kind.open(path, options)
+        if isinstance(place, Path):
+            kind = movies.recognise(place) or movies.MOVIES["tiff"]  # whose reader says that the file is none
+            source = kind.open(place, options)
+        else:
+            source = ZarrMovie(place, options)
     except OSError as error:
-        raise LocalizationError(f"{path}: cannot be read ({one_line(error)}); check its permissions") from error
+        raise LocalizationError(f"{place}: cannot be read ({one_line(error)}); check its permissions") from error
     if np.dtype(source.dtype).kind == "f":
         try:
-            source = WholeCounts(path, source)
+            source = WholeCounts(place, source)
         except LocalizationError:
             source.close()
             raise
-    movie = Movie(path, source, options)
+    movie = Movie(place, source, options)
     smallest = min(movie.shape[1:])
     if min_size_px is not None and smallest < min_size_px:
         movie.close()

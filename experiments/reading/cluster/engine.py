@@ -24,6 +24,7 @@ from experiments.reading.cluster.worker import Laid, Order, Trouble, task
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.pieces.movie_job import LocalizeResult
 from experiments.reading.readers import Reader
+from localization.io.movies.store import is_url
 from optics.progress import Event, Report, silent
 from training import ConfigError
 
@@ -51,7 +52,8 @@ def localize_on(
     order = Order(f"colocus-{uuid.uuid4().hex}", make, movie, str(out), config)
     watch = _Watch(client, order)
     try:
-        check_workers(client, [movie, str(out.parent), *needs], report)
+        files = [name for name in (movie, str(out.parent), *needs) if not is_url(name)]
+        check_workers(client, files, report)
         laid: Laid = watch.first()
         parts = Parts.begin(out, laid.job)
         missing = parts.missing()
@@ -208,8 +210,8 @@ class _Watch:
 
 
 def absolute(path: Path | str) -> str:
-    """Name a file so that it means the same in every process of one file system."""
-    return str(Path(path).absolute())
+    """Name a file so that it means the same in every process of one file system; an address does so already."""
+    return str(path) if is_url(path) else str(Path(path).absolute())
 
 
 def with_full_names(model: Path | str, config: LocalizeConfig) -> tuple[str, LocalizeConfig, list[str]]:

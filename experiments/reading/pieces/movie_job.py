@@ -143,19 +143,15 @@ def read_chunk(
 
 def movie_identity(movie: Movie | PlanesMovie) -> dict[str, Any]:
     """Return what tells a movie from another without reading it: name, size and time of its file, shape and type."""
+    options = {key: value for key, value in movie.options.given().items() if key != "allow_cut"}
+    kind = {"shape": list(movie.shape), "type": str(movie.dtype)}
+    if not isinstance(movie.path, Path):  # a store far away: what is in it is not asked again
+        return options | {"path": str(movie.path), **kind}
     path = movie.path.resolve()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [file.stat() for file in files]
     newest, size = max(stat.st_mtime_ns for stat in stats), sum(stat.st_size for stat in stats)
-    options = {key: value for key, value in movie.options.given().items() if key != "allow_cut"}
-    return options | {
-        "path": str(path),
-        "files": len(files),
-        "bytes": size,
-        "modified_ns": newest,
-        "shape": list(movie.shape),
-        "type": str(movie.dtype),
-    }
+    return options | {"path": str(path), "files": len(files), "bytes": size, "modified_ns": newest, **kind}
 
 
 def _planes(movie: Movie | PlanesMovie) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.reading.localize import localize_with
+from experiments.reading.localize import localize, localize_with
 from experiments.reading.methods import make_reader
 from experiments.reading.remarks import remarks
 from experiments.reconstruction.finding import Finding
@@ -17,6 +17,9 @@ from experiments.reconstruction.steps.look import Look
 from experiments.report.plot_style import FIXED_COLOURS, Figure, new_figure, styled
 from localization import LocalizationError, read
 from optics.progress import Report, silent
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 FILE = "localizations.csv"
 _CHUNKS = 400  # of a movie, at most: what a kill costs is at most one of them
@@ -58,9 +61,17 @@ class Frames(Finding):
 
 
 def read_all(
-    movie: Path, plan: Plan, seen: Look, known: Known, choice: Choice, folder: Path, report: Report = silent
+    movie: Path,
+    plan: Plan,
+    seen: Look,
+    known: Known,
+    choice: Choice,
+    folder: Path,
+    *,
+    report: Report = silent,
+    client: "Client | None" = None,
 ) -> Frames:
-    """Read all frames into `folder`/localizations.csv; what is done there already stays.
+    """Read all frames into `folder`/localizations.csv, by the workers of `client` if there is one; what is done stays.
 
     Raises `LocalizationError` where nothing was found in any frame.
     """
@@ -77,7 +88,10 @@ def read_all(
     if out.exists():  # whole, of a call that was stopped before its numbers were kept
         done, seconds, said = seen.n_frames, 0.0, ()
     else:
-        result = localize_with(reader, movie, out, config, report=report)
+        if client is None:
+            result = localize_with(reader, movie, out, config, report=report)
+        else:
+            result = localize(movie, model, out, config, client=client, report=report)
         done, seconds, said = result.frames, result.seconds, tuple(remarks(result.tally))
     locs = read(out)
     if not locs.frame.size:

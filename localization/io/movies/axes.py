@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localization.io.movies.source import MovieOptions
+from localization.io.movies.store import StoreUrl
 from localization.types import LocalizationError
 
 _CHOSEN = ("channel", "position")
@@ -36,7 +37,7 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose(path: Path, axes: Sequence[Axis], options: MovieOptions) -> Chosen:
+def choose(path: Path | StoreUrl, axes: Sequence[Axis], options: MovieOptions) -> Chosen:
     """Choose channel and position, and the axis along which the movie runs.
 
     Raises LocalizationError where several are there and none is chosen, where a chosen one is not there, and where more
@@ -80,7 +81,7 @@ def _are_frames(axis: Axis) -> bool:
     return axis.size > MOST_CHANNELS and not axis.labels
 
 
-def _place(path: Path, axis: Axis, wanted: int | str) -> int:
+def _place(path: Path | StoreUrl, axis: Axis, wanted: int | str) -> int:
     """Find a channel or position by its number, or by its name where text is given."""
     if isinstance(wanted, str):
         names = [label.casefold() for label in axis.labels]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from localization.io.movies.store import StoreUrl
 from localization.types import LocalizationError
 
 WHAT_IS_THERE = "read what is there with allow_cut=True (--allow-cut)"
@@ -71,7 +72,7 @@ class MovieFormat:
     open: Callable[[Path, MovieOptions], Source]
 
 
-def refuse_type(path: Path, dtype: np.dtype | None) -> None:
+def refuse_type(path: Path | StoreUrl, dtype: np.dtype | None) -> None:
     """Raise where pixels are not numbers; of floating-point ones `open_movie` asks whether they are whole."""
     if dtype is None or np.dtype(dtype).kind not in "uif":
         raise LocalizationError(
@@ -79,7 +80,7 @@ def refuse_type(path: Path, dtype: np.dtype | None) -> None:
         )
 
 
-def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
+def refuse_size(path: Path | StoreUrl, shape: tuple[int, ...]) -> None:
     """Raise where a frame has no pixels, or more than any camera."""
     if not 0 < math.prod(shape) <= _MAX_FRAME_PX:
         raise LocalizationError(f"{path}: frames of {shape} pixels; check the file, or crop the frames")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localization.io.movies.source import Source
+from localization.io.movies.store import StoreUrl
 from localization.types import LocalizationError, MovieFacts
 
 _LARGEST = 2.0**31 - 1
@@ -18,7 +19,7 @@ _LARGEST = 2.0**31 - 1
 class WholeCounts:
     """A movie of floating-point numbers, read as int32."""
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path | StoreUrl, source: Source) -> None:
         self._path, self._source = path, source
         self.shape, self.dtype = source.shape, np.dtype(np.int32)
         self.notes = [

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from localization.io.movies.axes import Axis, Chosen, choose
 from localization.io.movies.micromanager import positive
+from localization.io.movies.read_ahead import ReadAhead
 from localization.io.movies.source import WHAT_IS_THERE, MovieFormat, MovieOptions, refuse_size, refuse_type
+from localization.io.movies.store import StoreUrl
 from localization.io.movies.zarr_chunks import frames_written
 from localization.types import LocalizationError, MovieFacts, one_line
 
 _AXES = {"t": "time", "c": "channel", "p": "position"}
 _UNITS = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "second": 1.0, "millisecond": 1e-3}
+_FEWEST = 16  # frames that are asked of a store far away at a time: every request takes its while
 
 
 def _recognises(path: Path) -> bool:
@@ -27,7 +30,7 @@ def _recognises(path: Path) -> bool:
 class ZarrMovie:
     """A zarr array of which one axis beside y and x is longer than 1."""
 
-    def __init__(self, path: Path, options: MovieOptions) -> None:
+    def __init__(self, path: Path | StoreUrl, options: MovieOptions) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -54,12 +57,22 @@ class ZarrMovie:
         n_frames = shape[self._axis] if self._axis is not None else 1
         self.shape, self.dtype = (n_frames, shape[-2], shape[-1]), dtype.newbyteorder("=")
         self._leave_out_what_was_never_written(options)
+        self._ahead = ReadAhead(self._block, self.shape[0], self._together(), self.dtype.itemsize)
+
+    def _together(self) -> int:
+        """How many frames are best read together: those of a shard or chunk; of a store far away never few."""
+        if self._axis is None:
+            return 1
+        step = int((self._array.shards or self._array.chunks)[self._axis])
+        return step if isinstance(self.path, Path) else step * max(1, _FEWEST // step)
 
     def _leave_out_what_was_never_written(self, options: MovieOptions) -> None:
         """Find where writing was broken off. Raises there, unless what is there is wished; a gap before is told."""
         if self._axis is None:
             return
         n_frames = self.shape[0]
+        if isinstance(self.path, StoreUrl):
+            return self._look_at_the_end(self.path)
         try:
             folder = self.path.joinpath(*str(self._array.path).split("/"))
             some, every = frames_written(self._array, folder, self._axis, self._index)
@@ -83,6 +96,23 @@ class ZarrMovie:
                 f"they read as {self._array.fill_value}"
             )
 
+    def _look_at_the_end(self, url: StoreUrl) -> None:
+        """Of a store far away not every chunk is looked for, only the last one. Raises where it was never written."""
+        assert self._axis is not None
+        outer = self._array.shards or self._array.chunks
+        place = [index // step for index, step in zip(self._index, outer, strict=False)] + [0, 0]
+        place[self._axis] = (self.shape[0] - 1) // int(outer[self._axis])
+        name = "/".join(
+            part for part in (self._array.path, self._array.metadata.encode_chunk_key(tuple(place))) if part
+        )
+        from zarr.core.sync import sync
+
+        if not sync(self._array.store.exists(name)):
+            raise LocalizationError(
+                f"{url}: the last of {self.shape[0]} frames announced was never written, and would read as "
+                f"{self._array.fill_value}; finish the upload"
+            )
+
     def _empty_at_end(self, held: int) -> int:
         """Count the frames at the end that are fill value alone, in a chunk of several: it was not filled up."""
         if held == 0 or self._axis is None or (chunk := int(self._array.chunks[self._axis])) == 1:
@@ -90,12 +120,15 @@ class ZarrMovie:
         rows, columns = (slice(0, size) for size in self.shape[1:])
         first = (held - 1) // chunk * chunk
         for k in range(held - 1, first - 1, -1):
-            if (self.block(k, k + 1, rows, columns) != self._array.fill_value).any():
+            if (self._block(k, k + 1, rows, columns) != self._array.fill_value).any():
                 return held - 1 - k
         return held - first
 
     def block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         """Read frames start to stop - 1, a part of each."""
+        return self._ahead.block(start, stop, rows, columns)
+
+    def _block(self, start: int, stop: int, rows: slice, columns: slice) -> NDArray:
         index = list(self._index)
         if self._axis is not None:
             index[self._axis] = slice(start, stop)
@@ -110,14 +143,15 @@ class ZarrMovie:
         return part.reshape(stop - start, rows.stop - rows.start, columns.stop - columns.start)
 
     def close(self) -> None:
-        """Do nothing: no file stays open."""
+        """Stop reading ahead; no file stays open."""
+        self._ahead.close()
 
 
-def _zarr_array(path: Path, options: MovieOptions) -> tuple[Any, dict[str, Any] | None, Chosen | None]:
+def _zarr_array(path: Path | StoreUrl, options: MovieOptions) -> tuple[Any, dict[str, Any] | None, Chosen | None]:
     """Find the array of a store (full size first), its OME description, and which of several images it is."""
     import zarr
 
-    found: Any = zarr.open(path, mode="r")
+    found: Any = zarr.open(path if isinstance(path, Path) else path.open(), mode="r")
     if isinstance(found, zarr.Array):
         return found, None, None
     chosen = None
