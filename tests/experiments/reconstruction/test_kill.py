@@ -1,6 +1,7 @@
 """A whole reconstruction, and what a kill in the middle of it costs: nothing but time."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,3 +83,11 @@ def test_a_movie_becomes_a_picture_and_a_killed_run_the_same_bytes(scene, tmp_pa
     assert last.returncode == 0, said
     one, other = ((tmp_path / name / "localizations.csv").read_bytes() for name in ("whole", "killed"))
     assert one == other, f"killed after {pauses}"
+
+    read = next(killed.glob("[0-9][0-9]-frames"))
+    alone = (read / "localizations.csv").read_bytes()
+    shutil.rmtree(read)
+    last = start(movie, killed, "--resume", "--dask", "local:1")
+    said = last.communicate(timeout=300)
+    assert last.returncode == 0, said
+    assert (read / "localizations.csv").read_bytes() == alone, "by a worker of Dask"
