@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optics.bounds.fisher import pixel_information
-from optics.camera import adu_to_electrons, log_likelihood
+from optics.camera import adu_to_electrons, adu_to_photons, log_likelihood
 from optics.fits.crowd import (
     LEAST_MEAN,
     Crowd,
@@ -46,8 +46,9 @@ class CrowdFit:
     `covariance` (M, 4, 4) of x, y, z (um) and photons, infinite variances in a free slot; `overlap` (M, M) the cosine
     between the images of any two, 0 with itself and in free slots; `worth` (M,) the significance of each: the signed
     root of twice what the frame loses in log-likelihood without it, where it stands, all else following, less what the
-    model's error makes of it. `excess` () is by how much that error makes the misfit larger. `evidence` () is what the
-    background's structure costs beside its fit: with it explanations over different backgrounds compare.
+    model's error makes of it. `surprise` (M,) is by how many standard deviations what is left in each one's image is
+    more than noise, and that error. `excess` () is by how much that error makes the misfit larger. `evidence` () is
+    what the background's structure costs beside its fit: with it explanations over different backgrounds compare.
     """
 
     crowd: Crowd
@@ -55,6 +56,7 @@ class CrowdFit:
     covariance: jax.Array
     overlap: jax.Array
     worth: jax.Array
+    surprise: jax.Array
     excess: jax.Array
     evidence: jax.Array
 
@@ -261,6 +263,7 @@ def fit_crowd(
             covariance=crowd_covariance(crowd, root, at.scale),
             overlap=_overlap(crowd, images),
             worth=_worth(model, frame, crowd, at, root, mean) * certain,
+            surprise=_surprise(model, frame, crowd, images, mean),
             excess=excess,
             evidence=_evidence(model, crowd, at),
         )
@@ -334,6 +337,20 @@ def _certain(
     plain = images**2 @ known
     left = jnp.sum(images**2 * doubted(model, known, jnp.maximum(light[None] - own, 0.0)), axis=1)
     return jnp.sqrt(left / jnp.maximum(plain, 1e-30)), jnp.sum(known * (model.model_error * light) ** 2) / 2
+
+
+def _surprise(model: CrowdModel, frame: Frame, crowd: Crowd, images: jax.Array, mean: jax.Array) -> jax.Array:
+    """By how many standard deviations (M,) squared residuals under each image, weighed by it, are more than expected.
+
+    Those of noise are 1 on average, of a variance of 2.
+    """
+    known = jnp.where(frame.valid, pixel_information(model.camera, mean), 0.0)
+    light = jnp.maximum(mean - surface_at(model.surface, crowd.level), 0.0)
+    rest = adu_to_photons(model.camera, frame.adu) - mean
+    more = jnp.where(frame.valid, doubted(model, known, light) * rest**2 - 1, 0.0).ravel()
+    weight = jnp.abs(images) * frame.valid.ravel()[None]
+    spread = jnp.sqrt(2 * jnp.sum(weight**2, axis=1))
+    return jnp.where(crowd.present, (weight @ more) / jnp.maximum(spread, 1e-30), 0.0)
 
 
 def _evidence(model: CrowdModel, crowd: Crowd, at: Slopes) -> jax.Array:

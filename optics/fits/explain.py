@@ -1,6 +1,6 @@
 """Explain crowded frames: add candidates, fit everything, take out the insignificant, until no more come.
 
-One frame's search is a small program (`_explain_one`) that asks for fits and for candidates. The two are compiled once,
+One frame's search is a small program (`explain_one`) that asks for fits and for candidates. The two are compiled once,
 fits for each number of slots, so that a search costs what its emitters do. Alternating additions from the residual with
 joint local descent is ADCG (Boyd, Schiebinger and Recht 2017, doi 10.1137/15M1035793).
 """
@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from optics.fits.crowd import Crowd, CrowdModel, Frame
 from optics.fits.crowd_search import Bank, Candidates, in_proportion
+from optics.fits.shakes import Place, doubtful, places, slid, slide_um, surprising
 from optics.fits.wishes import Fit, Fitted, Guess, Look, Wish, begin, serve
 
 _TOGETHER = 32  # frames at once on an accelerator
 _FIRST_ROUNDS = 0.7  # of the level: while emitters are missing, noise is more than it will be
-_DIM, _WEAK = 0.5, 3.0  # of the median photons, and of the level of significance: below both an emitter is doubtful
-_SURPRISE = 3.0  # standard deviations of the misfit above what noise leaves: something is not explained
-_ALIKE, _PARTNER = 0.7, 0.15  # overlaps of two images: suspicious by itself, and enough to be the other half
+_PARTNER = 0.15  # overlap of two images: without the one the other may be enough
 _CLEAN = 0.1  # gain in log-likelihood that ends a fit after which emitters are taken out
 _WORTHLESS = 1.0  # gain in log-likelihood of a round that ends the search
 _BETTER = 0.5  # and of an explanation that replaces another
@@ -40,7 +39,7 @@ class Search:
     rounds: int = 20
     per_round: int = 8
     shakes: int = 3
-    steps: tuple[int, int] = (3, 10)
+    steps: tuple[int, int] = (2, 10)
     gains: tuple[float, float] = (0.5, 0.02)
     faintest: float = 0.0
 
@@ -86,7 +85,7 @@ def search_frames(
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):
         frame = jax.tree.map(lambda leaf, k=k: leaf[k], frames)
-        programs[k] = _explain_one(int(frame.valid.sum()), begin(model, frame, start), sized)
+        programs[k] = explain_one(begin(model, frame, start), sized, slide_um(model))
     found: dict[int, Found] = {}
     waiting = list(programs)
     answers: dict[int, Any] = {}
@@ -105,33 +104,36 @@ def search_frames(
     return [found[k] for k in range(len(programs))]
 
 
-def _explain_one(n_pixels: int, start: Guess, search: Search) -> _Program:
+def explain_one(start: Guess, search: Search, slide: float) -> _Program:
     """The search of one frame.
 
-    One that only adds ends on a local summit now and then: an emitter explained by two at other depths. So what looks
-    like that is taken out again with its partner, and the frame searched from there; the explanation with the smaller
-    misfit, each emitter costing what a false one is worth, is kept.
+    What looks wrong is moved, or taken out with its partner and the frame searched from there (`shakes`); the
+    explanation with the smaller misfit, each emitter costing what a false one is worth, is kept, until none is better.
     """
     kept, level, rounds = yield from _add_and_clean(start, search)
     price = level**2 / 2
 
     def cost(fitted: Fitted) -> float:
-        return fitted.misfit + fitted.evidence + price * len(fitted.emitters.photons)
+        return fitted.misfit + fitted.evidence + price * fitted.emitters.size
 
-    seen: set[tuple[float, ...]] = set()
+    def better(tried: Fitted) -> Fitted:
+        return tried if cost(tried) < cost(kept) - _BETTER else kept
+
+    seen: set[Place] = set()
     for number in range(search.shakes):
-        free = n_pixels - 4 * len(kept.significance)
-        surprising = kept.misfit > free / 2 + kept.excess + _SURPRISE * np.sqrt(free / 2)
-        out = _doubtful(kept, level, surprising, n_partners=number + 1)
-        # what was taken out once, led nowhere
-        these = tuple(np.round(kept.emitters.xyz_um[out].ravel(), 1))
-        if not these or these in seen:
+        before = kept
+        moved = np.array([place not in seen for place in places(kept.emitters)], bool) & surprising(kept)
+        seen.update(place for place, here in zip(places(kept.emitters), moved, strict=True) if here)
+        for depth_um in (-slide, slide) if moved.any() else ():
+            tried = yield Fit(slid(before, moved, depth_um), search.steps[1], _CLEAN)
+            kept = better(tried)
+        out = doubtful(kept, level, n_partners=number + 1)
+        if out.any():
+            tried, _, n = yield from _add_and_clean(kept.emitters.keep(~out), search)
+            rounds += n
+            kept = better(tried)
+        if kept is before and number:  # with one partner, and with two
             break
-        seen.add(these)
-        tried, _, n = yield from _add_and_clean(kept.emitters.keep(~out), search)
-        rounds += n
-        if cost(tried) < cost(kept) - _BETTER:
-            kept = tried
     last: Fitted = yield Fit(kept.emitters, search.steps[1], search.gains[1])
     n = len(last.emitters.photons)
     crowd = Crowd(
@@ -181,20 +183,3 @@ def _weakest(fitted: Fitted, level: float, faintest: float) -> NDArray:
     weak = (fitted.significance < level) | (fitted.emitters.photons < faintest)
     weaker = weak[None] & (fitted.significance[None] < fitted.significance[:, None])
     return weak & ~(weaker & (fitted.overlap > _PARTNER)).any(axis=1)
-
-
-def _doubtful(fitted: Fitted, level: float, surprising: bool, n_partners: int) -> NDArray:
-    """Which emitters (n,) may be a wrong explanation of others: the weak ones, and whose images overlap theirs most.
-
-    Where the misfit is `surprising` also those that are hard to tell from another.
-    """
-    photons, overlap = fitted.emitters.photons, fitted.overlap
-    if len(photons) < 2:
-        return np.zeros(len(photons), bool)
-    dim = photons < _DIM * np.median(photons)
-    chosen = dim & (fitted.significance < _WEAK * level)
-    if surprising:
-        chosen |= dim | (overlap > _ALIKE).any(axis=1)
-    near = np.sort(overlap, axis=1)[:, -min(n_partners, len(photons) - 1)]
-    partners = (overlap >= np.maximum(near, _PARTNER)[:, None]) & chosen[:, None]
-    return chosen | partners.any(axis=0)

@@ -56,7 +56,7 @@ class Fitted:
     """A fit without free slots: half the deviance, covariance (n, 4, 4), overlap (n, n); `mean` stays on the device.
 
     `excess` is by how much the model's error makes that larger, `evidence` what the background costs beside it,
-    `significance` (n,) of the emitters as in `CrowdFit`.
+    `significance` and `surprise` (n,) of the emitters as in `CrowdFit`.
     """
 
     emitters: Guess
@@ -66,6 +66,7 @@ class Fitted:
     covariance: NDArray
     overlap: NDArray
     significance: NDArray
+    surprise: NDArray
     mean: jax.Array
 
 
@@ -198,11 +199,10 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
 
 
 def _without_slots(fit: CrowdFit, n: int) -> Fitted:
-    parts = fit.crowd, fit.excess, fit.evidence, fit.covariance, fit.overlap, fit.worth
-    crowd, excess, evidence, covariance, overlap, worth = jax.device_get(parts)
+    parts = fit.crowd, fit.excess, fit.evidence, fit.covariance, fit.overlap, fit.worth, fit.surprise
+    crowd, excess, evidence, covariance, overlap, worth, surprise = jax.device_get(parts)
     xyz, light, blur = (leaf[:n].astype(float) for leaf in (crowd.xyz_um, crowd.photons, crowd.blur_px2))
     emitters = Guess(xyz, light, blur, crowd.level, crowd.spread)
     covariance, overlap = covariance[:n].astype(float), overlap[:n, :n]
-    return Fitted(
-        emitters, float(crowd.misfit), float(excess), float(evidence), covariance, overlap, worth[:n], fit.mean
-    )
+    known = float(crowd.misfit), float(excess), float(evidence)
+    return Fitted(emitters, *known, covariance, overlap, worth[:n], surprise[:n], fit.mean)

@@ -1,0 +1,66 @@
+"""Second looks at an explanation: which emitters may be wrong, and where else they may be.
+
+A search that only adds ends on a local summit now and then: an emitter explained by two at other depths, or one that
+stands beside its summit on a slanted ridge, its image cut off by the frame.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optics.fits.crowd import CrowdModel
+from optics.fits.wishes import Fitted, Guess
+
+_DIM, _WEAK = 0.5, 3.0  # of the median photons, and of the level of significance: below both an emitter is doubtful
+_ALIKE, _PARTNER = 0.7, 0.15  # overlaps of two images: suspicious by itself, and enough to be the other half
+_SURPRISE = 4.0  # standard deviations of what is left in an emitter's image above noise: it is not explained
+_SLIDE = 0.075  # of the range of depths: how far one is moved along what is known least of it
+
+
+Place = tuple[float, ...]
+
+
+def slide_um(model: CrowdModel) -> float:
+    """How far in depth another summit of an emitter is looked for."""
+    low, high = np.asarray(model.table.z_range_um, float)
+    return _SLIDE * float(high - low)
+
+
+def places(emitters: Guess) -> list[Place]:
+    """Where emitters stand, to a tenth of a um."""
+    return [tuple(place) for place in np.round(emitters.xyz_um, 1).tolist()]
+
+
+def surprising(fitted: Fitted) -> NDArray[np.bool_]:
+    """Which emitters (n,) leave more in their image than noise is."""
+    return fitted.surprise > _SURPRISE
+
+
+def doubtful(fitted: Fitted, level: float, n_partners: int) -> NDArray[np.bool_]:
+    """Which emitters (n,) may be a wrong explanation of others: the weak ones, and whose images overlap theirs most.
+
+    Where something is left in an emitter's image also those that are dim, or hard to tell from it.
+    """
+    photons, overlap = fitted.emitters.photons, fitted.overlap
+    if len(photons) < 2:
+        return np.zeros(len(photons), bool)
+    dim, left = photons < _DIM * np.median(photons), surprising(fitted)
+    chosen = dim & (left | (fitted.significance < _WEAK * level))
+    chosen |= left & (overlap > _ALIKE).any(axis=1)
+    near = np.sort(overlap, axis=1)[:, -min(n_partners, len(photons) - 1)]
+    partners = (overlap >= np.maximum(near, _PARTNER)[:, None]) & chosen[:, None]
+    return chosen | partners.any(axis=0)
+
+
+def slid(fitted: Fitted, which: NDArray[np.bool_], depth_um: float) -> Guess:
+    """Emitters with those of a mask (n,) moved by `depth_um` along z, and along what goes with it.
+
+    That is the direction in which least is known of their positions.
+    """
+    xyz = fitted.emitters.xyz_um.copy()
+    for k in np.flatnonzero(which):
+        along = np.linalg.eigh(fitted.covariance[k, :3, :3])[1][:, -1]
+        along = along / along[2] if abs(along[2]) > 0.5 else np.array([0.0, 0.0, 1.0])
+        xyz[k] += depth_um * along
+    return replace(fitted.emitters, xyz_um=xyz)
