@@ -24,7 +24,7 @@ CAMERA = make_camera()
 @pytest.fixture(scope="module")
 def table():
     scope = make_microscope(na=1.2, n_immersion=1.33, n_sample=1.33, wavelength_um=0.6, pixel_um=PIXEL_UM)
-    psf = make_psf(scope, zernike_um=[0, 0, 0, 0, 0, 0.06], image_px=SIDE, pupil_px=24, pixel="centre")
+    psf = make_psf(scope, zernike_um=np.array([0, 0, 0, 0, 0, 0.06]), image_px=SIDE, pupil_px=24, pixel="centre")
     return tabulate_psf(psf, Z_RANGE, reach_px=1.0, tolerance=1e-3)
 
 
@@ -63,7 +63,8 @@ def fitted(emitters, **parts: Any):
         "overlap": np.zeros((n, n)),
         "mean": jnp.zeros(SHAPE),
     }
-    usual |= {"covariance": np.tile(np.eye(4), (n, 1, 1)), "significance": np.full(n, 50.0), "surprise": np.zeros(n)}
+    usual |= {"overlap": np.zeros((n, n)), "covariance": np.tile(np.eye(4), (n, 1, 1))}
+    usual |= {"significance": np.full(n, 50.0), "surprise": np.zeros(n)}
     return Fitted(emitters=emitters, **{**usual, **parts})
 
 
