@@ -16,10 +16,13 @@ from distributed.worker import Worker
 from training import ConfigError
 
 PATIENCE_S = 10.0
-# before Python starts in a worker. Dask's own has freed memory given back at once as well: the page faults that follow
-# take a network's reader half of its time again. Nor does a worker look every few milliseconds what it does
+# before Python starts in a worker, in place of Dask's own. Freed memory is kept for the next frames: where it is given
+# back at once, as Dask has it, page faults take a network's reader a fifth of its time again. Nor does a worker look
+# every few milliseconds what it does
 _ENVIRON = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 29),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),  # the largest that glibc takes
     "DASK_LOGGING__DISTRIBUTED": "critical",
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
