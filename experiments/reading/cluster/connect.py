@@ -45,7 +45,7 @@ def connected(where: str) -> Iterator[Client]:
         return
     environments = worker_environments(None if local[1] is None else int(local[1]))
     with _quiet(), local_cluster(environments) as cluster, Client(cluster) as client:
-        client.wait_for_workers(len(environments), timeout=120)
+        client.wait_for_workers(len(environments))
         client.register_plugin(_DeafToCtrlC())
         yield client
 
