@@ -1,5 +1,6 @@
 """What the page fetches beside its sockets: frames, pictures, tiles, files to keep, and uploads."""
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,27 @@ _KEPT = {".csv", ".json", ".jsonl", ".png", ".tif", ".tiff", ".toml", ".html", "
 _REPORT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 _FOREVER = {"cache-control": "private, max-age=86400"}
 Percent = Annotated[float, Query(ge=0, le=100)]
+
+
+def bounds_of(text: str) -> tuple[tuple[str, float, float], ...]:
+    """Read bounds as the address of a tile has them. Raises `Refused` for what are none.
+
+    >>> bounds_of("photons:500:inf,z:-400:400")
+    (('photons', 500.0, inf), ('z', -400.0, 400.0))
+    """
+    found = []
+    for part in filter(None, text.split(",")):
+        match part.split(":"):
+            case ["photons" | "sigma" | "z" as name, low, high]:
+                try:
+                    found.append((name, float(low), float(high)))
+                except ValueError:
+                    raise Refused(f"{part[:40]!r} are no bounds", 400) from None
+            case _:
+                raise Refused(f"{part[:40]!r} are no bounds", 400)
+    if len(found) > 3 or any(math.isnan(low) or math.isnan(high) for _, low, high in found):
+        raise Refused("no bounds", 400)
+    return tuple(found)
 
 
 class Shown:
@@ -86,6 +108,13 @@ def add_routes(app: FastAPI, shown: Shown) -> None:
             raise Refused("no picture; those are PNG")
         return FileResponse(place, media_type=_SHOWN[place.suffix], headers=_FOREVER)
 
+    @router.get("/trial")
+    def trial(path: str, kind: str = "frame"):
+        """The frame that a run was tested on."""
+        from app.pictures.trial import trial_png
+
+        return Response(trial_png(site.resolve(path), kind), media_type="image/png", headers=_FOREVER)
+
     @router.get("/mask")
     def mask(path: str):
         """A snapshot of a mask that is learned."""
@@ -108,9 +137,9 @@ def add_routes(app: FastAPI, shown: Shown) -> None:
         return FileResponse(place, media_type="text/html", headers={"content-security-policy": _REPORT})
 
     @router.get("/tile/{zoom}/{x}/{y}.png")
-    def tile(zoom: int, x: int, y: int, path: str, mode: str = "light"):
-        """A tile of the picture of a list."""
-        drawn = shown.lists.take(site.resolve(path)).drawn
+    def tile(zoom: int, x: int, y: int, path: str, mode: str = "light", within: str = ""):
+        """A tile of the picture of a list, or of its rows within bounds, such as photons:500:inf,z:-400:400."""
+        drawn = shown.lists.part(site.resolve(path), bounds_of(within))
         return Response(drawn.tile(zoom, x, y, mode), media_type="image/png", headers=_FOREVER)
 
     @router.get("/live")

@@ -92,6 +92,12 @@ WORDS = {
         'Ends after this step. "test" reads a few frames and says how good it will be and how long it will take, '
         "before anything long begins.",
     ),
+    "trial_photons": Word(
+        "photons, least (test frame)",
+        "Marks only what is as bright as this in the frame that was read first. The button below writes it into the "
+        "plan as a filter of the result.",
+        "filters.photons_min",
+    ),
     "photons_min": Word("photons, least", "Rows with less light are left out.", "filters.photons_min"),
     "photons_max": Word("photons, most", "Rows with more light are left out.", "filters.photons_max"),
     "sigma_max": Word(

@@ -1,5 +1,7 @@
 """Filters of a result: bounds that are written into the run's plan, and the run done again from there."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ _PLACES = {
     "photons_min": ("photons_min", None, 1.0), "photons_max": ("photons_max", None, 1.0),
     "sigma_max": ("sigma_x_um_max", None, 1e3), "z_from": ("z_um", 0, 1e3), "z_to": ("z_um", 1, 1e3),
 }  # fmt: skip
+_SAID = (
+    "The picture follows the bounds at once, for looking. Draw again writes list and files by them, and brings back "
+    "rows that were left out before; the frames are not read again."
+)
 _OPEN = (-1e6, 1e6)  # an end that is left empty
 
 
@@ -56,25 +62,56 @@ def to_plan(values: dict[str, float | None]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw(folder: Path) -> None:
-    """Draw the fields and the button that does the run again from its filters on."""
-    shown = of_plan(plan_of(folder))
-    fields = {
-        "photons_min": layout.number("photons_min", shown["photons_min"]),
-        "photons_max": layout.number("photons_max", shown["photons_max"]),
-        "sigma_max": layout.number("sigma_max", shown["sigma_max"]),
-        "z_from": layout.number("z_from", shown["z_from"]),
-        "z_to": layout.number("z_to", shown["z_to"]),
-    }
+def bounds(values: dict[str, float | None]) -> str:
+    """Write what the fields hold as the address of a tile has it.
 
-    def work() -> bool:
-        change_plan(folder, "filters", to_plan({name: field.value for name, field in fields.items()}))
-        ask(folder)
-        return True
+    >>> bounds({"photons_min": 500, "z_to": 400})
+    'photons:500:inf,z:-inf:400'
+    """
+    ends = {"photons": ("photons_min", "photons_max"), "sigma": ("", "sigma_max"), "z": ("z_from", "z_to")}
+    written = []
+    for name, (low, high) in ends.items():
+        least, most = values.get(low), values.get(high)
+        if least is not None or most is not None:
+            written.append(f"{name}:{-math.inf if least is None else least:g}:{math.inf if most is None else most:g}")
+    return ",".join(written)
 
-    async def again() -> None:
-        if await away(work):
-            ui.navigate.to(link("/run", path=folder))
 
-    ui.button("Draw again", icon="filter_alt", on_click=again).props("outline")
-    ui.label("The frames are not read again: filters and picture alone.").classes("soft")
+class Filters:
+    """The fields, and who hears of what they hold: `hears` are called with bounds for the address of a tile."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, ui.number] = {}
+        self.hears: list[Callable[[str], Any]] = []
+
+    def values(self) -> dict[str, float | None]:
+        """Return what the fields hold."""
+        return {name: field.value for name, field in self.fields.items()}
+
+    def tell(self) -> None:
+        """Let those who hear know the bounds that the fields hold."""
+        for hear in self.hears:
+            hear(bounds(self.values()))
+
+    def draw(self, folder: Path) -> None:
+        """Draw the fields and the button that does the run again from its filters on."""
+        shown = of_plan(plan_of(folder))
+        self.fields = {
+            "photons_min": layout.number("photons_min", shown["photons_min"], on_change=self.tell),
+            "photons_max": layout.number("photons_max", shown["photons_max"], on_change=self.tell),
+            "sigma_max": layout.number("sigma_max", shown["sigma_max"], on_change=self.tell),
+            "z_from": layout.number("z_from", shown["z_from"], on_change=self.tell),
+            "z_to": layout.number("z_to", shown["z_to"], on_change=self.tell),
+        }
+
+        def work() -> bool:
+            change_plan(folder, "filters", to_plan(self.values()))
+            ask(folder)
+            return True
+
+        async def again() -> None:
+            if await away(work):
+                ui.navigate.to(link("/run", path=folder))
+
+        ui.button("Draw again", icon="filter_alt", on_click=again).props("outline")
+        ui.label(_SAID).classes("soft")

@@ -1,19 +1,23 @@
 """Result: the picture from the list to zoom into, histograms, the pictures of every step, and what to keep."""
 
 from pathlib import Path
+from typing import Any
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
-from app.pages import filters, layout
+from app.pages import cloud, filters, layout
 from app.pages.beads import retrieved_in
 from app.pages.layout import BLUE, away, framed, heading, link
-from app.routes import Shown
+from app.routes import Shown, bounds_of
 from app.runs.files import LIST, PLAN
 from app.runs.state import is_run
 from app.site import Refused
 from experiments.reconstruction.questions import QUESTIONS, step_folder
 
 _KEEP = (LIST, "picture.png", "picture.tif", "report.html", "findings.json", PLAN)
+# of `app.pictures.prepared.COLUMNS`, the fields that its histogram's handles set; "" for an end that has none
+_HANDLES = {"photons": ("photons_min", "photons_max"), "predicted precision in x (nm)": ("", "sigma_max"),
+            "depth (nm)": ("z_from", "z_to")}  # fmt: skip
 _WORLD = 256.0  # width of a map at zoom 0, in pixels
 
 
@@ -22,10 +26,13 @@ def page(shown: Shown, path: str) -> None:
     folder = shown.site.resolve(path)
     if not is_run(folder) or not (folder / LIST).exists():
         raise Refused("no result in this folder yet")
+    kept = filters.Filters()
     with framed(folder.name, here=shown.site.called(folder)), ui.element("div").classes("two"):
         with ui.column().classes("gap-3"):
             with ui.card():
-                _map(shown, folder)
+                _map(shown, folder, kept)
+            with ui.card() as deep:
+                cloud.draw(shown, folder, deep)
             for name in reversed(QUESTIONS):
                 place = folder / step_folder(name) / "picture.png"
                 if place.exists():
@@ -52,13 +59,13 @@ def page(shown: Shown, path: str) -> None:
                     ui.link("beads", link("/beads", path=folder))
             with ui.card():
                 heading("The list")
-                _histograms(shown, folder)
+                _histograms(shown, folder, kept)
             with ui.card():
                 heading("Keep which rows?")
-                filters.draw(folder)
+                kept.draw(folder)
 
 
-def _map(shown: Shown, folder: Path) -> None:
+def _map(shown: Shown, folder: Path, kept: filters.Filters) -> None:
     """Draw the picture as a map, whose world is the list's square."""
     holder = ui.column().classes("w-full gap-2")
     with holder:
@@ -76,22 +83,37 @@ def _map(shown: Shown, folder: Path) -> None:
             view = ui.leaflet(center=(0.0, 0.0), zoom=1, options=options).classes("w-full")
             view.style("height: 62vh; background: black; border-radius: 4px").props('aria-label="picture of the list"')
 
-            def show(mode: str) -> None:
+            now = {"mode": "light", "within": ""}
+
+            def show(**changes: str) -> None:
+                now.update(changes)
                 view.clear_layers()
-                address = "/tile/{z}/{x}/{y}.png?" + link("", path=folder / LIST, mode=mode, v=version)[1:]
+                address = "/tile/{z}/{x}/{y}.png?" + link("", path=folder / LIST, v=version, **now)[1:]
                 view.tile_layer(url_template=address, options={"noWrap": True, "maxZoom": drawn.deepest,
                                 "bounds": [[-85.06, -180], [85.06, 180]], "keepBuffer": 1})  # fmt: skip
 
-            show("light")
+            async def narrow(within: str) -> None:
+                part = await away(lambda: len(shown.lists.part(folder / LIST, bounds_of(within)).x))
+                if part is not None:
+                    count.text = f"{part} rows within the bounds"
+                    show(within=within)
+
+            def hear(within: str) -> None:
+                if within != now["within"]:
+                    background_tasks.create(narrow(within))
+
+            show()
+            kept.hears.append(hear)
             with ui.row().classes("items-center w-full gap-4"):
                 if drawn.z_um is not None:
                     with ui.row().classes("items-center no-wrap gap-1"):
                         ui.toggle(
-                            {"light": "light", "depth": "depth"}, value="light", on_change=lambda e: show(e.value)
+                            {"light": "light", "depth": "depth"}, value="light", on_change=lambda e: show(mode=e.value)
                         )
                         layout.question("mode")
                     low, high = (1e3 * value for value in drawn.z_um)
                     ui.label(f"depth {low:.0f} (violet) to {high:.0f} nm (yellow)").classes("soft")
+                count = ui.label().classes("mono").props('id="within" role="status"')
                 scale = ui.label().classes("mono").props('id="scale"')
                 ui.label("wheel, + and - zoom; drag or arrows move").classes("soft")
 
@@ -117,8 +139,8 @@ def _export(folder: Path) -> None:
         link("/list", path=folder, format=chosen.value))).props("flat dense no-caps")  # fmt: skip
 
 
-def _histograms(shown: Shown, folder: Path) -> None:
-    """Draw how the columns of the list are distributed, and how many rows there are."""
+def _histograms(shown: Shown, folder: Path, kept: filters.Filters) -> None:
+    """Draw how the list's columns are distributed, with the handles of their filters, and how many rows there are."""
     holder = ui.column().classes("w-full gap-2")
 
     async def draw() -> None:
@@ -132,8 +154,24 @@ def _histograms(shown: Shown, folder: Path) -> None:
                 ui.label(f"{drawn['label']}: median {drawn['median']:.4g}").classes("soft")
                 svg = histogram_svg(drawn["counts"], drawn["first"], drawn["last"])
                 ui.html(svg, sanitize=False).classes("w-full")
+                if drawn["label"] in _HANDLES:
+                    _handles(kept, _HANDLES[drawn["label"]], drawn["first"], drawn["last"])
 
     ui.timer(0.1, draw, once=True)
+
+
+def _handles(kept: filters.Filters, fields: tuple[str, str], first: float, last: float) -> None:
+    """Draw a bar with two handles that set the fields of a filter; at its ends they are empty."""
+    step = (last - first) / 200
+
+    def moved(event: Any) -> None:
+        for name, end, outer in zip(fields, ("min", "max"), (first, last), strict=True):
+            value = float(event.args[end])
+            if name:
+                kept.fields[name].value = None if abs(value - outer) < step / 2 else float(f"{value:.4g}")
+
+    bar = ui.range(min=first, max=last, step=step, value={"min": first, "max": last}).props('aria-label="bounds"')
+    bar.on("update:model-value", moved, throttle=0.3, leading_events=False)
 
 
 def histogram_svg(counts: list[int], first: float, last: float) -> str:

@@ -8,6 +8,7 @@ from nicegui import ui
 
 from app.pages import layout
 from app.pages.layout import COLOURS, away, framed, heading, link
+from app.pages.trial import TrialCard
 from app.routes import Shown
 from app.runs.files import PLAN, SAID, chunks, own, tail
 from app.runs.launch import ask, command, stop
@@ -50,11 +51,12 @@ def page(shown: Shown, path: str) -> None:
         with ui.column().classes("gap-3"):
             with ui.card():
                 picture = ui.column().classes("w-full")
+            trial = TrialCard(folder)
             with ui.card():
                 heading("Log")
                 log = ui.label().classes("mono w-full").style("max-height: 320px; overflow-y: auto")
         with ui.column().classes("gap-3"):
-            _Live(folder, picture, log)
+            _Live(folder, picture, log, trial)
             with ui.card():
                 heading("The same in a terminal")
                 line = command(folder)
@@ -70,8 +72,8 @@ def page(shown: Shown, path: str) -> None:
 class _Live:
     """The part of the page that follows the run's folder."""
 
-    def __init__(self, folder: Path, picture: ui.column, log: ui.label) -> None:
-        self.folder, self.picture, self.log = folder, picture, log
+    def __init__(self, folder: Path, picture: ui.column, log: ui.label, trial: TrialCard) -> None:
+        self.folder, self.picture, self.log, self.trial = folder, picture, log, trial
         self.shown_picture: tuple[Path, int] | None = None
         self.was_active: bool | None = None
         self.live: ui.interactive_image | None = None
@@ -87,6 +89,7 @@ class _Live:
             self.upto = layout.choice("upto", {"": "the picture", **{name: name for name in QUESTIONS}}, "")
             self.steps = {name: StepRow(name) for name in QUESTIONS}
         self.draw(read_run(folder))
+        ui.timer(0.1, trial.refresh, once=True)
         ui.timer(_EVERY_S, self.refresh)
 
     async def resume(self) -> None:
@@ -107,6 +110,7 @@ class _Live:
         run = await away(read_run, self.folder)
         if run is not None:
             self.draw(run)
+        await self.trial.refresh()
 
     def draw(self, run: Run) -> None:
         """Show a state; NiceGUI sends what has changed and nothing else."""

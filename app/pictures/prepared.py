@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from app.pictures.tiles import Drawn
+from app.pictures.tiles import FILTERED, Drawn
 from app.site import Refused
 from localization import LocalizationError, Localizations, read
 
@@ -67,6 +67,8 @@ def prepare(path: Path) -> Prepared:
         for name in _ARRAYS:
             if (values := getattr(drawn, name)) is not None:
                 np.save(part / f"{name}.npy", values)
+        for name, values in drawn.columns.items():
+            np.save(part / f"column_{name}.npy", values)
         numbers = {name: getattr(drawn, name) for name in ("x0_um", "y0_um", "side_um", "z_um", "sigma_um")}
         (part / SUMMARY).write_text(json.dumps({"of": mark, "drawn": numbers, **found.summary}))
         shutil.rmtree(place, ignore_errors=True)
@@ -87,9 +89,10 @@ def load(path: Path) -> Prepared | None:
             return None
         names = [name for name in _ARRAYS if (place / f"{name}.npy").exists()]
         arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+        columns = {name: np.load(place / f"column_{name}.npy", mmap_mode="r", allow_pickle=False) for name in FILTERED}
         numbers = summary.pop("drawn")
         numbers["z_um"] = None if numbers["z_um"] is None else tuple(numbers["z_um"])
-        return Prepared(Drawn(depth=arrays.pop("depth", None), **arrays, **numbers), summary)
+        return Prepared(Drawn(depth=arrays.pop("depth", None), columns=columns, **arrays, **numbers), summary)
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
 
@@ -103,11 +106,15 @@ def _mark(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
+Bounds = tuple[tuple[str, float, float], ...]
+
+
 class Lists:
-    """The lists that pages show, the last few at hand."""
+    """The lists that pages show, and parts of them, the last few at hand."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple, Prepared] = OrderedDict()
+        self._parts: OrderedDict[tuple, Drawn] = OrderedDict()
         self._lock = threading.Lock()
 
     def take(self, path: Path) -> Prepared:
@@ -120,3 +127,17 @@ class Lists:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]
+
+    def part(self, path: Path, bounds: Bounds) -> Drawn:
+        """Find the rows of a list within bounds (name of `FILTERED`, low, high). Raises `Refused` in one line."""
+        drawn = self.take(path).drawn
+        if not bounds:
+            return drawn
+        key = (path, *_mark(path), bounds)
+        with self._lock:
+            if key not in self._parts:
+                self._parts[key] = drawn.within({name: (low, high) for name, low, high in bounds})
+                while len(self._parts) > _KEPT:
+                    self._parts.popitem(last=False)
+            self._parts.move_to_end(key)
+            return self._parts[key]

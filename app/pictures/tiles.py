@@ -7,7 +7,8 @@ median precision, or of most of a pixel where that is finer, with a peak of 1.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +23,7 @@ from localization import Localizations
 TILE_PX, BASE, DEEPEST = 256, 3, 14
 _SIDE_PX = TILE_PX << BASE
 MODES = ("light", "depth")
+FILTERED = ("photons", "sigma", "z")  # what rows can be left out by: photons, the worse precision in nm, depth in nm
 _LEAST_PX, _MOST_PX = 0.7, 24.0  # the width of a molecule on the screen: it is seen, and no larger than a mark
 _UNKNOWN = 1 / 3000  # of the square: the width of molecules whose precision is not known
 
@@ -43,6 +45,7 @@ class Drawn:
     side_um: float
     z_um: tuple[float, float] | None
     sigma_um: float
+    columns: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # of `FILTERED`, rows in the same order
 
     @classmethod
     def make(cls, locs: Localizations) -> "Drawn":
@@ -64,9 +67,41 @@ class Drawn:
             z_um = (low, high)
             depth = np.clip((locs.z_um - low) / max(high - low, 1e-9), 0, 1).astype(np.float32)[order]
         precision = np.hypot(locs.sigma_x_um, locs.sigma_y_um) / np.sqrt(2)
-        known = precision[np.isfinite(precision) & (precision > 0)]
-        sigma = float(np.median(known)) if known.size else side * _UNKNOWN
-        return cls(x[order], y[order], depth, first, x0, y0, side, z_um, sigma)
+        told = precision[np.isfinite(precision) & (precision > 0)]
+        sigma = float(np.median(told)) if told.size else side * _UNKNOWN
+        known = (locs.sigma_x_um > 0) & (locs.sigma_y_um > 0)
+        wide = np.where(known, 1e3 * np.maximum(locs.sigma_x_um, locs.sigma_y_um), np.nan)
+        values = zip(FILTERED, (locs.photons, wide, 1e3 * np.asarray(locs.z_um)), strict=True)
+        columns = {name: np.asarray(column)[order].astype(np.float32) for name, column in values}
+        return cls(x[order], y[order], depth, first, x0, y0, side, z_um, sigma, columns)
+
+    def within(self, bounds: Mapping[str, tuple[float, float]]) -> "Drawn":
+        """Keep the rows whose columns of `FILTERED` lie within bounds, as `localization.Criteria` does; ends included.
+
+        The picture keeps its place, and its light. Raises `Refused` where none is left.
+        """
+        kept = np.ones(len(self.x), bool)
+        for name, (low, high) in bounds.items():
+            values = self.columns[name]
+            kept &= (values >= low) & (values <= high)
+        if not kept.any():
+            raise Refused("no row is within these bounds", 404)
+        before = np.concatenate([[0], np.cumsum(kept)])
+        depth = None if self.depth is None else self.depth[kept]
+        columns = {name: values[kept] for name, values in self.columns.items()}
+        part = replace(
+            self, x=self.x[kept], y=self.y[kept], depth=depth, first=before[np.asarray(self.first)], columns=columns
+        )
+        part.__dict__["brightest"] = self.brightest
+        return part
+
+    def thinned(self, most: int) -> tuple[NDArray, NDArray]:
+        """Return places (n, 3) in um from the picture's corner, and depths (n,) from 0 to 1, of at most `most` rows."""
+        assert self.depth is not None and self.z_um is not None
+        rows = slice(None, None, max(math.ceil(len(self.x) / most), 1))
+        depth, (low, high) = np.asarray(self.depth[rows], float), self.z_um
+        flat = [self.side_um * np.asarray(v[rows], float) for v in (self.x, self.y)]
+        return np.column_stack([*flat, low + depth * (high - low)]), depth
 
     @property
     def deepest(self) -> int:

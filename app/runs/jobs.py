@@ -67,9 +67,14 @@ def arms(folder: Path) -> list[tuple[str, int]]:
 
 def arm_log(folder: Path, arm: str, seed: int) -> list[dict[str, Any]]:
     """Read all steps of an arm's training; a line that a kill cut off is left out."""
+    return steps_of(folder / "arms" / f"{arm}-seed{seed}" / "log.jsonl")
+
+
+def steps_of(log: Path) -> list[dict[str, Any]]:
+    """Read the steps of a training from its log; none where there is no log."""
     found = []
     try:
-        lines = (folder / "arms" / f"{arm}-seed{seed}" / "log.jsonl").read_text().splitlines()
+        lines = log.read_text().splitlines()
     except (OSError, ValueError):
         return []
     for line in lines:

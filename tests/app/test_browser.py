@@ -98,6 +98,22 @@ def page(browser, server):
     assert outside == [] and wrong == []  # nothing from the net, and no error in a script
 
 
+COUNTED = """
+for (const kind of ['click', 'keydown']) addEventListener(kind, event => {
+  if (event.isTrusted) sessionStorage.setItem(kind, 1 + Number(sessionStorage.getItem(kind) || 0));
+}, true);
+"""
+HIDDEN = """
+window.noticed = [];
+window.Notification = class {
+  static permission = 'granted';
+  static requestPermission() {}
+  constructor(title, options) { window.noticed.push(title + ': ' + options.body); }
+};
+Object.defineProperty(document, 'hidden', {get: () => true});
+"""
+
+
 def state(page):
     return page.locator("#state").inner_text()
 
@@ -119,7 +135,11 @@ def until_step(run, name, seconds=LONG_MS / 1000):
 
 
 def test_from_nothing_to_a_picture_through_everything_that_happens(server, page, tmp_path):
-    """Two clicks and a box start it; a reload, a second tab, Stop, Resume and a server that dies cost nothing."""
+    """Two clicks and a box start it; a reload, a second tab, Stop, Resume and a server that dies cost nothing.
+
+    A newcomer needs six clicks at most to the picture, and no typing; who looks elsewhere is told when it is done.
+    """
+    page.add_init_script(COUNTED)
     page.goto(server.address)
     page.get_by_text("Try it on simulated frames").click()  # 1
     page.wait_for_url("**/look**")
@@ -144,6 +164,7 @@ def test_from_nothing_to_a_picture_through_everything_that_happens(server, page,
     until(page, "running")
     until_step(run, "look")
     second = page.context.new_page()
+    second.add_init_script(HIDDEN)
     second.goto(page.url)
     page.reload()
     for tab in (page, second):
@@ -167,6 +188,9 @@ def test_from_nothing_to_a_picture_through_everything_that_happens(server, page,
     page.wait_for_function(
         "[...document.querySelectorAll('.leaflet-tile')].some(tile => tile.complete && tile.naturalWidth === 256)"
     )
+    clicks, keys = (int(page.evaluate(f"sessionStorage.getItem('{kind}') || 0")) for kind in ("click", "keydown"))
+    assert 3 <= clicks <= 6 and keys == 0  # with the second of a double click, and Resume
+    assert second.evaluate("window.noticed")[-1] == f"Colocus: {run.name}: done"
     rows = read(run / "localizations.csv").frame.size
     assert page.locator("#rows").inner_text().startswith(f"{rows} localizations") and rows > 40
     with page.expect_download() as coming:
@@ -183,6 +207,17 @@ def test_a_filter_draws_the_picture_again_without_reading_the_frames(server, pag
     run = server.folder / "runs" / NAME.split(".")[0]
     whole = read(run / "localizations.csv")
     frames = (run / "09-frames" / "done.json").stat().st_mtime_ns
+    page.goto(f"{server.address}/run?path={run}")
+    found = page.locator("#found")
+    found.wait_for()
+    bar = page.locator(".q-slider[aria-label='photons, least']").bounding_box()
+    before = found.inner_text()
+    page.mouse.click(bar["x"] + bar["width"] - 1, bar["y"] + bar["height"] / 2)
+    page.wait_for_function("before => document.getElementById('found').innerText !== before", arg=before)
+    assert found.inner_text().startswith("1 of ")
+    page.goto(f"{server.address}/result?path={run}")
+    page.locator("input[data-field=photons_min]").fill("1500")  # the picture follows before anything is written
+    page.locator("#within").filter(has_text=f"{int(np.sum(whole.photons >= 1500))} rows").wait_for()
     for least, kept in ((1500, int(np.sum(whole.photons >= 1500))), ("", whole.frame.size)):
         page.goto(f"{server.address}/result?path={run}")
         page.locator("input[data-field=photons_min]").fill(str(least))

@@ -17,10 +17,11 @@ from PIL import Image
 from app.demo import PIXEL_UM, simulate, write_demo
 from app.pictures.prepared import load
 from app.pictures.tiles import BASE, TILE_PX, Drawn
-from app.routes import Shown, add_routes
+from app.pictures.trial import trial_file
+from app.routes import Shown, add_routes, bounds_of
 from app.runs.files import parts_of
 from app.site import Site
-from localization import make_localizations, open_movie, read, write
+from localization import Criteria, filter_localizations, make_localizations, open_movie, read, write
 from made.asgi import ask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +123,40 @@ def test_tiles_hold_every_row_where_it_lies():
     assert drawn.tile(0, 0, 0, "depth") != drawn.tile(0, 0, 0, "light")
 
 
+def test_rows_within_bounds_are_those_that_the_filter_step_keeps(app, place):
+    """Against `filter_localizations` with the same bounds, unknown values among them; light only where they lie."""
+    rng, n = np.random.default_rng(4), 500
+    x, y, z = rng.uniform(0, 10, n), rng.uniform(0, 10, n), rng.uniform(-0.5, 0.5, n)
+    photons, sx, sy = rng.uniform(100, 2000, n), rng.uniform(0.005, 0.03, n), rng.uniform(0.005, 0.03, n)
+    sx[:9] = np.nan
+    locs = make_localizations(np.arange(n), x, y, z, photons=photons, sigma_x_um=sx, sigma_y_um=sy)
+    drawn = Drawn.make(locs)
+    bounds = bounds_of("photons:500:inf,sigma:-inf:20,z:-100:300")
+    part = drawn.within({name: (low, high) for name, low, high in bounds})
+    criteria = Criteria(photons_min=500, sigma_x_um_max=0.02, sigma_y_um_max=0.02, z_um=(-0.1, 0.3))
+    kept, _ = filter_localizations(locs, criteria)
+    assert np.allclose(np.sort(part.x * part.side_um + part.x0_um), np.sort(kept.x_um), atol=1e-5)
+    assert part.first[-1] == len(part.x) == kept.frame.size
+    for zoom in (1, BASE + 1):
+        whole = np.asarray(Image.open(io.BytesIO(drawn.tile(zoom, 0, 0)))).astype(int).sum(2)
+        less = np.asarray(Image.open(io.BytesIO(part.tile(zoom, 0, 0)))).astype(int).sum(2)
+        assert (less <= whole).all() and less.sum() < whole.sum()
+    xyz, depth = drawn.thinned(100)
+    assert len(xyz) == 100 and np.ptp(depth) > 0.9
+    inner = np.abs(locs.z_um) < 0.45  # beyond the 1st and 99th percentile depths are cut off
+    places = {(round(float(a), 3), round(float(b), 3)) for a, b in zip(x - drawn.x0_um, z, strict=True)}
+    assert inner.any() and sum((round(a, 3), round(b, 3)) in places for a, _, b in xyz.tolist()) > 80
+    write(place / "localizations.csv", locs)
+    tile = "/tile/0/0/0.png"
+    all_rows, within = (
+        get(app, tile, path=place / "localizations.csv", within=w).body for w in ("", "photons:500:inf")
+    )
+    assert all_rows != within
+    for wrong in ("evil:0:1", "photons:a:1", "photons:1", "photons:nan:1", "z:0:1," * 9):
+        assert get(app, tile, path=place / "localizations.csv", within=wrong).status == 400
+    assert get(app, tile, path=place / "localizations.csv", within="photons:9e9:inf").status == 404
+
+
 def test_what_is_read_by_now_is_drawn_from_the_chunks(app, place):
     """Two chunks of a job with its field from row 10 and column 20: each row is where it belongs, and a chunk that
     comes later is added."""
@@ -137,6 +172,25 @@ def test_what_is_read_by_now_is_drawn_from_the_chunks(app, place):
     np.savez(parts / "frames_1-2.npz", x_um=[2.0 + 1.6, 99.0], y_um=[1.0 + 1.6, 0.0])
     second = pixels(get(app, "/live", path=run)).astype(int).sum(2)
     assert second[160, 160] == second[80, 320] > second.min() and second[160, 480] == second.min()
+
+
+def test_the_test_frame_is_drawn_with_what_is_left_of_it(app, place):
+    """Grey from the frame's own percentiles; white where nothing is left, red where light is; no pickle is read."""
+    run = place / "run"
+    file = trial_file(run)
+    file.parent.mkdir(parents=True)
+    assert get(app, "/trial", path=run).status == 404
+    frame = np.zeros((8, 12), np.float32)
+    frame[2, 3] = 10
+    np.savez(file, frame=frame, redrawn=frame / 2, left=frame / 2, x_px=[3.5], y_px=[2.5], photons=[900.0])
+    drawn = {kind: pixels(get(app, "/trial", path=run, kind=kind)) for kind in ("frame", "redrawn", "left")}
+    half = round(255 * 5 / float(np.quantile(frame, 0.999)))
+    assert drawn["frame"][2, 3] == drawn["frame"].sum() == 255 and abs(int(drawn["redrawn"][2, 3]) - half) <= 1
+    assert drawn["left"][0, 0].min() > 240 and drawn["left"][2, 3, 0] > 2 * drawn["left"][2, 3, 2]
+    assert get(app, "/trial", path=run, kind="evil").status == 400
+    assert get(app, "/trial", path=place.parent, kind="frame").status == 404
+    np.savez(file, frame=np.array([{}], dtype=object))
+    assert get(app, "/trial", path=run).status == 404
 
 
 def drawn_anew(locs):

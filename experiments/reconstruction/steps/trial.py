@@ -27,7 +27,9 @@ from localization import Localizations
 from optics import Camera
 from optics.camera import adu_per_photon, adu_to_photons, variance_adu
 from optics.progress import Event, Report, silent
+from optics.whole_file import whole_file
 
+FRAME = "frame.npz"
 _QUICK_S = 0.25  # a frame: below, the pace is taken from a whole group of frames
 _BACKGROUND_SIGMA_PX = 5.0  # over which what is left is smoothed, to tell the background from it
 _GROUPS_READ = 64  # frames at most for the pace
@@ -71,7 +73,7 @@ class Trial(Finding):
         """Draw a frame, what was found in it, it redrawn, and what is left."""
         if self.shown is None:
             return None
-        frame, redrawn, left, x_px, y_px = self.shown
+        frame, redrawn, left, x_px, y_px, _ = self.shown
         low, high = np.quantile(frame, [0.01, 0.999])
         with styled():
             drawn = new_figure(8.4, 2.9)
@@ -88,6 +90,19 @@ class Trial(Finding):
             hide_axes(axes[2])
             drawn.colorbar(shown, ax=axes[2], label="standard deviations", shrink=0.85)
         return drawn
+
+    def write(self, out: Path) -> list[Path]:
+        """Write the frame beside its picture, so that it can be drawn with a part of what was found in it."""
+        written = super().write(out)
+        if self.shown is not None:
+            names = ("frame", "redrawn", "left", "x_px", "y_px", "photons")
+            arrays: dict[str, Any] = {
+                name: np.asarray(value, np.float32) for name, value in zip(names, self.shown, strict=True)
+            }
+            with whole_file(out / FRAME) as part:
+                np.savez_compressed(part, **arrays)
+            written.append(out / FRAME)
+        return written
 
 
 def read_trial(
@@ -141,6 +156,7 @@ def read_trial(
             redrawn.left[busiest],
             columns["x_um"][here] / spots.pixel_um,
             columns["y_um"][here] / spots.pixel_um,
+            columns["photons"][here],
         ),
     )
 
