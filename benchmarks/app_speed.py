@@ -1,32 +1,29 @@
-"""How quick the page is: its start, its memory, a slider over a movie of 20 GB, a list of ten million rows, a crowd.
+"""How quick the page is: its start, its memory, a slider over a movie of 20 GB, a list of ten million rows, a form.
 
-    python benchmarks/app_speed.py [--rows 10000000] [--gb 20] [--minutes 2]
+    python benchmarks/app_speed.py [--rows 10000000] [--gb 20]
 
 `colocus app` runs as a process of its own and is asked through HTTP on loopback, as a browser asks. The movie is a
 sparse .npy file (its zeros take no place on the disk) with frames of 512 x 512; of a file that is all there and not in
 memory, the disk's own time comes on top. The list is a CSV of Colocus with uniform positions, made ready to
-be shown as the process of a run does at its end. The crowd is two visitors
-that ask for random pages, frames, tiles and states while four runs wait or work; the runs' movies cannot be read, so
-that the page is measured and not the reconstruction.
+be shown as the process of a run does at its end. The form is that of the microscope: its numbers are changed at random,
+and the kept process that draws is asked as the page asks it.
 """
 
 import argparse
-import http.client
+import asyncio
 import os
 import random
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
-from urllib.parse import urlencode
 
 import numpy as np
 
 from measure.record import Rows, write_result
+from measure.server import Server
 
 PLACE = 360  # of its rows in benchmarks/README.md
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,50 +52,13 @@ def rows(numbers: dict) -> Rows:
         "< 5 s; < 300 ms",
         f"{listed['first_s']:.1f} s; {listed['median_ms']:.0f} and {listed['longest_ms']:.0f} ms",
     )
-    crowd = numbers["crowd"]
+    drawn = numbers["form"]
     yield (
-        f"two visitors, four runs, {crowd['minutes']:g} min of random clicks: answers, faults, lost runs",
-        "no fault, none lost",
-        f"{crowd['answers']}, {crowd['faults']}, {crowd['lost']}",
+        "PSF and precision after a change in the form of the microscope, median and longest of "
+        f"{drawn['changes']}, ms (the first, with the optics loaded and compiled: {drawn['first_s']:.0f} s)",
+        "< 1000 ms",
+        f"{drawn['median_ms']:.0f} and {drawn['longest_ms']:.0f} ms",
     )
-
-
-class Server:
-    """`colocus app` over some folders, and what it takes."""
-
-    def __init__(self, *folders: Path) -> None:
-        began = time.perf_counter()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.cli", "app", "--folder", *map(str, folders), "--port", "0"],
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self.process.stderr is not None
-        said = [self.process.stderr.readline() for _ in range(2)]
-        found = re.search(r":(\d+)/", said[1])
-        assert found is not None, said
-        self.port = int(found[1])
-        assert self.get("/")[0] == 200
-        self.first_page_s = time.perf_counter() - began
-
-    def get(self, place: str, **query) -> tuple[int, bytes, float]:
-        """Ask for a page; returns its status, its content and the milliseconds."""
-        began = time.perf_counter()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        connection.request("GET", place + (f"?{urlencode(query)}" if query else ""))
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        return answer.status, content, 1e3 * (time.perf_counter() - began)
-
-    def memory_mb(self) -> float:
-        """Resident memory without pages of files, which the system takes back when it wants."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024  # pyright: ignore[reportOptionalSubscript]
-
-    def close(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
 
 
 def slide(server: Server, folder: Path, gb: float) -> dict:
@@ -148,60 +108,37 @@ def zoom(server: Server, folder: Path, n_rows: int) -> dict:
             "file_mb": place.stat().st_size / 1e6, "memory_mb": server.memory_mb()}  # fmt: skip
 
 
-def crowd(server: Server, folder: Path, minutes: float) -> dict:
-    """Let two visitors click at random while four runs are asked for, stopped and asked for again."""
-    from app.demo import write_demo
-    from app.runs.launch import ask, find_runs, make_run, stop
-    from app.runs.state import read_run
+def form(changes: int = 30) -> dict:
+    """Ask the kept process as the page of the microscope does: first, then after each change of a number."""
+    from app.drawing.child import Child
+    from app.scopes import START, bounds_settings
     from app.site import Site
 
-    site = Site.make([folder])
-    movie = write_demo(site, frames=30)
-    (folder / "broken.tif").write_bytes(b"no movie")
-    runs = [make_run(site, folder / "broken.tif", {}) for _ in range(4)]
-    for run in runs:
-        ask(run)
-    end, faults, answers = time.monotonic() + 60 * minutes, [], []
+    async def scene() -> tuple[float, list[float]]:
+        child, site, times = Child(), Site.make([ROOT]), []
+        rng = random.Random(6)
+        for number in range(changes + 1):
+            values = dict(START)
+            if number:
+                values |= {"na": rng.uniform(1.2, 1.49), "wavelength": rng.uniform(0.55, 0.7),
+                           "depth": rng.uniform(0, 2), "mask": rng.choice(["flat", "astigmatism", "tetrapod"]),
+                           "light": rng.uniform(1000, 9000)}  # fmt: skip
+            began = time.perf_counter()
+            answer = await child.ask({"kind": "bounds", "settings": bounds_settings(site, values)}, "form")
+            assert answer is not None and len(answer["z_nm"]) == 13
+            times.append(time.perf_counter() - began)
+        await child.close()
+        return times[0], times[1:]
 
-    def visitor(seed: int) -> None:
-        rng = random.Random(seed)
-        while time.monotonic() < end:
-            run = rng.choice(runs)
-            kind = rng.choice(["start", "queue", "run", "look", "frame", "projection", "help", "stop", "ask"])
-            asked: dict[str, tuple[str, dict]] = {
-                "start": ("/", {}), "queue": ("/queue", {}), "help": ("/help", {}), "run": ("/run", {"path": run}),
-                "look": ("/look", {"path": movie}), "frame": ("/frame", {"path": movie, "k": rng.randrange(30)}),
-                "projection": ("/frame", {"path": movie, "kind": "mean"}),
-            }  # fmt: skip
-            if kind in ("stop", "ask"):
-                (stop if kind == "stop" else ask)(run)
-                continue
-            status, _, ms = server.get(asked[kind][0], **asked[kind][1])
-            answers.append(ms)
-            if status != 200:
-                faults.append((kind, status))
-
-    visitors = [threading.Thread(target=visitor, args=(seed,)) for seed in (4, 5)]
-    for one in visitors:
-        one.start()
-    for one in visitors:
-        one.join()
-    patience = time.monotonic() + 300
-    for again in (False, True):  # what was asked to stop has to have stopped before it can be asked for once more
-        for run in runs if again else ():
-            ask(run)
-        while any(read_run(run).is_active for run in runs) and time.monotonic() < patience:
-            time.sleep(0.5)
-    lost = [run for run in runs if run not in find_runs(site) or read_run(run).state != "failed"]
-    return {"minutes": minutes, "answers": len(answers), "median_ms": statistics.median(answers),
-            "longest_ms": max(answers), "faults": len(faults), "lost": len(lost)}  # fmt: skip
+    first_s, rest = asyncio.run(scene())
+    return {"changes": len(rest), "first_s": first_s, "median_ms": 1e3 * statistics.median(rest),
+            "longest_ms": 1e3 * max(rest)}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--gb", type=float, default=20.0)
-    parser.add_argument("--minutes", type=float, default=2.0)
     arguments = parser.parse_args()
     from importlib.metadata import version
 
@@ -218,7 +155,7 @@ def main() -> None:
                 "first_page_s": statistics.median(first for first, _ in starts),
                 "idle_mb": statistics.median(memory for _, memory in starts),
                 "slider": slide(server, folder, arguments.gb),
-                "crowd": crowd(server, folder, arguments.minutes),
+                "form": form(),
                 "list": zoom(server, folder, arguments.rows),
                 "load_average": os.getloadavg()[0],
             }

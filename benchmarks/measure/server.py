@@ -1,0 +1,50 @@
+"""`colocus app` as a process of its own, asked through HTTP on loopback."""
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Server:
+    """`colocus app` over some folders, and what it takes."""
+
+    def __init__(self, *folders: Path) -> None:
+        began = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.cli", "app", "--folder", *map(str, folders), "--port", "0"],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stderr is not None
+        said = [self.process.stderr.readline() for _ in range(2)]
+        found = re.search(r":(\d+)/", said[1])
+        assert found is not None, said
+        self.port = int(found[1])
+        assert self.get("/")[0] == 200
+        self.first_page_s = time.perf_counter() - began
+
+    def get(self, place: str, **query) -> tuple[int, bytes, float]:
+        """Ask for a page; returns its status, its content and the milliseconds."""
+        began = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        connection.request("GET", place + (f"?{urlencode(query)}" if query else ""))
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, content, 1e3 * (time.perf_counter() - began)
+
+    def memory_mb(self) -> float:
+        """Resident memory without pages of files, which the system takes back when it wants."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024  # pyright: ignore[reportOptionalSubscript]
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.communicate()
