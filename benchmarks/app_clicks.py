@@ -193,7 +193,7 @@ def measure(minutes: float, chromium: str) -> dict:
             took = (time.monotonic() - began) / 60
             for job in jobs:  # stopped, and asked for once more
                 stop(job)
-            patience = time.monotonic() + 600
+            patience = time.monotonic() + 480
             states = finish(jobs, patience, ask, read_run)
             found = find_runs(site)
         finally:
