@@ -28,7 +28,9 @@ a { color: #0b62c4 } .body--dark a { color: #8ec5ff } .q-header a { color: white
 ::file-selector-button { border: 1px solid rgba(128,128,128,.6); border-radius: 4px; padding: 2px 10px;
   margin-right: 8px }
 .q-select, .q-select .q-field__native > span { min-width: 0; overflow: hidden; text-overflow: ellipsis;
-  white-space: nowrap } .hinted { margin-bottom: 6px } .q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }
+  white-space: nowrap }
+.hinted { margin-bottom: 6px }
+.q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }
 .crisp img, img.crisp { image-rendering: pixelated }
 .soft { opacity: .75 } .mono { font-family: ui-monospace, monospace; font-size: 12px; white-space: pre-wrap;
   overflow-wrap: anywhere } h1 { font-size: 1.35rem; font-weight: 600; line-height: 1.3; margin: 0 }
