@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import localization
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
 from experiments.reading.pieces.tiles import Tile
+from experiments.reading.planes.reader import PlanesReader
 from experiments.reading.program import fingerprint
 from experiments.reading.spots import SpotTable
 from localization import Localizations, make_localizations, select
-from optics import Camera
+from optics import Camera, SplitPsf
 
 KEPT = ("x_um", "y_um", "z_um", "photons", "background", "sigma_x_um", "sigma_y_um", "sigma_z_um", "score")
 
@@ -46,20 +48,31 @@ def read_jointly(
     starts: Localizations | None = None,
     until: float = np.inf,
     whole: bool = False,
+    split: SplitPsf | None = None,
+    planes: Sequence[SpotTable] = (),
 ) -> JointLists:
     """Read frames (n, H, W) of one camera or of one each; the search begins at the list `starts`.
 
-    `whole` reads large frames in one piece, where windows of the reader's side would be mostly halo. Lists of frames
-    are kept in `work`; past `until` (of time.time()) no more are read, and those there are returned.
+    `whole` reads large frames in one piece, where windows of the reader's side would be mostly halo. With a `split`
+    frames are (n, C H, W), one plane below the other, read as one with the spots of each of the `planes`. Lists of
+    frames are kept in `work`; past `until` (of time.time()) no more are read, and those there are returned.
     """
     told = hashlib.sha256(np.ascontiguousarray(frames).tobytes() + config.identity().encode())
     told.update(fingerprint(spots.table, camera).encode())
+    if split is not None:
+        told.update(fingerprint([one.table for one in planes], split.fraction, split.registration).encode())
     if starts is not None:
         told.update(b"".join(getattr(starts, key).tobytes() for key in ("frame", "x_um", "y_um", "z_um")))
     folder = work / f"{name}_{told.hexdigest()[:10]}"
     folder.mkdir(parents=True, exist_ok=True)
-    cameras, kind = camera if isinstance(camera, list) else [camera], WholeFrames if whole else JointReader
-    reader = kind(spots, cameras[0], config, name)
+    cameras = camera if isinstance(camera, list) else [camera]
+
+    def reader_of(camera: Camera) -> JointReader:
+        if split is not None:
+            return PlanesReader(planes, split, camera, config, name)
+        return (WholeFrames if whole else JointReader)(spots, camera, config, name)
+
+    reader = reader_of(cameras[0])
     lists, seconds, remarks = [], [], Counter[str]()
     for number, frame in enumerate(frames):
         path = folder / f"{number:04d}.npz"
@@ -67,7 +80,7 @@ def read_jointly(
             if time.time() > until:
                 break
             if len(cameras) > 1:
-                reader = kind(spots, cameras[number], config, name)
+                reader = reader_of(cameras[number])
             _read(reader, frame, number, starts, path)
         with np.load(path) as file:
             part = {key: file[key] for key in file.files}

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.methods import PROPOSING
 from experiments.reading.spots import SpotTable, gaussian_spots, psf_spots
 from localization import Localizations, select
-from optics import Camera, make_camera
+from optics import Camera, SplitPsf, make_camera, make_split_psf
 from worlds import truth_data, truth_psfs
 from worlds import truth_methods as methods
 from worlds.ds3d_psf import DEMOS, demo_spots
@@ -56,6 +56,8 @@ def _rows(
     camera: Camera | list[Camera] | None = None,
     after: Callable[[Localizations], Localizations] = lambda found: found,
     demo: int | None = None,
+    split: SplitPsf | None = None,
+    planes: Sequence[SpotTable] = (),
     **settings: Any,
 ) -> Iterator[Row]:
     """The rows of a set: its own frames and camera, unless given; `settings` are those of the reader.
@@ -76,7 +78,8 @@ def _rows(
     frames = one.frames if frames is None else frames
     camera = methods.camera_of(one, 0) if camera is None else camera
     name, config = one.name.replace(", ", "_").replace(" ", "-"), ClassicalConfig(**settings)
-    lists = read_jointly(frames, camera, spots, config, arguments.work, name, starts=starts, until=arguments.until)
+    how_far: dict[str, Any] = {"starts": starts, "until": arguments.until, "split": split, "planes": planes}
+    lists = read_jointly(frames, camera, spots, config, arguments.work, name, **how_far)
     n = len(lists.cpu_s)
     how += f"; the first {n} of {len(frames)} frames" if n < len(frames) else ""
     if n < len(frames):  # the time was up: scored on what was read
@@ -152,9 +155,19 @@ def epfl(arguments: Arguments) -> Iterator[Row]:
 
 
 def fazel(arguments: Arguments) -> Iterator[Row]:
-    for one, focus_um in zip(truth_data.fazel(), truth_psfs.FAZEL_FOCI_UM, strict=True):
-        spots = psf_spots(truth_psfs.fazel_psf(focus_um), (-0.7, 0.5))
-        yield from _rows(one, spots, "this plane alone, with the set's own pupil", arguments)
+    sets, psfs = truth_data.fazel(), [truth_psfs.fazel_psf(focus_um) for focus_um in truth_psfs.FAZEL_FOCI_UM]
+    spots = [psf_spots(psf, (-0.7, 0.5)) for psf in psfs]
+    for one, own in zip(sets, spots, strict=True):
+        yield from _rows(one, own, "this plane alone, with the set's own pupil", arguments)
+    if not arguments.behind:
+        frames = np.concatenate([one.frames for one in sets], axis=1)
+        both = dataclasses.replace(sets[0], name="fazel-biplane, both planes", frames=frames)
+        how = (
+            "both planes fitted as one, with the set's own pupil; where one is listed that is none, it stands beside the "
+            "particle with a tenth of its light: the frames are not quite images of that pupil"
+        )
+        split = make_split_psf(psfs, fraction=np.array([0.5, 0.5]))
+        yield from _rows(both, spots[0], how, arguments, split=split, planes=spots)
 
 
 JOINT_CASES: dict[str, Callable[[Arguments], Iterator[Row]]] = {

@@ -139,7 +139,7 @@ def fazel(arguments: Arguments, versions: Versions) -> Iterator[Row]:
             one,
             FITS,
             found,
-            "this plane alone, with the set's own pupil: no joint fit of two planes; "
+            "this plane alone, with the set's own pupil (both together: below); "
             "its orientation and focus chosen on the scored frames",
         )
         yield _picasso(one, arguments, versions, gates=LATERAL)
