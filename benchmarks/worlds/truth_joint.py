@@ -163,8 +163,8 @@ def fazel(arguments: Arguments) -> Iterator[Row]:
         frames = np.concatenate([one.frames for one in sets], axis=1)
         both = dataclasses.replace(sets[0], name="fazel-biplane, both planes", frames=frames)
         how = (
-            "both planes fitted as one, with the set's own pupil; where one is listed that is none, it stands beside the "
-            "particle with a tenth of its light: the frames are not quite images of that pupil"
+            "both planes fitted as one, with the set's own pupil; where one is listed that is none, it stands beside "
+            "the particle with a tenth of its light: the frames are not quite images of that pupil"
         )
         split = make_split_psf(psfs, fraction=np.array([0.5, 0.5]))
         yield from _rows(both, spots[0], how, arguments, split=split, planes=spots)

@@ -35,6 +35,10 @@ class ClassicalConfig:
     first's (a comma between those of further planes); none leaves the planes unmoved. `plane_shares` are the shares of
     the light, even unless given.
 
+    A PSF that changes over the field: `field` is an .npz of aberrations (`optics.save_field`) that take the place of
+    the PSF's own, over `field_px` pixels from the first of the movie's frames on; method "joint" reads each window with
+    the PSF of its middle.
+
     Kept: rows with bounds up to `sigma_xy_max_um`, `sigma_z_max_um`, and centres at least `edge_px` inside the frame.
     """
 
@@ -61,6 +65,8 @@ class ClassicalConfig:
     blur_spread_px2: float | None = None
     plane_map: str = ""
     plane_shares: tuple[float, ...] = ()
+    field: str = ""
+    field_px: int = 0
 
     def __post_init__(self):
         at_least = {"group": 1, "background_px": 0, "model_error": 0, "read_noise_e": 0, "edge_px": 0, "photons_min": 0}
@@ -73,6 +79,8 @@ class ClassicalConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} = {value} must be positive and finite")
+        if bool(self.field) != (self.field_px > 0):
+            raise ConfigError("field and field_px: give both, the aberrations and the side of their field in pixels")
         if self.stamp_px is not None and self.stamp_px < 7:
             raise ConfigError(f"stamp_px = {self.stamp_px} must be at least 7 pixels")
 

@@ -10,12 +10,13 @@ from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.colours.reader import ColourReader
 from experiments.reading.decoder_joint import DecoderJointReader
+from experiments.reading.fields.reader import FieldReader
 from experiments.reading.joint import JointReader
 from experiments.reading.planes.maps import read_maps
 from experiments.reading.planes.reader import PlanesReader
 from experiments.reading.readers import GAUSSIAN, Model, Reader
 from experiments.reading.spots import SpotTable, calibration_spots, gaussian_spots, is_psf, psf_spots
-from optics import Camera, Psf, make_split_psf
+from optics import Camera, Psf, load_field, make_split_psf
 from optics.calibrations import is_calibration, read_calibration
 from optics.psf_io import load_psf, load_split_psf
 from optics.pytree import replace
@@ -32,7 +33,14 @@ def classical_reader(model: Model, camera: Camera | None, config: ClassicalConfi
 
 def joint_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> JointReader:
     """Make the reader that fits all emitters of a frame together, with the PSF of a file, of a run, or Gaussian."""
-    return JointReader(spots_of(model, config), _camera(model, camera, config), config, f"joint fits with {model.path}")
+    about, own = f"joint fits with {model.path}", _camera(model, camera, config)
+    if config.field:
+        if model.kind != "psf" or not is_psf(model.path):
+            raise ConfigError(f"field = {config.field} changes a psf.npz over the field, not {model.path}")
+        psf = _cut_stamp(load_psf(model.path), model.path, config)
+        field, z_range_um = load_field(config.field), config.z_range_um()
+        return FieldReader(_focused(psf, config), field, config.field_px, z_range_um, own, config, about, _TOLERANCE)
+    return JointReader(spots_of(model, config), own, config, about)
 
 
 def colour_reader(models: Sequence[Model], camera: Camera | None, config: ClassicalConfig) -> ColourReader:
@@ -48,6 +56,8 @@ def planes_reader(models: Sequence[Model], camera: Camera | None, config: Classi
     Raises `ConfigError`, `OpticsError`.
     """
     path = models[0].path
+    if config.field:
+        raise ConfigError(f"field = {config.field} is for a PSF of one plane, not of several")
     if config.focus_um is not None:
         raise ConfigError(f"focus_um = {config.focus_um:g} is that of one plane; each PSF of {path} has its own")
     if one_file := models[0].kind == "planes":
@@ -124,9 +134,7 @@ def spots_of(model: Model, config: ClassicalConfig) -> SpotTable:
             f"or {GAUSSIAN!r}; check the name"
         )
     psf = _cut_stamp(psf, model.path, config)
-    if config.focus_um is not None:
-        psf = replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + config.focus_um))
-    return psf_spots(psf, config.z_range_um(own), _TOLERANCE)
+    return psf_spots(_focused(psf, config), config.z_range_um(own), _TOLERANCE)
 
 
 def _cut_stamp(psf: Psf, path: Path, config: ClassicalConfig) -> Psf:
@@ -135,6 +143,12 @@ def _cut_stamp(psf: Psf, path: Path, config: ClassicalConfig) -> Psf:
     if config.stamp_px > psf.image_px:
         raise ConfigError(f"stamp_px = {config.stamp_px} is more than the {psf.image_px} px of {path}")
     return replace(psf, image_px=config.stamp_px)
+
+
+def _focused(psf: Psf, config: ClassicalConfig) -> Psf:
+    if config.focus_um is None:
+        return psf
+    return replace(psf, microscope=replace(psf.microscope, focus_um=0 * psf.microscope.focus_um + config.focus_um))
 
 
 def _calibrated(path: Path, config: ClassicalConfig) -> SpotTable:

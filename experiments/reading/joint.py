@@ -25,6 +25,7 @@ from optics.fits.crowd import BACKGROUND_PX, CrowdModel, make_crowd_model, make_
 from optics.fits.crowd_search import Bank, make_bank
 from optics.fits.explain import Found, search_frames
 from optics.fits.smooth import surface_at
+from optics.psf_table import PsfTable
 from optics.pytree import replace
 
 _MOST_THREADS = 8
@@ -195,9 +196,10 @@ class JointReader:
         size = (row.window.stop - row.window.start, column.window.stop - column.window.start)
         if (key := (*place, *size)) not in self._tools:
             camera = camera_part(self._camera, place, size)
-            table, pixel = self._spots.table, self._spots.pixel_um
-            alike = [tools for (_, _, *known), tools in self._tools.items() if tuple(known) == size]
-            bank, wings = (alike[0][1], alike[0][0].wings) if alike else (self._bank(size), self._spots.wings(size))
+            spots, pixel = self.spots_at(place, size), self.pixel_um
+            table = spots.table
+            alike = [one for one in self._tools.values() if one[0].shape == size and one[0].table is table]
+            bank, wings = (alike[0][1], alike[0][0].wings) if alike else (self._bank(table, size), spots.wings(size))
             self._tools[key] = (
                 make_crowd_model(
                     table,
@@ -213,10 +215,14 @@ class JointReader:
             )
         return self._tools[key]
 
-    def _bank(self, size: tuple[int, int]) -> Bank:
+    def spots_at(self, place: tuple[int, int], size: tuple[int, int]) -> SpotTable:
+        """The images of a window whose first pixel is `place` (column, row), of `size` (H, W): here all the same."""
+        return self._spots
+
+    def _bank(self, table: PsfTable, size: tuple[int, int]) -> Bank:
         config = self._config
         length_px = config.background_px or BACKGROUND_PX
-        return self.with_levels(make_bank(self._spots.table, size, config.false_per_um2, correlation_px=length_px))
+        return self.with_levels(make_bank(table, size, config.false_per_um2, correlation_px=length_px))
 
     def with_levels(self, bank: Bank) -> Bank:
         """Filters with the threshold and the least light that were asked for."""

@@ -43,6 +43,8 @@ def make_reader(model: Path | str, config: LocalizeConfig) -> Reader:
                 f"{model}: no PSF (psf.npz of colocus retrieve), run's folder, or 'gaussian'; check the name"
             )
         raise ConfigError(f"{model} is a PSF, not a network: it cannot be read with method {method}")
+    if config.classical.field and method != "joint":
+        raise ConfigError(f"field = {config.classical.field}: a PSF that changes over the field wants --method joint")
     return READERS[method, named.kind](named, config)
 
 
