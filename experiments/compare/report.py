@@ -213,7 +213,7 @@ def _single_table(summary: dict[str, Any]) -> str:
     single = summary["arms"][0]["single"][0]
     caption = (
         f"One emitter per frame, {_whole(single['photons'])} photons, {single['background']:g} background "
-        "photons per pixel: root mean square of error over the bound at the emitter's own depth, with the "
+        "photons per pixel: root mean square of error over the bound at the emitter's own depth and place, with the "
         "share of errors beyond 5 bounds and the share of emitters found within 250/500 nm. An efficient, "
         "unbiased reader reaches 1."
     )

@@ -34,6 +34,8 @@ _STRAY_ALONE: Literal["even"] = "even"  # of isolated emitters: their bound coun
 # bright, isolated emitters are held against their bound, below that of 200,000
 _TOLERANCE, _FINE = 1e-2, 3e-3
 
+_DROWNED = 1e20  # photons
+
 ReadFrames = Callable[[Frames], Localizations]
 
 
@@ -185,8 +187,8 @@ def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfi
     """Compare errors of isolated emitters with their precision bound, in x, y and z, and the share of outliers.
 
     One emitter a frame at the brightest and the mean background of the training, its light outside the stamp even and
-    nothing around it; the bound is that of the emitter's own depth. Only emitters found within 250/500 nm count; the
-    share found stands beside.
+    nothing around it; the bound is that of the emitter's own depth, and of what the frame shows of its image. Only
+    emitters found within 250/500 nm count; the share found stands beside.
     """
     scene = config.run.scene
     photons, background = scene.photons_max, 0.5 * (scene.background_min + scene.background_max)
@@ -199,7 +201,8 @@ def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfi
     psf = learned_psf(parts, state)
     depths = truth.z_um[matches.truth_index]
     # bounds of all emitters, found or not: the number found would compile anew each time
-    crlb = np.asarray(depth_bounds_um(psf, jnp.asarray(truth.z_um), photons, background))[matches.truth_index]
+    places = jnp.asarray(np.column_stack([truth.x_um, truth.y_um, truth.z_um]), dtype=float)
+    crlb = np.asarray(frame_bounds_um(psf, places, photons, background, scene.frame_px))[matches.truth_index]
     ratio = localization.rmse_over_crlb(errors, crlb)
     return {
         "ratio": ratio.ratio.tolist(),
@@ -211,6 +214,22 @@ def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfi
         "error_um": errors.tolist(),
         "crlb_um": crlb.tolist(),
     }
+
+
+@partial(jax.jit, static_argnames="frame_px")
+def frame_bounds_um(psf: Psf, xyz_um: jax.Array, photons: float, background: float, frame_px: int) -> jax.Array:
+    """Evaluate the bounds (N, 3) in um of emitters at `xyz_um` (N, 3) in a square frame: of pixels in it alone."""
+    pixel, side = psf.microscope.pixel_um, psf.image_px
+
+    def one(xyz):
+        first = jnp.round(xyz[:2] / pixel - side / 2)
+        number = first[:, None] + jnp.arange(side)[None]
+        column, row = (number >= 0) & (number < frame_px)
+        # a pixel beyond the frame tells nothing: as if it drowned in light
+        level = jnp.where(row[:, None] & column[None], background, _DROWNED)
+        return crlb_std_um(psf, xyz.at[:2].add(-(first + side / 2) * pixel), photons, level)
+
+    return jax.lax.map(one, xyz_um, batch_size=16)
 
 
 @jax.jit
