@@ -197,7 +197,7 @@ class _Learning:
                     for name in names:
                         step = int(Path(name).stem.partition("_")[2])
                         with ui.column().classes("items-center gap-0"):
-                            ui.html(f'<img src="{link("/mask", path=name)}" width="104" height="104" '
+                            ui.html(f'<img src="{link("/mask", path=name)}" width="96" height="96" '
                                     f'alt="mask at step {step}">', sanitize=False)  # fmt: skip
                             ui.label(f"step {step}" if step else "start").classes("soft")
 

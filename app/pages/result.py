@@ -96,6 +96,7 @@ def _map(shown: Shown, folder: Path, kept: filters.Filters) -> None:
                 part = await away(lambda: len(shown.lists.part(folder / LIST, bounds_of(within)).x))
                 if part is not None:
                     count.text = f"{part} rows within the bounds"
+                    count.set_visibility(True)
                     show(within=within)
 
             def hear(within: str) -> None:
@@ -114,6 +115,7 @@ def _map(shown: Shown, folder: Path, kept: filters.Filters) -> None:
                     low, high = (1e3 * value for value in drawn.z_um)
                     ui.label(f"depth {low:.0f} (violet) to {high:.0f} nm (yellow)").classes("soft")
                 count = ui.label().classes("mono").props('id="within" role="status"')
+                count.set_visibility(False)
                 scale = ui.label().classes("mono").props('id="scale"')
                 ui.label("wheel, + and - zoom; drag or arrows move").classes("soft")
 
