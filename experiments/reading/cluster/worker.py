@@ -60,6 +60,7 @@ class Stopped(Exception):
 FAILURES = (CheckpointError, ConfigError, LocalizationError, NetsError, OpticsError, OSError, MemoryError)
 _LOCK = threading.Lock()  # a reader is no program for several threads; shares of one worker come one by one
 _KEPT: dict[tuple[str, str], MovieJob] = {}  # by worker (several may live in one process) and run
+_JOINED: dict[tuple[str, str], Parts] = {}
 
 
 def lay(sealed: bytes) -> Laid | Trouble:
@@ -93,10 +94,9 @@ def read_share(sealed: bytes, chunks: Sequence[int]) -> int | Trouble:
     with _LOCK:
         try:
             work = _work(order)
-            parts = Parts.join(Path(order.out), work.job)
-            missing = set(parts.missing())
+            parts = _parts(order, work)
             for index in chunks:
-                if index in missing:
+                if not parts.path(index).exists():
                     before = frames, rows
                     work.do(parts, index, told)
                     done = {"chunk": index, "frames": frames - before[0], "found": rows - before[1]}
@@ -151,6 +151,16 @@ def task(name: str) -> Callable[..., Any]:
         return getattr(import_module("experiments.reading.cluster.worker"), name)(*arguments)
 
     return run
+
+
+def _parts(order: Order, work: MovieJob) -> Parts:
+    """The folder of parts, compared with the job once: its description is long where a movie is."""
+    key = str(get_worker().address), order.token
+    if key not in _JOINED:
+        for other in [other for other in _JOINED if other[0] == key[0]]:
+            _JOINED.pop(other)
+        _JOINED[key] = Parts.join(Path(order.out), work.job)
+    return _JOINED[key]
 
 
 def find_out(needed: Sequence[str]) -> Callable[[], dict[str, Any]]:
