@@ -110,7 +110,8 @@ def crowd(folder: Path, n: int) -> dict[str, float]:
     movie, shares = folder / "crowd.npy", 400
     empty_movie(movie, SHARE * shares, 8)
     took, used = [], []
-    cluster = LocalCluster(n_workers=n, threads_per_worker=1, processes=False, dashboard_address=None)
+    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": None, "memory_limit": 0}
+    cluster = LocalCluster(n_workers=n, **options)
     with cluster, Client(cluster) as client:
         for _ in range(4):
             started, before = time.perf_counter(), time.process_time()
