@@ -19,7 +19,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [round(float(k * step), 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def curves_svg(x: Sequence[float], lines: Sequence[Line], x_label: str, y_label: str, *, from_zero: bool = True) -> str:

@@ -23,7 +23,7 @@ def crosses(found: Spots, least: float) -> str:
 
     >>> import numpy as np
     >>> crosses(Spots(9, 9, np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([10.0, 99.0])), 50.0)[:18]
-    '<path d="M1.0 4.0h'
+    '<path d="M1.9 4.0h'
     """
     arm = max(found.height, found.width) / 90
     order = (-found.photons).argsort()[:_CROSSES]
