@@ -41,8 +41,15 @@ def page_of(folder: Path) -> str:
 
 def make_job(site: Site, name: str, kind: str, argv: Callable[[Path], Sequence[str | Path]], **about: Any) -> Path:
     """Make the folder of a job in `runs`, with arguments that may name the folder. Raises `Refused` in one line."""
+    folder = new_folder(site, re.sub(r"[^\w ()+-]", "_", name).strip(" _")[:80] or kind)
+    words = [kind, *map(str, argv(folder))]
+    write_whole(own(folder, JOB), json.dumps({"kind": kind, "argv": words, **about}))
+    return folder
+
+
+def new_folder(site: Site, stem: str) -> Path:
+    """Make a folder in `runs` for a run or a job, with a number where the name is taken. Raises `Refused`."""
     parent = site.writable(RUNS)
-    stem = re.sub(r"[^\w ()+-]", "_", name).strip(" _")[:80] or kind
     for number in range(1, 100_000):
         folder = parent / (stem if number == 1 else f"{stem}-{number}")
         try:
@@ -50,8 +57,6 @@ def make_job(site: Site, name: str, kind: str, argv: Callable[[Path], Sequence[s
         except FileExistsError:
             continue
         (folder / FOLDER).mkdir()
-        words = [kind, *map(str, argv(folder))]
-        write_whole(own(folder, JOB), json.dumps({"kind": kind, "argv": words, **about}))
         return folder
     raise Refused(f"{parent}: too many runs of this name; remove some", 400)
 

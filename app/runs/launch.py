@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.runs.files import ASKED, ENDED, FOLDER, PLAN, PROCESS, SAID, TURN, own, read_json, write_whole
-from app.runs.jobs import job_of
+from app.runs.jobs import job_of, new_folder
 from app.runs.process import Process
 from app.runs.state import is_run, plan_of, process_of, read_run
 from app.site import RUNS, Refused, Site
@@ -27,18 +27,9 @@ _CHILDREN: dict[Path, subprocess.Popen] = {}  # of this server, so that they are
 
 def make_run(site: Site, movie: Path, settings: Mapping[str, Any]) -> Path:
     """Make a folder in `runs` with the plan of a movie; settings are as in plan.toml. Returns the folder."""
-    parent = site.writable(RUNS)
-    stem = movie.name.split(".")[0] or "movie"
-    for number in range(1, 100_000):
-        folder = parent / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        (folder / FOLDER).mkdir()
-        write_whole(folder / PLAN, plan_text({"movie": str(movie), **settings}))
-        return folder
-    raise Refused(f"{parent}: too many runs of this name; remove some", 400)
+    folder = new_folder(site, movie.name.split(".")[0] or "movie")
+    write_whole(folder / PLAN, plan_text({"movie": str(movie), **settings}))
+    return folder
 
 
 def plan_text(values: Mapping[str, Any], name: str = "") -> str:
