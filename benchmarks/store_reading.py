@@ -10,6 +10,7 @@ import argparse
 import functools
 import http.server
 import json
+import re
 import statistics
 import tempfile
 import threading
@@ -122,13 +123,31 @@ def ours(where: str, used: list[float]) -> Callable[[], float]:
 def serve(folder: Path) -> http.server.ThreadingHTTPServer:
     """Hand out the files of a folder."""
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    class Ranges(http.server.SimpleHTTPRequestHandler):
+        """Parts of files too, as every object store gives them: without, zarr takes a whole shard for its index."""
+
         protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+            path = Path(self.translate_path(self.path))
+            if asked is None or not path.is_file():
+                return super().do_GET()
+            size, (first, last) = path.stat().st_size, asked.groups()
+            start = int(first) if first else max(size - int(last), 0)
+            stop = min(int(last) + 1, size) if first and last else size
+            self.send_response(http.HTTPStatus.PARTIAL_CONTENT)
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+            self.send_header("Content-Length", str(stop - start))
+            self.end_headers()
+            with path.open("rb") as file:
+                file.seek(start)
+                self.wfile.write(file.read(stop - start))
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Ranges, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

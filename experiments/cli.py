@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from experiments.commands import COMMANDS
 from experiments.commands.arguments import UsageError, resume_command
+from experiments.interrupts import kept_interrupts
 
 # groups of commands in the order of the help; one with a sentence takes a line for all of its commands
 GROUPS = {"start": "", "learn": "", "movies": "", "microscope": "", "lists": "what to do with a list"}
@@ -118,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
             raise UsageError(f"unknown command {command!r}; {hint}")
         arguments = parse(argv)
-        return _module(command).main(arguments, argv)
+        with kept_interrupts():
+            return _module(command).main(arguments, argv)
     except KeyboardInterrupt:
         going_on = f"; to go on: {resume_command(arguments, argv)}" if getattr(arguments, "resumable", False) else ""
         print(f"\ncolocus: interrupted{going_on}", file=sys.stderr)

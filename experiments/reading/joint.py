@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from experiments.reading.cameras import camera_part
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.pieces.pixels import countable
-from experiments.reading.pieces.seams import join_windows, near_core
+from experiments.reading.pieces.seams import core_box, join_windows, near_core
 from experiments.reading.pieces.tiles import Tile, tiles
 from experiments.reading.program import fingerprint
 from experiments.reading.remarks import ends, residual
@@ -24,6 +24,7 @@ from optics.camera import adu_to_photons
 from optics.fits.crowd import BACKGROUND_PX, CrowdModel, make_crowd_model, make_frame
 from optics.fits.crowd_search import Bank, make_bank
 from optics.fits.explain import Found, search_frames
+from optics.fits.shakes import Box
 from optics.fits.smooth import surface_at
 from optics.psf_table import PsfTable
 from optics.pytree import replace
@@ -39,10 +40,20 @@ SATURATED, NOT_FINITE = "pixels saturated, left out", "pixels without a number, 
 Start = tuple[NDArray, NDArray]  # positions (n, 3) in um and photons (n,)
 
 
-def search_window(model: CrowdModel, bank: Bank, counts: NDArray, known: NDArray, start: Start | None = None) -> Found:
-    """Search one frame (H, W) with as many slots as it needs, from nothing or from a list."""
+def search_window(
+    model: CrowdModel,
+    bank: Bank,
+    counts: NDArray,
+    known: NDArray,
+    start: Start | None = None,
+    inner_um: Box | None = None,
+) -> Found:
+    """Search one frame (H, W) with as many slots as it needs, from nothing or from a list.
+
+    `inner_um` is the box of a window whose emitters are wanted (None: all).
+    """
     frame = make_frame(model.camera, jnp.asarray(counts, dtype=float), jnp.asarray(known))
-    return search_frames(model, bank, jax.tree.map(lambda leaf: leaf[None], frame), [start])[0]
+    return search_frames(model, bank, jax.tree.map(lambda leaf: leaf[None], frame), [start], inner_um=inner_um)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +179,8 @@ class JointReader:
         first = None if start is None else self._start_in(start, movie.first_frame + k, row, column)
         if first is not None and not np.all(first[1] > 0):
             first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
-        found = search_window(model, bank, np.where(known, counts, 0), known, first)
+        inner = core_box(row, column, self.pixel_um)
+        found = search_window(model, bank, np.where(known, counts, 0), known, first, inner)
         level = surface_at(model.surface, found.crowd.level)
         own = _emitters(found)
         own = own.take(near_core(own.xyz_um[:, 0], own.xyz_um[:, 1], row, column, self.pixel_um))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from optics.fits.crowd import Crowd, CrowdModel, Frame
 from optics.fits.crowd_search import Bank, Candidates, in_proportion
-from optics.fits.shakes import Place, doubtful, places, slid, slide_um, surprising
+from optics.fits.shakes import Box, Place, doubtful, mattering, places, slid, slide_um, surprising
 from optics.fits.wishes import Fit, Fitted, Guess, Look, Wish, begin, serve
 
 _TOGETHER = 32  # frames at once on an accelerator
@@ -69,12 +69,15 @@ def search_frames(
     starts: Sequence[tuple[NDArray, NDArray] | None] | None = None,
     search: Search | None = None,
     together: int | None = None,
+    inner_um: Box | None = None,
 ) -> list[Found]:
     """Explain frames (F, H, W).
 
     `starts` are lists to begin with, for each frame `xyz_um` (n, 3) in the frame and `photons` (n,), of a decoder for
     instance; None begins with nothing. There is no limit to the number of emitters: slots are added as they are needed.
-    Up to `together` frames are served at once (None: one on a processor, 32 on an accelerator).
+    Up to `together` frames are served at once (None: one on a processor, 32 on an accelerator). Of windows of a larger
+    frame `inner_um` is the box, x then y from the window's corner, whose emitters are wanted: those that do not touch
+    them are explained, and not looked at a second time.
     """
     search = search or Search()
     faintest = max(search.faintest, float(bank.faintest))
@@ -85,7 +88,7 @@ def search_frames(
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):
         frame = jax.tree.map(lambda leaf, k=k: leaf[k], frames)
-        programs[k] = explain_one(begin(model, frame, start), sized, slide_um(model))
+        programs[k] = explain_one(begin(model, frame, start), sized, slide_um(model), inner_um)
     found: dict[int, Found] = {}
     waiting = list(programs)
     answers: dict[int, Any] = {}
@@ -104,7 +107,7 @@ def search_frames(
     return [found[k] for k in range(len(programs))]
 
 
-def explain_one(start: Guess, search: Search, slide: float) -> _Program:
+def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None = None) -> _Program:
     """The search of one frame.
 
     What looks wrong is moved, or taken out with its partner and the frame searched from there (`shakes`); the
@@ -121,13 +124,13 @@ def explain_one(start: Guess, search: Search, slide: float) -> _Program:
 
     seen: set[Place] = set()
     for number in range(search.shakes):
-        before = kept
-        moved = np.array([place not in seen for place in places(kept.emitters)], bool) & surprising(kept)
+        before, wanted = kept, mattering(kept, inner_um)
+        moved = np.array([place not in seen for place in places(kept.emitters)], bool) & surprising(kept) & wanted
         seen.update(place for place, here in zip(places(kept.emitters), moved, strict=True) if here)
         for depth_um in (-slide, slide) if moved.any() else ():
             tried = yield Fit(slid(before, moved, depth_um), search.steps[1], _CLEAN)
             kept = better(tried)
-        out = doubtful(kept, level, n_partners=number + 1)
+        out = doubtful(kept, level, n_partners=number + 1, wanted=mattering(kept, inner_um))
         if out.any():
             tried, _, n = yield from _add_and_clean(kept.emitters.keep(~out), search)
             rounds += n
@@ -168,7 +171,9 @@ def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[F
         keep = fitted.significance > _FIRST_ROUNDS * level
         if not keep.all():  # what was taken out leaves its light to the others, or is a candidate again
             fitted = yield Fit(fitted.emitters.keep(keep), steps, gain)
-        if rounds > 1 and 0 <= before - fitted.misfit < _WORTHLESS:
+        if (
+            rounds > 1 and abs(before - fitted.misfit) < _WORTHLESS
+        ):  # what came was taken out again, or is worth nothing
             break
     fitted = yield Fit(fitted.emitters, search.steps[1], _CLEAN)
     while (out := _weakest(fitted, level, search.faintest)).any():

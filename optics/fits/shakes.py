@@ -19,6 +19,7 @@ _SLIDE = 0.075  # of the range of depths: how far one is moved along what is kno
 
 
 Place = tuple[float, ...]
+Box = tuple[tuple[float, float], tuple[float, float]]  # of x and of y, um
 
 
 def slide_um(model: CrowdModel) -> float:
@@ -37,10 +38,24 @@ def surprising(fitted: Fitted) -> NDArray[np.bool_]:
     return fitted.surprise > _SURPRISE
 
 
-def doubtful(fitted: Fitted, level: float, n_partners: int) -> NDArray[np.bool_]:
+def mattering(fitted: Fitted, inner_um: Box | None) -> NDArray[np.bool_]:
+    """Which emitters (n,) stand in a box, or overlap one that does; all without a box."""
+    xyz = fitted.emitters.xyz_um
+    if inner_um is None:
+        return np.ones(len(xyz), bool)
+    inside = np.ones(len(xyz), bool)
+    for place, (low, high) in zip(xyz.T, inner_um, strict=False):
+        inside &= (place >= low) & (place < high)
+    return inside | ((fitted.overlap > _PARTNER) & inside[None]).any(axis=1)
+
+
+def doubtful(
+    fitted: Fitted, level: float, n_partners: int, wanted: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """Which emitters (n,) may be a wrong explanation of others: the weak ones, and whose images overlap theirs most.
 
-    Where something is left in an emitter's image also those that are dim, or hard to tell from it.
+    Where something is left in an emitter's image also those that are dim, or hard to tell from it. Only those of
+    `wanted` (n,) are doubted (None: all); their partners are any.
     """
     photons, overlap = fitted.emitters.photons, fitted.overlap
     if len(photons) < 2:
@@ -48,6 +63,7 @@ def doubtful(fitted: Fitted, level: float, n_partners: int) -> NDArray[np.bool_]
     dim, left = photons < _DIM * np.median(photons), surprising(fitted)
     chosen = dim & (left | (fitted.significance < _WEAK * level))
     chosen |= left & (overlap > _ALIKE).any(axis=1)
+    chosen &= True if wanted is None else wanted
     near = np.sort(overlap, axis=1)[:, -min(n_partners, len(photons) - 1)]
     partners = (overlap >= np.maximum(near, _PARTNER)[:, None]) & chosen[:, None]
     return chosen | partners.any(axis=0)

@@ -15,13 +15,22 @@ REACH_PX = 1.5  # two windows' rows within this are one emitter; each window lis
 def near_core(x_um: NDArray, y_um: NDArray, row: Tile, column: Tile, pixel_um: float) -> NDArray[np.bool_]:
     """Say which places, counted from a window's corner, lie in its core or within reach of it, and in the frame."""
     inside = np.ones(len(x_um), bool)
-    for place_um, tile in ((x_um, column), (y_um, row)):
-        place, core, end = place_um / pixel_um, tile.core_in_window, tile.window.stop - tile.window.start
+    for place_um, (low, high) in zip((x_um, y_um), core_box(row, column, pixel_um), strict=True):
+        inside &= (place_um >= low) & (place_um < high)
+    return inside
+
+
+def core_box(row: Tile, column: Tile, pixel_um: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the limits in x and in y of a window's core and what is within reach of it, um from its corner."""
+
+    def limits(tile: Tile) -> tuple[float, float]:
+        core, end = tile.core_in_window, tile.window.stop - tile.window.start
         # a core that ends with its window ends with the frame: nothing is listed beyond
         low = core.start - REACH_PX * (core.start > 0)
         high = core.stop + REACH_PX * (core.stop < end)
-        inside &= (place >= low) & (place < high)
-    return inside
+        return low * pixel_um, high * pixel_um
+
+    return limits(column), limits(row)
 
 
 def join_windows(

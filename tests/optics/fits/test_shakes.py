@@ -11,7 +11,7 @@ import pytest
 from optics.fits.crowd import make_crowd_model, make_frame
 from optics.fits.crowd_search import Candidates, make_bank
 from optics.fits.explain import Search, explain_one
-from optics.fits.shakes import doubtful, slid, slide_um
+from optics.fits.shakes import doubtful, mattering, slid, slide_um
 from optics.fits.wishes import Fit, Fitted, Guess, Look, begin, serve
 from optics.psf import make_psf
 from optics.psf_table import evaluate, tabulate_psf
@@ -107,6 +107,46 @@ def test_doubt_falls_on_the_weak_with_their_partner_and_where_light_is_left():
     assert doubtful(stands, 5.0, 2).tolist() == [True, True, True, False, False]
     left = replace(stands, surprise=np.array([0, 0, 0, 9.0, 0]))
     assert doubtful(left, 5.0, 1).tolist() == [True, True, False, True, True]
+
+
+def test_second_looks_are_for_the_inner_part_of_a_window():
+    """An emitter in the box, and one outside whose image overlaps it; the partner of one that matters is any."""
+    far = [(9.0, 9.0, 0.0), (9.0, 5.0, 0.0)]
+    emitters = guess([(1.0, 1.0, 0.0), (2.5, 1.0, 0.0), (3.0, 3.0, 0.0), *far], [100.0, 900.0, 100.0, 900.0, 900.0])
+    overlap = np.zeros((5, 5))
+    overlap[0, 1] = overlap[1, 0] = 0.5
+    stands = fitted(emitters, overlap=overlap, significance=np.array([6.0, 50, 6.0, 50, 50]))
+    assert mattering(stands, None).all()
+    for box, matter in (
+        (((0.0, 2.0), (0.0, 2.0)), [True, True, False, False, False]),
+        (((0.0, 2.0), (1.5, 2.0)), [False] * 5),
+        (((2.8, 3.2), (2.8, 3.2)), [False, False, True, False, False]),
+    ):
+        assert mattering(stands, box).tolist() == matter
+    assert doubtful(stands, 5.0, 1).tolist() == [True, True, True, False, False]
+    assert doubtful(stands, 5.0, 1, np.arange(5) == 2).tolist() == [False, False, True, False, False]
+    assert doubtful(stands, 5.0, 1, np.arange(5) == 0).tolist() == [True, True, False, False, False]
+
+
+def test_what_is_taken_out_as_often_as_it_is_added_ends_the_search():
+    """A candidate that a fit finds insignificant comes again in every round; the frame without it is no worse."""
+    looks = 0
+
+    def serve_wish(wish):
+        nonlocal looks
+        if isinstance(wish, Look):
+            looks += 1
+            return Candidates(jnp.full((1, 3), 0.5), jnp.full(1, 50.0), jnp.full(1, 6.0), level=jnp.asarray(5.0))
+        n = wish.guess.size
+        # the fit without the candidate ends a little later each time, as fits of few steps do
+        return fitted(wish.guess, misfit=100.0 - 20.0 * (n > 1) + 0.01 * looks, significance=np.array([50.0, 2.0])[:n])
+
+    program = explain_one(guess([(1.0, 1.0, 0.0)], [900.0]), Search(shakes=0), slide=0.06)
+    wish = next(program)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            wish = program.send(serve_wish(wish))
+    assert end.value.value.crowd.photons.tolist() == [900.0] and looks <= 3
 
 
 def test_an_emitter_slides_along_what_is_known_least():
