@@ -28,7 +28,8 @@ class ListMaps:
 
     `logit` (B, H, W) of the probability that an emitter sits in the pixel; `offset_um` (B, H, W, 2) its
     (x, y) relative to the pixel's centre; `z_um`, `photons` (B, H, W); `sigma` (B, H, W, 4) standard
-    deviations of (x_um, y_um, z_um, photons), all positive; `background` (B, H, W) photons per pixel.
+    deviations of (x_um, y_um, z_um, photons), all positive; `background` (B, H, W) photons per pixel. Of a decoder
+    that tells S species apart, `channel` (B, H, W, S) is the logarithm of each one's probability; None of others.
     """
 
     logit: jax.Array
@@ -37,6 +38,7 @@ class ListMaps:
     photons: jax.Array
     sigma: jax.Array
     background: jax.Array
+    channel: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,8 @@ class ListNetConfig(NetConfig):
     With `position_channels` it is told where in a camera field of `field_px` pixels a side it looks, so that it can
     follow a PSF that changes over the field (CoordConv, as in FD-DeepLoc: Fu et al. 2023,
     doi:10.1038/s41592-023-01775-5); `nets.network_input` makes the channels. `fixed_z` leaves z at the middle of
-    its range with a sigma of half of it: for emitters that all lie in one plane.
+    its range with a sigma of half of it: for emitters that all lie in one plane. With `species` of 2 or more the
+    network says, per pixel, which of them its emitter is: the colour head, a softmax over as many further outputs.
 
     >>> ListNetConfig(dilations=(1, 2, 4), half_resolution=False).receptive_field_px
     19
@@ -78,6 +81,8 @@ class ListNetConfig(NetConfig):
     position_channels: bool = False
     field_px: int = 0
     fixed_z: bool = False
+    # a reader is known by this text and by its arrays, whose shapes say it: as before there were species
+    species: int = dataclasses.field(default=1, repr=False)
 
     def __post_init__(self):
         if self.frames not in (1, 3):
@@ -88,6 +93,8 @@ class ListNetConfig(NetConfig):
         for name in (*positive, "offset_max_px", "sigma_max"):
             if not getattr(self, name) > 0:
                 raise NetsError(f"{name}: {getattr(self, name)} is not positive; give a number above 0")
+        if self.species < 1:
+            raise NetsError(f"species: {self.species} must be at least 1")
         if not self.z_max_um > self.z_min_um:
             raise NetsError(f"z_max_um: {self.z_max_um} is not above z_min_um {self.z_min_um}; swap them")
         if not self.dilations or any(d < 1 for d in self.dilations):
@@ -159,9 +166,10 @@ class ListNet(nn.Module):
         height, width = x.shape[1:3]
         features = self._full_resolution(x) if not c.half_resolution else self._half_resolution(x)
         features = leaky_relu(Conv(c.head_channels, name="head")(leaky_relu(features)))
-        # order: logit | x, y, z, photons | four sigmas | background
+        # order: logit | x, y, z, photons | four sigmas | background | species
         bias = (c.logit_bias, 0.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0, -2.0, -1.0)
-        raw = Conv(10, size=1, gain=0.1, bias=bias, name="out")(features)
+        told = c.species if c.species > 1 else 0
+        raw = Conv(10 + told, size=1, gain=0.1, bias=bias + (0.0,) * told, name="out")(features)
         return self._maps(raw[:, :height, :width])
 
     def _trunk(self, x: jax.Array) -> jax.Array:
@@ -199,4 +207,5 @@ class ListNet(nn.Module):
             photons=c.photons_max * jax.nn.sigmoid(raw[..., 4]),
             sigma=sigma,
             background=c.background_max * jax.nn.sigmoid(raw[..., 9]),
+            channel=jax.nn.log_softmax(raw[..., 10:]) if c.species > 1 else None,
         )

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 import nets
-from optics import Camera, PhaseMask, Psf, WingPlan, mask_params, plan_wings
+from optics import Camera, MaskParametrisation, PhaseMask, PixelPhase, Psf, WingPlan, mask_params, plan_wings
 from optics.background import Background
+from optics.colour.species import Species, SpeciesPsf
 from optics.field import FieldAberration, aberration_at, load_field
 from optics.pytree import replace
+from training.colours import run_shares, run_species, sampled_psf, species_looks
 from training.config import DecoderConfig, RunConfig, SceneConfig
 from training.decoders import find_kind
 from training.generator.draw import SceneGenerator
@@ -28,7 +31,8 @@ class Parts:
     `psf` holds the starting mask; `to_mask` turns `mask_params` into the mask of the moment (both None
     without `run.learn`). `field` is what the place in the camera's field adds to the PSF, or None; `psf` is then that
     of the field's centre. `generated` draws the training frames of a run with `scene.generator`, whose PSF has what the
-    generator's movie said of it.
+    generator's movie said of it. `species` are those of a run of several: `psf` is then what its mask is at the
+    microscope's own wavelength.
     """
 
     run: RunConfig
@@ -41,6 +45,11 @@ class Parts:
     to_mask: Callable[[Any], PhaseMask]
     field: FieldAberration | None = None
     generated: SceneGenerator | None = None
+    species: tuple[Species, ...] = ()
+
+    def looks(self, psf: Psf) -> Psf | tuple[SpeciesPsf, ...]:
+        """What draws the run's scenes through `psf`: itself, or the images of every species behind its plate."""
+        return species_looks(psf, self.species, self.run.material) if self.species else psf
 
 
 def build_net(run: RunConfig) -> nets.NetConfig:
@@ -60,7 +69,10 @@ def trained_net(run: RunConfig) -> nets.NetConfig:
 def build(run: RunConfig) -> Parts:
     """Build all parts of a run. Raises `ConfigError`, `OpticsError` or `NetsError` before any long work."""
     check_depths(run)
+    species = run_species(run)
     psf, generated = run_psf(run), None
+    if species:
+        psf = sampled_psf(run, psf, species)
     net = trained_net(run)
     if run.scene.generator:
         psf, generated = _on_generated_scenes(run, psf)
@@ -73,6 +85,8 @@ def build(run: RunConfig) -> Parts:
     assert start is not None  # run_psf always sets one
     if run.learn is not None:
         family = build_family(run.learn, run.microscope.wavelength_um)
+        if species:
+            family = _of_a_plate(family, start, run)
         params = mask_params.init_params(family, start)
 
     def to_mask(params: Any) -> PhaseMask:
@@ -81,7 +95,11 @@ def build(run: RunConfig) -> Parts:
     psf = replace(psf, mask=to_mask(params))
     camera = build_camera(run.camera)
     scene = make_scene(
-        run.scene, run.microscope.pixel_um, n_frames=run.decoder.frames, wings=wing_plan(run, psf, run.scene)
+        run.scene,
+        run.microscope.pixel_um,
+        n_frames=run.decoder.frames,
+        wings=wing_plan(run, psf, run.scene),
+        shares=run_shares(run),
     )
     return Parts(
         run=run,
@@ -94,7 +112,21 @@ def build(run: RunConfig) -> Parts:
         to_mask=to_mask,
         field=field,
         generated=generated,
+        species=species,
     )
+
+
+def _of_a_plate(family: MaskParametrisation, start: PhaseMask, run: RunConfig) -> MaskParametrisation:
+    """The family for a plate: its cells may differ by whole waves, with walls between them (not so on a mirror)."""
+    if not isinstance(family, PixelPhase) or run.material == "mirror":
+        return family
+    cells, waves = start.opd_um.shape[0], float(np.ptp(np.asarray(start.opd_um)) / start.design_wavelength_um)
+    if start.wrapped and waves > 1 and cells != family.size:
+        raise ConfigError(
+            f"learn.size_px = {family.size}, but mask {run.mask.design or run.mask.name!r} has {cells} cells, several "
+            f"waves high; set learn.size_px = {cells}"
+        )
+    return replace(family, wrapped=True)
 
 
 def wing_plan(run: RunConfig, psf: Psf, scene: SceneConfig, *, scored: bool = False) -> WingPlan | None:

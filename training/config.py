@@ -237,6 +237,8 @@ class DecoderConfig:
 class OptimiserConfig:
     """How long and how fast to learn. Learning rates warm up, then fall as a cosine.
 
+    `colour_weight` is that of the cross-entropy of the species beside the emitters' likelihood.
+
     The decoder's `method` is "adam", or "muon", which moves the kernels of hidden layers by `kernel_learning_rate` and
     all else as Adam does.
     """
@@ -252,6 +254,7 @@ class OptimiserConfig:
     clip_norm: float = 1.0
     occupancy_weight: float = 0.0
     background_weight: float = 1.0
+    colour_weight: float = 1.0
     checkpoint_every: int = 200
     log_every: int = 20
 
@@ -269,6 +272,11 @@ class RunConfig:
     """One training run: a microscope with a mask, the scenes it sees, the decoder that reads them.
 
     Without `learn` the mask stays as it is; with it the mask is the start of a co-design.
+
+    With two to four `species` (nanometres, bands or files, see `optics.colour.spectra.named_species`) each emitter is
+    of one of them, as often as `shares` say (evenly, if they do not), and a list decoder tells which. The mask is then
+    a plate: its path at `microscope.wavelength_um` says how high the `material` stands, "silica" (etched glass; of a
+    mask that is learned, unless said), "slm" (a liquid crystal, modulo 2 pi) or "mirror".
     """
 
     microscope: MicroscopeConfig = MicroscopeConfig()
@@ -280,6 +288,9 @@ class RunConfig:
     decoder: DecoderConfig = DecoderConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     seed: int = 0
+    species: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    material: Literal["", "silica", "slm", "mirror"] = ""
 
     def __post_init__(self):
         inner = self.scene.frame_px * self.microscope.pixel_um - 2 * self.scene.margin_um

@@ -9,6 +9,7 @@ from localization import Localizations, make_localizations
 from optics import make_wings
 from optics.types import Emitters
 from training.build import Parts, wing_plan
+from training.colours import run_shares
 from training.config import SceneConfig
 from training.decode import make_decoder, read_output
 from training.instrument import build_background
@@ -22,7 +23,8 @@ def emitters_to_localizations(emitters: Emitters, *, first_frame: int = 0) -> Lo
     frame, slot = np.nonzero(np.asarray(emitters.valid))
     xyz = np.asarray(emitters.xyz_um, dtype=np.float64)[frame, slot]
     photons = np.asarray(emitters.photons)[frame, slot]
-    return make_localizations(first_frame + frame, *xyz.T, photons=photons)
+    channel = 0 if emitters.channel is None else np.asarray(emitters.channel)[frame, slot]
+    return make_localizations(first_frame + frame, *xyz.T, photons=photons, channel=channel)
 
 
 # one compiled program, whatever the mask or the scene's ranges
@@ -49,13 +51,14 @@ def scored_frames(
     """
     psf = learned_psf(parts, state)
     plan = wing_plan(parts.run, psf, scene, scored=True)
-    ranges = make_scene(scene, parts.run.microscope.pixel_um, capacity, parts.run.decoder.frames, plan)
+    n_shown, shares = parts.run.decoder.frames, run_shares(parts.run)
+    ranges = make_scene(scene, parts.run.microscope.pixel_um, capacity, n_shown, plan, shares)
     shape = (scene.frame_px, scene.frame_px)
     wings = None if plan is None else _wings(psf, plan, shape)
-    background = build_background(scene)
+    background, seen = build_background(scene), parts.looks(psf)
     key = jax.random.key(seed)
     pieces = [
-        _simulate(frame_keys(key, first, batch), psf, ranges, background, parts.camera, field=parts.field, wings=wings)
+        _simulate(frame_keys(key, first, batch), seen, ranges, background, parts.camera, field=parts.field, wings=wings)
         for first in range(0, n_frames, batch)
     ]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n_frames], *pieces)

@@ -24,6 +24,8 @@ from optics import (
     shipped_mask,
 )
 from optics.background import check_background
+from optics.colour.shipped import shipped_plate, shipped_plates
+from optics.masks.fabrication import etched_mask
 from training.config import (
     CameraConfig,
     LearnConfig,
@@ -72,6 +74,8 @@ def build_mask(config: MaskConfig, microscope: Microscope) -> PhaseMask:
             na=float(microscope.na),
             turn_180=config.turn_180,
         )
+    if config.name == "designed" and config.design in shipped_plates():
+        return etched_mask(shipped_plate(config.design), wavelength)
     if config.name == "designed":
         return shipped_mask(config.design, microscope)
     check_name("mask.name", config.name, masks.LIBRARY)

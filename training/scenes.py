@@ -24,10 +24,11 @@ from optics.background import Background
 from optics.field import FieldAberration, aberration_at
 from optics.pytree import pytree, replace, static
 from training.blinking import blink
+from training.colours import Looks, render_species
 from training.config import SceneConfig
 
-# tags of the keys that scenes without neighbours, blinking, a field or surroundings never draw
-_BEFORE, _AFTER, _BLINK, _ORIGIN, _NOISE, _AROUND = 101, 102, 103, 104, 105, 106
+# tags of the keys that scenes without neighbours, blinking, a field, surroundings or species never draw
+_BEFORE, _AFTER, _BLINK, _ORIGIN, _NOISE, _AROUND, _COLOUR = 101, 102, 103, 104, 105, 106, 107
 
 
 @pytree
@@ -56,7 +57,8 @@ class Scene:
 
     `capacity` is the most emitters a frame can hold. With `wings` the light around the stamps is drawn, and emitters
     beyond the frame with it: `around_um` are half the sides of the squares about the frame's centre between which they
-    lie, `around_ratio` how many there are for each in the frame. See `SceneConfig` for the other fields.
+    lie, `around_ratio` how many there are for each in the frame. With `shares` (S,) emitters are of S species, each
+    that often. See `SceneConfig` for the other fields.
     """
 
     count_min: jax.Array
@@ -79,6 +81,7 @@ class Scene:
     field_px: int = static(default=0)
     around_capacity: int = static(default=0)
     wings: WingPlan | None = static(default=None)
+    shares: jax.Array | None = None
 
 
 def make_scene(
@@ -87,10 +90,12 @@ def make_scene(
     capacity: int | None = None,
     n_frames: int = 1,
     wings: WingPlan | None = None,
+    shares: jax.Array | None = None,
 ) -> Scene:
     """Make the ranges of a configuration; `capacity` defaults to its largest count, `n_frames` is 1 or 3.
 
     `wings` says how far light around the stamps is drawn (`optics.plan_wings`); without it, it is an even background.
+    `shares` says how often each of several species occurs.
 
     >>> make_scene(SceneConfig(count_max=5), 0.11).capacity
     5
@@ -121,6 +126,7 @@ def make_scene(
         n_frames=n_frames,
         blinking=config.lifetime_frames > 0,
         field_px=config.field_px,
+        shares=shares,
     )
 
 
@@ -128,7 +134,8 @@ def sample_scene(key: jax.Array, scene: Scene) -> Emitters:
     """Draw the emitters of one frame.
 
     The number is uniform from count_min to count_max, positions are uniform in the scene's box, photons
-    uniform or gamma. Frame coordinates, um. The first emitters are the same whatever the capacity.
+    uniform or gamma, the species one of several by their shares. Frame coordinates, um. The first emitters are the
+    same whatever the capacity.
 
     >>> emitters = sample_scene(jax.random.key(0), make_scene(SceneConfig(count_min=3, count_max=5), 0.11))
     >>> emitters.xyz_um.shape, bool(3 <= emitters.valid.sum() <= 5)
@@ -139,7 +146,13 @@ def sample_scene(key: jax.Array, scene: Scene) -> Emitters:
     count = jax.random.randint(key_count, (), scene.count_min, scene.count_max + 1)
     share = _uniform(key_place, slots, 3)
     xyz = scene.low_um + share * (scene.high_um - scene.low_um)
-    return Emitters(xyz_um=xyz, photons=_photons(key_photons, scene, slots), valid=slots < count)
+    channel = None if scene.shares is None else _species(jax.random.fold_in(key, _COLOUR), scene.shares, slots)
+    return Emitters(xyz_um=xyz, photons=_photons(key_photons, scene, slots), valid=slots < count, channel=channel)
+
+
+def _species(key: jax.Array, shares: jax.Array, slots: jax.Array) -> jax.Array:
+    drawn = _uniform(key, slots, 1)[:, 0]
+    return jnp.minimum(jnp.searchsorted(jnp.cumsum(shares), drawn, side="right"), shares.size - 1).astype(jnp.int32)
 
 
 def _one_each(key: jax.Array, slots: jax.Array) -> jax.Array:
@@ -218,7 +231,7 @@ def frame_keys(key: jax.Array, first: int | jax.Array, batch: int) -> jax.Array:
 
 def simulate(
     keys: jax.Array,
-    psf: Psf,
+    psf: Psf | Looks,
     scene: Scene,
     background: Background,
     camera: Camera,
@@ -236,7 +249,8 @@ def simulate(
     plan is even. `wings` is its table where the PSF is known before (`optics.make_wings`); else it is made here.
 
     `differentiable` swaps the exact camera noise for its reparametrised Gaussian, through which gradients
-    reach the `psf`. With a `field` each frame has the PSF of its centre's place in the field.
+    reach the `psf`. With a `field` each frame has the PSF of its centre's place in the field. A scene of several
+    species takes the images of each for the `psf` (`training.colours`).
     """
     shape, n = (scene.frame_px, scene.frame_px), scene.n_frames
     keys_scene, keys_background, keys_camera = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 3))(keys), axis=1)
@@ -246,14 +260,17 @@ def simulate(
     everyone = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
     if scene.wings is not None and not scene.wings.stamped:  # the table draws those beyond the frame
         shown = jax.tree.map(lambda leaf: leaf[:, :, : leaf.shape[2] - _beyond(scene)], shown)
-    if field is None:
-        together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
+    together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), shown)
+    if not isinstance(psf, Psf):
+        light, stray = render_species(psf, together, shape, chunk=chunk)
+    elif field is None:
         light, stray = render_scenes(psf, together, shape, chunk=chunk)
     else:
         assert origin_px is not None, "a field of aberrations needs scene.field_px"
         light, stray = _render_in_field(psf, field, scene, shown, origin_px, chunk)
     area_px = scene.frame_px**2
     if scene.wings is not None:
+        assert isinstance(psf, Psf), "species are drawn without wings"
         wings = make_wings(psf, scene.wings, shape) if wings is None else wings
         n_slots = everyone.photons.shape[1]
         stamped = scene.wings.stamped | (jnp.arange(n_slots) < n_slots - _beyond(scene))

@@ -13,6 +13,7 @@ from optics import make_wings
 from optics.pytree import replace
 from optics.types import Psf
 from training.build import Parts
+from training.colours import species_tables
 from training.config import RunConfig
 from training.decoders import find_kind
 from training.generator.draw import generate
@@ -63,17 +64,20 @@ def make_train_step(
     same frames. `draw` makes frames of keys and the PSF of the moment; without it the run's scenes are simulated, or
     come from its generator.
     """
-    run, wings = parts.run, None
+    run, wings, tables = parts.run, None, None
     if draw is None and parts.generated is None and run.learn is None and parts.scene.wings is not None:
         # once: the mask stays as it is
         shape = (run.scene.frame_px, run.scene.frame_px)
         wings = jax.jit(make_wings, static_argnums=(1, 2))(parts.psf, parts.scene.wings, shape)
+    if draw is None and run.learn is None and not isinstance(exact := parts.looks(parts.psf), Psf):
+        depths = (run.scene.z_min_um, run.scene.z_max_um)
+        tables = species_tables(exact, depths, parts.psf.microscope.pixel_um)
 
     def simulated(keys: jax.Array, psf: Psf) -> Frames:
         learned = run.learn is not None
         return simulate(
             keys,
-            psf,
+            parts.looks(psf) if tables is None else tables,
             parts.scene,
             parts.background,
             parts.camera,

@@ -182,7 +182,7 @@ def test_two_pixels_that_share_an_emitter_give_the_mean_of_their_mixture():
         background=jnp.zeros(shape),
     )
     p = 1 / (1 + np.exp([-0.4, 0.4]))
-    mean, sigma = mixture_means(
+    mean, sigma, _ = mixture_means(
         maps, np.asarray(jax.nn.sigmoid(maps.logit)), tuple(np.array([k]) for k in (0, 2, 2)), 0.1
     )
     x = np.array([0.25 + 0.052, 0.35 - 0.044])

@@ -95,7 +95,7 @@ def test_rounds_of_picks_are_picking_one_by_one():
         background=jnp.ones(shape),
     )
     probability = rng.uniform(0, 0.4, shape) ** 2
-    (b, _, _), score, _, _ = gather_claims(maps, probability, PIXEL, threshold=0.05)
+    (b, _, _), score, *_ = gather_claims(maps, probability, PIXEL, threshold=0.05)
     expected = one_by_one(maps, probability, 0.05)
     assert len(expected) > 20
     np.testing.assert_allclose(sorted(zip(b, score, strict=True)), expected, rtol=1e-12)

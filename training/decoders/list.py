@@ -46,6 +46,7 @@ def make_net(run: RunConfig) -> nets.ListNetConfig:
         position_channels=d.position_channels,
         field_px=s.field_px if d.position_channels else 0,
         fixed_z=flat,
+        species=max(1, len(run.species)),
     )
 
 
@@ -60,6 +61,7 @@ def loss(run: RunConfig, pixel_um: jax.Array, output: Any, frames: Frames) -> tu
             loss=run.decoder.loss,
             occupancy_weight=run.optimiser.occupancy_weight,
             background_weight=run.optimiser.background_weight,
+            colour_weight=run.optimiser.colour_weight,
         )
     )(output, frames.emitters, frames.background)
     return losses.mean(), jax.tree.map(jnp.mean, metrics)

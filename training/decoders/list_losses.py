@@ -94,6 +94,29 @@ def claim_loss(maps: ListMaps, emitters: Emitters, pixel_um: jax.Array) -> jax.A
     return jnp.sum(jnp.where(inside, each, 0.0))
 
 
+def colour_loss(maps: ListMaps, emitters: Emitters, pixel_um: jax.Array) -> jax.Array:
+    """Return the cross-entropy of each emitter's species under what the pixels around it say, summed over emitters.
+
+    Those are the four pixels whose centres stand around it, by their bilinear weights: an emitter near a border is
+    claimed from both sides of it. Pixels beyond the frame say nothing. `maps.channel` (H, W, S), without a batch axis.
+    """
+    assert maps.channel is not None and emitters.channel is not None
+    height, width = maps.logit.shape
+    place = emitters.xyz_um[:, :2] / pixel_um - 0.5
+    first = jnp.floor(place)
+    share = place - first
+    total = jnp.zeros(())
+    for right in (0, 1):
+        for down in (0, 1):
+            column, row = (first + jnp.array([right, down])).astype(int).T
+            inside = emitters.valid & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            weight = jnp.abs(1 - right - share[:, 0]) * jnp.abs(1 - down - share[:, 1])
+            said = maps.channel[jnp.where(inside, row, 0), jnp.where(inside, column, 0)]
+            own = jnp.take_along_axis(said, emitters.channel[:, None], axis=1)[:, 0]
+            total = total - jnp.sum(jnp.where(inside, weight * own, 0.0))
+    return total
+
+
 def transport_plan(cost: jax.Array, valid: jax.Array, empty: jax.Array, softness: float = 1.0) -> jax.Array:
     """Return how much of each pixel (P,) explains each emitter (N,), by entropic transport: (N, P).
 
@@ -164,12 +187,13 @@ def list_loss(
     loss: str = "mixture",
     occupancy_weight: float = 0.0,
     background_weight: float = 1.0,
+    colour_weight: float = 1.0,
 ) -> tuple[jax.Array, Parts]:
     """Return the loss of a list decoder on one frame, and its parts.
 
     `loss`, one of `LOSSES`, says how maps are compared with emitters; added are the squared relative error of the
-    background, and optionally the per-pixel occupancy. `maps` without the batch axis, `background` (H, W) photons per
-    pixel.
+    background, optionally the per-pixel occupancy, and where maps tell species apart `colour_weight` times their
+    cross-entropy. `maps` without the batch axis, `background` (H, W) photons per pixel.
     """
     parts = LOSSES[loss](maps, emitters, pixel_um)
     error = jnp.mean((maps.background - background) ** 2) / (jnp.mean(background) + 1.0) ** 2
@@ -178,4 +202,7 @@ def list_loss(
     if occupancy_weight:
         parts["occupancy"] = occupancy_loss(maps.logit, emitters, pixel_um)
         total = total + occupancy_weight * parts["occupancy"]
+    if maps.channel is not None:
+        parts["colour"] = colour_loss(maps, emitters, pixel_um)
+        total = total + colour_weight * parts["colour"]
     return total, parts

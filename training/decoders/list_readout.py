@@ -32,6 +32,9 @@ def maps_to_localizations(
 ) -> Localizations:
     """Read the list out of a list decoder's maps (B, H, W); frame numbers count from `first_frame`.
 
+    Where the maps tell species apart, `channel` is the likeliest of each emitter and `p_channel` its probability: the
+    mean of what the pixels say that speak of it, weighted as their claims are.
+
     "claims" gathers the pixels around a pick that claim the same place (`gather_claims`): their probabilities are one
     emitter's, cut at 1. `focal`: the maps are of a network trained with the focal weight, see `without_focus`.
 
@@ -45,14 +48,15 @@ def maps_to_localizations(
     if focal:
         probability = without_focus(probability)
     if read_out == "claims":
-        at, score, mean, sigma = gather_claims(maps, probability, pixel_um, threshold=threshold)
+        at, score, mean, sigma, told = gather_claims(maps, probability, pixel_um, threshold=threshold)
     else:
         *at, score = localization.list_peaks(probability, raw_threshold=raw_threshold, threshold=threshold)
         at = tuple(at)
         if share_borders:
-            mean, sigma = mixture_means(maps, probability, at, pixel_um)
+            mean, sigma, told = mixture_means(maps, probability, at, pixel_um)
         else:
-            mean, sigma = _means(maps, at, pixel_um), np.asarray(maps.sigma)[at]
+            mean, sigma, told = _means(maps, at, pixel_um), np.asarray(maps.sigma)[at], _species(maps, at)
+    several = told.shape[1] > 0
     return make_localizations(
         first_frame + at[0],
         mean[:, 0],
@@ -64,6 +68,8 @@ def maps_to_localizations(
         sigma_y_um=sigma[:, 1],
         sigma_z_um=sigma[:, 2],
         score=score,
+        channel=np.argmax(told, axis=1) if several else 0,
+        extras={"p_channel": np.minimum(told.max(axis=1), 1.0)} if several else None,
     )
 
 
@@ -84,8 +90,10 @@ def without_focus(p: NDArray) -> NDArray:
 
 def gather_claims(
     maps: ListMaps, probability: NDArray, pixel_um: float, *, threshold: float
-) -> tuple[tuple[NDArray, ...], NDArray, NDArray, NDArray]:
+) -> tuple[tuple[NDArray, ...], NDArray, NDArray, NDArray, NDArray]:
     """Gather pixels that claim one place into emitters: picks (b, i, j), probabilities (P,), means and sigmas (P, 4).
+
+    Beside them the probabilities of S species (P, S), the mean of what the gathered pixels say; S = 0 of one colour.
 
     A network that is not sure of a pixel spreads an emitter's probability over several, and each of them says where it
     lies. Pixels in the window around another whose claims of (x, y, z) are the same, within `SAME_SIGMAS` or
@@ -106,9 +114,11 @@ def gather_claims(
     speaks = np.zeros(flat.size, bool)
     speaks[at] = True
     claim, sigma = np.zeros((flat.size, 4)), np.ones((flat.size, 4))
+    species = np.zeros((flat.size, 0 if maps.channel is None else maps.channel.shape[-1]))
     b, i, j = np.unravel_index(at, shape)
     inner = (b, i - reach, j - reach)
     claim[at], sigma[at] = _means(maps, inner, pixel_um), np.asarray(maps.sigma, np.float64)[inner]
+    species[at] = _species(maps, inner)
     backs = np.stack([speaks[at + step] & _same(claim, sigma, at, at + step) for step in window], axis=1)
     found: list[tuple[NDArray, ...]] = []
     while at.size:
@@ -123,19 +133,20 @@ def gather_claims(
         weight = (share / total[:, None])[..., None]
         mean = (weight * claim[members]).sum(axis=1)
         variance = (weight * (sigma[members] ** 2 + (claim[members] - mean[:, None]) ** 2)).sum(axis=1)
+        told = (weight * species[members]).sum(axis=1)
         kept = total >= threshold
-        found.append(tuple(part[kept] for part in (at[best], np.minimum(total, 1.0), mean, np.sqrt(variance))))
+        found.append(tuple(part[kept] for part in (at[best], np.minimum(total, 1.0), mean, np.sqrt(variance), told)))
         flat[members[backs[best]]] = 0.0
         behind[at] = 0.0
         alive = flat[at] > 0
         at, backs = at[alive], backs[alive]
     if not found:
         nothing = np.zeros(0, int)
-        return (nothing, nothing, nothing), np.zeros(0), np.zeros((0, 4)), np.zeros((0, 4))
-    pick, score, mean, deviation = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return (nothing, nothing, nothing), np.zeros(0), np.zeros((0, 4)), np.zeros((0, 4)), species[:0]
+    pick, score, mean, deviation, told = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(pick)
     b, i, j = np.unravel_index(pick[order], shape)
-    return (b, i - reach, j - reach), score[order], mean[order], deviation[order]
+    return (b, i - reach, j - reach), score[order], mean[order], deviation[order], told[order]
 
 
 def _same(claim: NDArray, sigma: NDArray, one: NDArray, other: NDArray) -> Any:
@@ -160,10 +171,19 @@ def _means(maps: ListMaps, at: tuple[NDArray, ...], pixel_um: float) -> NDArray:
     return np.stack([x, y, np.asarray(maps.z_um)[at], np.asarray(maps.photons)[at]], axis=-1)
 
 
+def _species(maps: ListMaps, at: tuple[NDArray, ...]) -> NDArray:
+    """Probabilities of S species that the pixels `at` say: (..., S); S = 0 of maps that tell none apart."""
+    if maps.channel is None:
+        return np.zeros((*at[0].shape, 0))
+    return np.exp(np.asarray(maps.channel, np.float64)[at])
+
+
 def mixture_means(
     maps: ListMaps, probability: NDArray, picks: tuple[NDArray, ...], pixel_um: float, gate: float = 3.0
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray, NDArray, NDArray]:
     """Return mean and standard deviation (P, 4) of (x, y, z, photons) at each pick, with what its neighbours add.
+
+    Third the probabilities of S species (P, S), mixed alike.
 
     The loss lets the pixels beside an emitter share it: their normal laws, weighted by probability, are one law,
     whose mean is the best estimate. A neighbour of the 4 takes part unless it is a pick of its own, claims a
@@ -175,7 +195,7 @@ def mixture_means(
     taken = np.zeros(probability.shape, bool)
     taken[picks] = True
     total, first, second = weight.copy(), weight[:, None] * own, weight[:, None] * sigma**2
-    spread = np.zeros_like(own)
+    spread, told = np.zeros_like(own), weight[:, None] * _species(maps, picks)
     height, width = probability.shape[1:]
     for di, dj in _NEIGHBOURS:
         row, column = np.clip(i + di, 0, height - 1), np.clip(j + dj, 0, width - 1)
@@ -187,6 +207,7 @@ def mixture_means(
         first += share[:, None] * theirs
         second += share[:, None] * their_sigma**2
         spread += share[:, None] * (theirs - own) ** 2
+        told += share[:, None] * _species(maps, at)
     mean = first / total[:, None]
     variance = (second + spread) / total[:, None] - (mean - own) ** 2
-    return mean, np.sqrt(np.maximum(variance, 0.0))
+    return mean, np.sqrt(np.maximum(variance, 0.0)), told / total[:, None]
