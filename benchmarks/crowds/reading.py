@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from crowds.scenes import spots_of
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.joint import JointReader, Start, search_window
+from experiments.reading.joint import JointReader, search_window
 from experiments.reading.readers import Reader
 from localization import Localizations, concatenate, make_localizations
 from optics import make_camera
 from optics.fits.crowd import make_crowd_model
 from optics.fits.crowd_search import make_bank
+from optics.fits.wishes import Start
 
 
 @dataclass(frozen=True)

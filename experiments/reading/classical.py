@@ -79,44 +79,32 @@ class ClassicalReader:
         photons = np.asarray(adu_to_photons(fitter.camera, counts), np.float64)
         nothing = np.zeros_like(photons)
         found, level = detector.find(photons, nothing, self._config.model_error)
-        close = _sharing(found, self._spots.image_px * self.pixel_um)
-        crowded = self._in_windows(found.take(close), len(photons), windows)
+        close = sharing(found, self._spots.image_px * self.pixel_um)
+        crowded = in_windows(found.take(close), len(photons), windows, self.pixel_um)
         # an emitter is fitted if any of the windows that list it may be explained by such fits
         alone = found.take(~close)
-        near = [self._near(alone, *window) for window in windows]
+        near = [in_window(alone, *window, self.pixel_um) for window in windows]
         wanted = np.any([~crowded[alone.frame, k] & here for k, here in enumerate(near)], axis=0)
         fits = fitter.fit(counts, valid, alone.take(wanted))
         strength = fits.theta[:, 3] / np.maximum(fits.std[:, 3], 1e-9)
         # a model that is off by a share e of itself adds about e^2 S^2 to chi-square, S its significance
         excess = (self._config.model_error * strength) ** 2 / (self._spots.image_px**2 - 5)
         bad = ~fits.good | (fits.chi2_ratio > self._config.chi2_max + excess)
-        crowded |= self._in_windows(fits.take(bad), len(photons), windows)
+        crowded |= in_windows(fits.take(bad), len(photons), windows, self.pixel_um)
         fits = fits.take(~bad & (strength > self._level))
         drawn = fitter.draw(fits, photons.shape) if len(fits) else nothing
         if len(fits):
             rest, level = detector.find(photons - drawn, drawn, self._config.model_error)
-            crowded |= self._in_windows(rest, len(photons), windows)
+            crowded |= in_windows(rest, len(photons), windows, self.pixel_um)
         for number, (row, column) in enumerate(windows):
             valid[:, row.core, column.core] &= ~crowded[:, number, None, None]
         self._tally += residual(fitter.camera, counts, valid, drawn + level, level)
         return fits, crowded[:n]
 
-    def _near(self, emitters: EmitterList, row: Tile, column: Tile) -> NDArray[np.bool_]:
-        x, y = emitters.theta[:, 0], emitters.theta[:, 1]
-        corner = column.window.start * self.pixel_um, row.window.start * self.pixel_um
-        return near_core(x - corner[0], y - corner[1], row, column, self.pixel_um)
-
-    def _in_windows(self, emitters: EmitterList, n: int, windows: list[tuple[Tile, Tile]]) -> NDArray[np.bool_]:
-        """Which windows of n frames list one of these (frames, windows)."""
-        held = np.zeros((n, len(windows)), bool)
-        for number, window in enumerate(windows):
-            held[emitters.frame[self._near(emitters, *window)], number] = True
-        return held
-
     def _of_window(
         self, fits: EmitterList, movie: Movie, crowded: NDArray[np.bool_], row: Tile, column: Tile
     ) -> Localizations:
-        own = fits.take(self._near(fits, row, column) & ~crowded[fits.frame])
+        own = fits.take(in_window(fits, row, column, self.pixel_um) & ~crowded[fits.frame])
         self._tally += ends(self._spots.at_end(own.theta[:, 2]), self._spots.deep)
         theta, std, deep = own.theta, own.std, self._spots.deep
         return make_localizations(
@@ -141,7 +129,22 @@ class ClassicalReader:
         return self._tools[key]
 
 
-def _sharing(emitters: EmitterList, reach_um: float) -> NDArray[np.bool_]:
+def in_window(emitters: EmitterList, row: Tile, column: Tile, pixel_um: float) -> NDArray[np.bool_]:
+    """Say which emitters a window would list."""
+    x, y = emitters.theta[:, 0], emitters.theta[:, 1]
+    corner = column.window.start * pixel_um, row.window.start * pixel_um
+    return near_core(x - corner[0], y - corner[1], row, column, pixel_um)
+
+
+def in_windows(emitters: EmitterList, n: int, windows: list[tuple[Tile, Tile]], pixel_um: float) -> NDArray[np.bool_]:
+    """Say which windows of n frames list one of these (frames, windows)."""
+    held = np.zeros((n, len(windows)), bool)
+    for number, window in enumerate(windows):
+        held[emitters.frame[in_window(emitters, *window, pixel_um)], number] = True
+    return held
+
+
+def sharing(emitters: EmitterList, reach_um: float) -> NDArray[np.bool_]:
     """Say which emitters have another one of their frame within reach along both axes: their stamps share pixels."""
     shared = np.zeros(len(emitters), bool)
     if len(emitters) > 1:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.reading.classical import ClassicalReader
 from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.colours.reader import ColourReader
+from experiments.reading.colours.reader import ColourReader, check_species
 from experiments.reading.decoder_joint import DecoderJointReader
 from experiments.reading.fields.reader import FieldReader
 from experiments.reading.joint import JointReader
@@ -24,6 +24,7 @@ from training import ConfigError
 
 # of the image; half the pictures, so half the time, of 1e-3, and both below the noise of 20,000 photons
 _TOLERANCE = 1e-2
+_MOST_SPECIES = 8
 
 
 def classical_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -> ClassicalReader:
@@ -45,9 +46,34 @@ def joint_reader(model: Model, camera: Camera | None, config: ClassicalConfig) -
 
 def colour_reader(models: Sequence[Model], camera: Camera | None, config: ClassicalConfig) -> ColourReader:
     """Make the reader that tells species apart, from the PSF of each. Raises `ConfigError`."""
+    about = f"fits as every species of {', '.join(model.path.name for model in models)}"
+    return ColourReader(_species_spots(models, config), _camera(models[0], camera, config), config, about)
+
+
+def species_reader(models: Sequence[Model], camera: Camera | None, config: ClassicalConfig) -> JointReader:
+    """Make the reader that fits emitters of several species together, from the PSF of each. Raises `ConfigError`."""
+    about = f"joint fits of {len(models)} species with {', '.join(model.path.name for model in models)}"
+    first, *rivals = _species_spots(models, config)
+    return JointReader(first, _camera(models[0], camera, config), config, about, rivals)
+
+
+def _species_spots(models: Sequence[Model], config: ClassicalConfig) -> list[SpotTable]:
+    if len(models) > _MOST_SPECIES:
+        raise ConfigError(f"{len(models)} PSFs of species: an image tells a few apart, {_MOST_SPECIES} at most")
+    if config.field or config.blur_spread_px2 is not None:
+        name = "field" if config.field else "blur_spread_px2"
+        raise ConfigError(f"{name} is for a PSF of one species; leave it out where there are several")
     spots = [spots_of(model, config) for model in models]
-    names = ", ".join(model.path.name for model in models)
-    return ColourReader(spots, _camera(models[0], camera, config), config, f"fits as every species of {names}")
+    check_species(spots, [str(model.path) for model in models])
+    return spots
+
+
+def of_one_colour(models: Sequence[Model]) -> bool:
+    """Say whether several PSFs are of one wavelength, as those of the planes of a movie are."""
+    if any(model.kind != "psf" or not is_psf(model.path) for model in models):
+        return False
+    colours = {round(float(load_psf(model.path).microscope.wavelength_um), 4) for model in models}
+    return len(colours) == 1
 
 
 def planes_reader(models: Sequence[Model], camera: Camera | None, config: ClassicalConfig) -> PlanesReader:

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,13 +20,14 @@ from experiments.reading.program import fingerprint
 from experiments.reading.remarks import ends, residual
 from experiments.reading.spots import SpotTable
 from localization import Localizations, concatenate, make_localizations, select
-from optics import Camera
+from optics import Camera, Wings
 from optics.camera import adu_to_photons
-from optics.fits.crowd import BACKGROUND_PX, CrowdModel, make_crowd_model, make_frame
+from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Path, make_crowd_model, make_frame, species_path
 from optics.fits.crowd_search import Bank, make_bank
 from optics.fits.explain import Found, search_frames
 from optics.fits.shakes import Box
 from optics.fits.smooth import surface_at
+from optics.fits.wishes import Start
 from optics.psf_table import PsfTable
 from optics.pytree import replace
 
@@ -36,8 +38,6 @@ _BEYOND_PX = 2.0  # how far outside a window a start may stand
 
 TOGETHER = "windows of frames fitted jointly"
 SATURATED, NOT_FINITE = "pixels saturated, left out", "pixels without a number, left out"
-
-Start = tuple[NDArray, NDArray]  # positions (n, 3) in um and photons (n,)
 
 
 def search_window(
@@ -76,21 +76,29 @@ class JointReader:
     """Reads each frame as a sum of emitters and a smooth background, fitted together (`optics.fits.crowd_search`).
 
     Large frames are read in windows that overlap by most of a stamp's light; their lists are joined by
-    `seams.join_windows`.
+    `seams.join_windows`. With `rivals`, spots of further species, each emitter is of one of them: the list says which
+    by `channel` (0 for `spots`) and `p_channel`, its posterior.
     """
 
     context = 0
 
-    def __init__(self, spots: SpotTable, camera: Camera, config: ClassicalConfig, description: str) -> None:
+    def __init__(
+        self,
+        spots: SpotTable,
+        camera: Camera,
+        config: ClassicalConfig,
+        description: str,
+        rivals: Sequence[SpotTable] = (),
+    ) -> None:
         self.description, self.pixel_um = description, spots.pixel_um
         self.min_frame_px = min(spots.image_px, 16)
         self.group = self.batch = 8
-        self._spots, self._camera, self._config = spots, camera, config
+        self._spots, self._camera, self._config, self._rivals = spots, camera, config, tuple(rivals)
         self._tools: dict[tuple[int, ...], tuple[CrowdModel, Bank]] = {}
         self._tally: Counter[str] = Counter()
         # on the device that computes with this process's cores, frames are read side by side
         self.threads = min(_MOST_THREADS, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-        self.halo = spots.reach_px() + 2
+        self.halo = max(one.reach_px() for one in (spots, *rivals)) + 2
         self.identity = {
             "joint": fingerprint(spots.table),
             "camera": fingerprint(camera),
@@ -98,6 +106,8 @@ class JointReader:
             "window": self.window,
             "wings": spots.psf is not None,
         }
+        if rivals:
+            self.identity["species"] = [fingerprint(one.table) for one in (spots, *rivals)]
 
     @property
     def window(self) -> int:
@@ -178,7 +188,8 @@ class JointReader:
         model, bank = self.tools(movie, row, column)
         first = None if start is None else self._start_in(start, movie.first_frame + k, row, column)
         if first is not None and not np.all(first[1] > 0):
-            first = first[0], _shared_light(adu_to_photons(model.camera, counts), known, first[1])
+            light = _shared_light(adu_to_photons(model.camera, counts), known, first[1])
+            first = (first[0], light, first[2])
         inner = core_box(row, column, self.pixel_um)
         found = search_window(model, bank, np.where(known, counts, 0), known, first, inner)
         level = surface_at(model.surface, found.crowd.level)
@@ -188,15 +199,18 @@ class JointReader:
         tally += ends(self._spots.at_end(own.xyz_um[:, 2]), self._spots.deep)
         return self._table(own, np.asarray(level, np.float64), movie.first_frame + k, row, column), tally
 
-    def _start_in(self, start: Localizations, frame: int, row: Tile, column: Tile) -> Start:
-        """Those of a list that lie in a window of a frame, counted from its corner."""
+    def _start_in(
+        self, start: Localizations, frame: int, row: Tile, column: Tile
+    ) -> tuple[NDArray, NDArray, NDArray[np.int64]]:
+        """Those of a list that lie in a window of a frame, counted from its corner: places, photons, species."""
         x, y = start.x_um / self.pixel_um - column.window.start, start.y_um / self.pixel_um - row.window.start
         here = start.frame == frame
         for at, tile in ((x, column), (y, row)):
             here &= (at > -_BEYOND_PX) & (at < tile.window.stop - tile.window.start + _BEYOND_PX)
         z = start.z_um[here] if self._spots.deep else np.zeros(here.sum())
         z = np.clip(z, *np.asarray(self._spots.table.z_range_um, np.float64))
-        return np.column_stack([x[here] * self.pixel_um, y[here] * self.pixel_um, z]), start.photons[here]
+        places = np.column_stack([x[here] * self.pixel_um, y[here] * self.pixel_um, z])
+        return places, start.photons[here], np.clip(start.channel[here], 0, len(self._rivals))
 
     def cut(self, movie: Movie, k: int, row: Tile, column: Tile) -> tuple[NDArray, NDArray[np.bool_]]:
         """Counts of a window of frame k, and which of them are valid."""
@@ -210,11 +224,14 @@ class JointReader:
             camera = camera_part(self._camera, place, size)
             spots, pixel = self.spots_at(place, size), self.pixel_um
             table = spots.table
+            images = species_path([one.table for one in (spots, *self._rivals)]) if self._rivals else table
             alike = [one for one in self._tools.values() if one[0].shape == size and one[0].table is table]
-            bank, wings = (alike[0][1], alike[0][0].wings) if alike else (self._bank(table, size), spots.wings(size))
+            bank, wings = (
+                (alike[0][1], alike[0][0].wings) if alike else (self._bank(images, size), self._wings(spots, size))
+            )
             self._tools[key] = (
                 make_crowd_model(
-                    table,
+                    images,
                     camera,
                     pixel,
                     size,
@@ -231,7 +248,13 @@ class JointReader:
         """The images of a window whose first pixel is `place` (column, row), of `size` (H, W): here all the same."""
         return self._spots
 
-    def _bank(self, table: PsfTable, size: tuple[int, int]) -> Bank:
+    def _wings(self, spots: SpotTable, size: tuple[int, int]) -> list[Wings]:
+        """The light around the stamps of every species; none where that of one is not known, or needless."""
+        every = [one.wings(size) for one in (spots, *self._rivals)]
+        known = [wings for wings in every if wings is not None]
+        return known if len(known) == len(every) else []
+
+    def _bank(self, table: PsfTable | Sequence[Path], size: tuple[int, int]) -> Bank:
         config = self._config
         length_px = config.background_px or BACKGROUND_PX
         return self.with_levels(make_bank(table, size, config.false_per_um2, correlation_px=length_px))
@@ -258,6 +281,8 @@ class JointReader:
             sigma_y_um=own.std[:, 1],
             sigma_z_um=own.std[:, 2] if deep else np.nan,
             score=own.significance,
+            channel=own.channel,
+            extras={"p_channel": own.p_channel} if self._rivals else None,
         )
 
 
@@ -269,15 +294,18 @@ class _Emitters:
     photons: NDArray[np.float64]
     std: NDArray[np.float64]
     significance: NDArray[np.float64]
+    channel: NDArray[np.int64]
+    p_channel: NDArray[np.float64]
 
     def take(self, rows: NDArray) -> "_Emitters":
-        return _Emitters(self.xyz_um[rows], self.photons[rows], self.std[rows], self.significance[rows])
+        return _Emitters(**{name: value[rows] for name, value in vars(self).items()})
 
 
 def _emitters(found: Found) -> _Emitters:
-    there = np.asarray(found.crowd.present)
     parts = (found.crowd.xyz_um, found.crowd.photons, found.std, found.significance)
-    return _Emitters(*(np.asarray(part, np.float64)[there] for part in parts))
+    channel = np.asarray(found.crowd.channel, np.int64)
+    own = found.posterior[channel, np.arange(channel.size)]
+    return _Emitters(*(np.asarray(part, np.float64) for part in parts), channel=channel, p_channel=own)
 
 
 def _shared_light(photons: ArrayLike, known: NDArray, own: NDArray) -> NDArray:

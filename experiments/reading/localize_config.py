@@ -30,9 +30,10 @@ class LocalizeConfig:
     "decoder+joint" begins that at the network's list, with the PSF of the run or of the file `psf`; `classical` says
     how. "autods" reads each patch with the shipped network of its level, `autods` says how; "patchwise" (Gaussian
     spots, in focus) each patch by fits or a network, whichever was measured to be best at its density and signal.
-    "colour" (the default with `species`) reads every emitter that stands alone as each of `species`, the calibrated
-    PSFs of several colours, of which `model` is the first. With "joint" `species` are the PSFs of the planes of a
-    movie, fitted as one; a file that holds several planes needs no others. `planes` says where they lie in the movie:
+    "colour" (the default with `species`) reads every emitter as each of `species`, the calibrated PSFs of several
+    colours, of which `model` is the first: by itself where it stands alone, jointly where not; "joint" everywhere
+    jointly. With "joint" PSFs of one wavelength, and any beside `planes` or a map of planes, are those of the planes of
+    a movie, fitted as one; a file that holds several planes needs no others. `planes` says where they lie in the movie:
     "side" by side (also if nothing is said), one "above" the other, or the movies of the second and further planes.
     `opening` says how the movie is opened.
     """
@@ -70,10 +71,13 @@ class LocalizeConfig:
             raise ConfigError(f"psf = {self.psf} is for method decoder+joint; the others take their PSF as the model")
         check_where(self.planes)
         if self.species and self.method not in ("", "colour", "joint"):
-            raise ConfigError(f"several PSFs are read with method colour, or joint (planes), not {self.method}")
+            raise ConfigError(f"several PSFs are read with method colour or joint, not {self.method}")
         if self.method == "joint" and len(self.species) == 1:
             raise ConfigError(f"planes need a PSF each: --psf {self.species[0]} and that of the next plane")
-        if (self.method == "colour" or self.species and self.method != "joint") and len(set(self.species)) < 2:
+        twice = next((path for path in self.species if self.species.count(path) > 1), None)
+        if (colour := self.method == "colour" or (self.species and self.method != "joint")) and twice is not None:
+            raise ConfigError(f"{twice} is given twice; method colour needs a PSF for each species")
+        if colour and len(self.species) < 2:
             raise ConfigError("method colour needs a PSF for each species: --psf orange.npz red.npz")
         if self.tile_px is not None and self.tile_px < 1:
             raise ConfigError(f"tile_px = {self.tile_px} must be positive")

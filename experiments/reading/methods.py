@@ -14,7 +14,9 @@ from experiments.reading.fit_readers import (
     colour_reader,
     decoder_joint_reader,
     joint_reader,
+    of_one_colour,
     planes_reader,
+    species_reader,
 )
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.readers import Model, Reader, Reading, describe, run_reader, weights_reader
@@ -77,7 +79,10 @@ def _fits(model: Model, config: LocalizeConfig) -> Reader:
 
 def _joint(model: Model, config: LocalizeConfig) -> Reader:
     if config.species:
-        return planes_reader([describe(Path(path)) for path in config.species], _fits_camera(config), _enough(config))
+        models = _several(config)
+        fits = config.classical
+        planes = config.planes or fits.plane_map or fits.plane_shares or of_one_colour(models)
+        return (planes_reader if planes else species_reader)(models, _fits_camera(config), _enough(config))
     return joint_reader(model, _fits_camera(config), _enough(config))
 
 
@@ -86,11 +91,14 @@ def _planes(model: Model, config: LocalizeConfig) -> Reader:
 
 
 def _colour(model: Model, config: LocalizeConfig) -> Reader:
-    others = [describe(Path(path)) for path in config.species]
-    if any(other.kind != "psf" for other in others):
-        wrong = next(other.path for other in others if other.kind != "psf")
-        raise ConfigError(f"{wrong}: no PSF; species are read with a calibrated PSF each")
-    return colour_reader(others, _fits_camera(config), _enough(config))
+    return colour_reader(_several(config), _fits_camera(config), _enough(config))
+
+
+def _several(config: LocalizeConfig) -> list[Model]:
+    models = [describe(Path(path)) for path in config.species]
+    if wrong := [model.path for model in models if model.kind != "psf"]:
+        raise ConfigError(f"{wrong[0]}: no PSF; species and planes are read with a calibrated PSF each")
+    return models
 
 
 def _enough(config: LocalizeConfig) -> ClassicalConfig:

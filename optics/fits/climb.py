@@ -31,11 +31,15 @@ _HOPELESS_SHARE, _HOPELESS_GAP = 0.6, 20.0
 
 @pytree
 class Stamp:
-    """One image: counts and whether they count (K*K,); `camera` where it differs between stamps, else None."""
+    """One image: counts and whether they count (K*K,); `camera` where it differs between stamps, else None.
+
+    `beneath` (K*K,) is light in photons that is known beforehand, as that of neighbours; None where there is none.
+    """
 
     adu: jax.Array
     valid: jax.Array
     camera: Camera | None
+    beneath: jax.Array | None = None
 
 
 @pytree
@@ -110,9 +114,14 @@ def depth_starts(
     as a function of depth. Pixels that are left out, or noisier than most, count as background.
     """
     flux = adu_to_photons(camera, stamp.adu)
+    if stamp.beneath is not None:
+        flux = flux - stamp.beneath
     n_valid = jnp.maximum(stamp.valid.sum(), 1)
     level = jnp.sum(jnp.where(stamp.valid, flux, 0)) / n_valid
-    information_px = jnp.where(stamp.valid, pixel_information(camera, jnp.full_like(flux, jnp.maximum(level, 1.0))), 0)
+    expected = jnp.full_like(flux, jnp.maximum(level, 1.0))
+    if stamp.beneath is not None:
+        expected = jnp.maximum(expected + stamp.beneath, 1.0)
+    information_px = jnp.where(stamp.valid, pixel_information(camera, expected), 0)
     trust = jnp.minimum(information_px / (information_px.sum() / n_valid), 1.0)
     contrast = (flux - level) * trust
     contrast = contrast - contrast.mean()
@@ -171,6 +180,8 @@ def standing(source: Source, camera: Camera, stamp: Stamp, theta: jax.Array) -> 
     """Evaluate the likelihood of a stamp at `theta` (5,)."""
     rows = image_rows(source, theta[:3])
     mean = theta[3] * rows[0] + theta[4]
+    if stamp.beneath is not None:
+        mean = jnp.maximum(mean + stamp.beneath, LEAST_BACKGROUND)
     slopes = jnp.concatenate([theta[3] * rows[1:], rows[:1], jnp.ones_like(rows[:1])])
     each, score = jax.jvp(lambda photons: log_likelihood(camera, stamp.adu, photons), (mean,), (jnp.ones_like(mean),))
     known = jnp.where(stamp.valid, pixel_information(camera, mean), 0)

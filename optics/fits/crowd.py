@@ -35,32 +35,44 @@ class Path:
 
     `share` () of the light that comes this way beyond what the table's images sum to; `registration` (2, 3) takes an
     emitter's x, y (um) to where this path sees it, as in `multipath.SplitPsf`. `blurring` (R, K * K) is by how much
-    the table's pictures change with the variance of a blur (px^2), where emitters have a blur of their own.
+    the table's pictures change with the variance of a blur (px^2), where emitters have a blur of their own. `rivals`
+    are the images of the second and further species, where emitters may be of several.
     """
 
     table: PsfTable
     share: jax.Array
     registration: jax.Array
     blurring: jax.Array | None = None
+    rivals: tuple[PsfTable, ...] = ()
+
+    @property
+    def tables(self) -> tuple[PsfTable, ...]:
+        """The images of every species."""
+        return (self.table, *self.rivals)
 
 
 @pytree
 class CrowdModel:
     """What a frame of emitters looks like: images of one emitter on C paths, camera, pixel, background and its prior.
 
-    Maps of the camera are (C H, W), as the frames are. `wings` is the light around the stamps, where it is known; else
-    the background takes it up. `blur_spread_px2` is the standard deviation of the variance of the emitters' own blur
-    about that of the table, in px^2; None where all are as sharp. `model_error` is the share of the emitters' light by
-    which the table may be wrong in a pixel; None where it is exact.
+    Maps of the camera are (C H, W), as the frames are. `wings` is the light around the stamps of each species, where it
+    is known; else the background takes it up. `blur_spread_px2` is the standard deviation of the variance of the
+    emitters' own blur about that of the table, in px^2; None where all are as sharp. `model_error` is the share of the
+    emitters' light by which the table may be wrong in a pixel; None where it is exact.
     """
 
     paths: tuple[Path, ...]
     camera: Camera
     pixel_um: jax.Array
     surface: Surface
-    wings: Wings | None = None
+    wings: tuple[Wings, ...] = ()
     blur_spread_px2: jax.Array | None = None
     model_error: jax.Array | None = None
+
+    @property
+    def species(self) -> int:
+        """How many kinds of emitters there may be."""
+        return len(self.paths[0].tables)
 
     @property
     def unknowns(self) -> int:
@@ -96,6 +108,7 @@ class Crowd:
     `level` (A, B) are the coefficients of the background in photons per pixel, `spread` () by how many it varies.
     `misfit` () is half the deviance: how much less likely the frame is than under means that fit every pixel; `damping`
     () belongs to the steps. `stray` (H, W) is the emitters' light around their stamps, as it was when a fit began.
+    `channel` (M,) is the species of each, from 0; None where there is but one.
     """
 
     xyz_um: jax.Array
@@ -107,11 +120,29 @@ class Crowd:
     damping: jax.Array
     misfit: jax.Array
     stray: jax.Array
+    channel: jax.Array | None = None
 
 
 def one_path(table: PsfTable) -> tuple[Path, ...]:
     """The only path of an ordinary microscope."""
     return (Path(table=table, share=jnp.asarray(1.0, dtype=float), registration=jnp.eye(2, 3, dtype=float)),)
+
+
+def species_path(tables: Sequence[PsfTable]) -> tuple[Path, ...]:
+    """The only path of an ordinary microscope, where emitters are of several species: a table of each.
+
+    Raises `OpticsError` where the tables' stamps, pixels or depths differ.
+    """
+    kinds = {
+        (table.image_px, *(round(float(of), 6) for of in (table.reach_um / table.reach_px, *table.z_range_um)))
+        for table in tables
+    }
+    if len(kinds) != 1:
+        raise OpticsError(
+            f"the species' tables have stamps (px), pixels and depths (um) {sorted(kinds)}; make all of one"
+        )
+    (path,) = one_path(tables[0])
+    return (replace(path, rivals=tuple(tables[1:])),)
 
 
 def make_paths(split: SplitPsf, tables: Sequence[PsfTable]) -> tuple[Path, ...]:
@@ -135,20 +166,27 @@ def make_crowd_model(
     shape: tuple[int, int],
     *,
     background_px: float | None = None,
-    wings: Wings | None = None,
+    wings: Wings | Sequence[Wings] | None = None,
     blur_spread_px2: float | None = None,
     model_error: float = 0.0,
 ) -> CrowdModel:
     """Make the model of frames of `shape` (H, W), its background varying over `background_px` and more.
 
-    With `Path`s in place of a table frames are (C H, W), the C images of `shape` one below the other. `wings` are those
-    of `shape`. With `blur_spread_px2` each emitter has a blur of its own: its variance in px^2 differs by so much
-    (standard deviation) from that of the table, as that of beads of many sizes does. What an emitter explains is
-    counted as if the light of all others were known to `model_error` of itself. Raises `OpticsError` for wings of
-    several paths, for a spread that is not positive, and for an error that is negative.
+    With `Path`s in place of a table frames are (C H, W), the C images of `shape` one below the other; `species_path`
+    makes that of several species. `wings` are those of `shape`, one for each species. With `blur_spread_px2` each
+    emitter has a blur of its own: its variance in px^2 differs by so much (standard deviation) from that of the table,
+    as that of beads of many sizes does. What an emitter explains is counted as if the light of all others were known to
+    `model_error` of itself. Raises `OpticsError` for wings of several paths, for species on several paths or with a
+    blur of their own, for a spread that is not positive, and for an error that is negative.
     """
     paths = one_path(table) if isinstance(table, PsfTable) else tuple(table)
-    if wings is not None and len(paths) > 1:
+    around = () if wings is None else (wings,) if isinstance(wings, Wings) else tuple(wings)
+    species = len(paths[0].tables)
+    if species > 1 and (len(paths) > 1 or blur_spread_px2 is not None):
+        raise OpticsError("several species are told apart on one path and without blur_spread_px2; leave that out")
+    if around and len(paths) == 1 and len(around) != species:
+        raise OpticsError(f"{len(around)} wings for {species} species; give those of each")
+    if around and len(paths) > 1:
         raise OpticsError(f"wings are those of one path, not of {len(paths)}; leave them to the background")
     if blur_spread_px2 is not None:
         if not 0 < blur_spread_px2 <= _MOST_BLUR_PX2:
@@ -162,7 +200,7 @@ def make_crowd_model(
         camera=camera,
         pixel_um=jnp.asarray(pixel_um, dtype=float),
         surface=surface,
-        wings=wings,
+        wings=around,
         blur_spread_px2=None if blur_spread_px2 is None else jnp.asarray(blur_spread_px2, dtype=float),
         model_error=jnp.asarray(model_error, dtype=float) if model_error else None,
     )
@@ -202,6 +240,7 @@ def no_emitters(model: CrowdModel, frame: Frame, capacity: int) -> Crowd:
         damping=jnp.asarray(0.0, middle.dtype),
         misfit=jnp.asarray(jnp.inf, middle.dtype),
         stray=jnp.zeros((), middle.dtype),
+        channel=None if model.species == 1 else jnp.zeros(capacity, jnp.int32),
     )
 
 
@@ -221,10 +260,22 @@ def _draw_path(path: Path, model: CrowdModel, crowd: Crowd, rows: int) -> jax.Ar
     xy = xyz_um[:, :2] @ turn.T + shift[None]
     first = jnp.round(xy / pixel - side / 2).astype(jnp.int32)
     points = jnp.concatenate([xy - (first + side / 2) * pixel, xyz_um[:, 2:]], axis=1)
-    mixed = jax.vmap(lambda point: weights(path.table, point)[: min(rows, 4)])(points) * path.share
-    if rows > 1:
-        mixed = mixed.at[:, 1:3].set(jnp.einsum("ij,mir->mjr", turn, mixed[:, 1:3]))
-    stamps = jnp.matmul(mixed, path.table.pictures)
+
+    def mix(table):
+        mixed = jax.vmap(lambda point: weights(table, point)[: min(rows, 4)])(points) * path.share
+        if rows > 1:
+            mixed = mixed.at[:, 1:3].set(jnp.einsum("ij,mir->mjr", turn, mixed[:, 1:3]))
+        return mixed
+
+    mixed = mix(path.table)
+    if crowd.channel is None:
+        stamps = jnp.matmul(mixed, path.table.pictures)
+    else:
+        # a species' pictures get the weights of its own emitters alone: to gather pictures would copy whole tables
+        of = crowd.channel[:, None, None]
+        stamps = jnp.matmul(jnp.where(of == 0, mixed, 0.0), path.table.pictures)
+        for number, table in enumerate(path.rivals, 1):
+            stamps = stamps + jnp.matmul(jnp.where(of == number, mix(table), 0.0), table.pictures)
     if path.blurring is not None:
         wider = jnp.matmul(mixed, path.blurring)
         stamps = stamps + crowd.blur_px2[:, None, None] * wider
@@ -257,10 +308,11 @@ def with_stray(model: CrowdModel, crowd: Crowd) -> Crowd:
     What goes farther than the wings is left to the background.
     """
     stray = jnp.zeros(model.surface.shape, crowd.photons.dtype)
-    if model.wings is not None:
-        emitters = Emitters(xyz_um=crowd.xyz_um[None], photons=crowd.photons[None], valid=crowd.present[None])
-        stamped = jnp.ones(crowd.present.size, bool)
-        stray = render_wings(model.wings, emitters, model.pixel_um, stamped)[0][0]
+    stamped = jnp.ones(crowd.present.size, bool)
+    for number, wings in enumerate(model.wings):
+        own = crowd.present if crowd.channel is None else crowd.present & (crowd.channel == number)
+        emitters = Emitters(xyz_um=crowd.xyz_um[None], photons=crowd.photons[None], valid=own[None])
+        stray = stray + render_wings(wings, emitters, model.pixel_um, stamped)[0][0]
     return replace(crowd, stray=stray)
 
 

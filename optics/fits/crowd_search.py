@@ -26,7 +26,7 @@ from optics.camera import adu_to_photons
 from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Frame, Path, doubted, one_path
 from optics.fits.smooth import surface_at
 from optics.psf_table import PsfTable, evaluate
-from optics.pytree import pytree, static
+from optics.pytree import pytree, replace, static
 from optics.types import OpticsError
 
 FALSE_PER_UM2 = 1e-3  # false emitters per um^2 and frame
@@ -45,12 +45,13 @@ _RIM_PX = 6  # a stamp's outermost pixels do not tell an emitter beyond the fram
 
 @pytree
 class Bank:
-    """Images of an emitter at D depths as matched filters for frames of one shape.
+    """Images of an emitter at D depths as matched filters for frames of one shape; of S species, D depths in all.
 
-    `depth` (D,) um; `spectra` and `squares` (D, C, ...) are spectra of the filters and of their squares on C paths;
-    `kept` (G, D) the share of their information that a background leaves whose variance over that of a pixel's noise is
-    `structure` (G,), and `levels` (G,) the significance that is enough there. Candidates have at least
-    `faintest` photons and may lie `margin` pixels outside the frame. `size` is that of the transforms.
+    `depth` (D,) um and `channel` (D,) the species of each, None where there is but one; `spectra` and `squares`
+    (D, C, ...) are spectra of the filters and of their squares on C paths; `kept` (G, D) the share of their information
+    that a background leaves whose variance over that of a pixel's noise is `structure` (G,), and `levels` (G,) the
+    significance that is enough there. Candidates have at least `faintest` photons and may lie `margin` pixels outside
+    the frame. `size` is that of the transforms.
     """
 
     depth: jax.Array
@@ -63,6 +64,7 @@ class Bank:
     size: tuple[int, int] = static()
     side: int = static()
     margin: int = static()
+    channel: jax.Array | None = None
 
     @property
     def level(self) -> jax.Array:
@@ -82,14 +84,19 @@ def make_bank(
 
     `correlation_px` is that of the background. Candidates lie up to `margin_px` outside the frame (None: half a stamp).
     Of several paths `shape` is that of one; how they are turned against each other is not heeded, their shift is.
+    Several species share the false emitters that are allowed.
     """
     paths = one_path(table) if isinstance(table, PsfTable) else tuple(table)
-    table = paths[0].table
-    low, high = np.asarray(table.z_range_um, np.float64)
+    table, species = paths[0].table, [_of_species(paths, number) for number in range(len(paths[0].tables))]
     side = table.image_px
-    depth = np.linspace(low, high, max(3, int(_DEPTHS_PER_DEGREE * table.degrees[1])))
     whole, part = _shifts(paths, shape)
-    shapes = _rows(paths, depth, part)[:, 0].reshape(len(depth), len(paths), side, side)
+    depths, pictures = [], []
+    for one in species:
+        low, high = np.asarray(one[0].table.z_range_um, np.float64)
+        depths.append(np.linspace(low, high, max(3, int(_DEPTHS_PER_DEGREE * one[0].table.degrees[1]))))
+        pictures.append(_rows(one, depths[-1], part)[:, 0].reshape(len(depths[-1]), len(paths), side, side))
+    depth, shapes = np.concatenate(depths), np.concatenate(pictures)
+    channel = np.repeat(np.arange(len(species)), [len(of) for of in depths])
     n_px, size = _canvas_px(table), tuple(int(scipy.fft.next_fast_len(n + side, real=True) or n) for n in shape)
 
     def spectra(kernels: NDArray) -> jax.Array:
@@ -102,18 +109,25 @@ def make_bank(
     power = (np.abs(np.fft.fft2(shapes, (n_px, n_px))) ** 2).sum(axis=1)
     left = np.array([_left(n_px, correlation_px, ratio) for ratio in _STRUCTURE])
     kept = np.einsum("dyx,gyx->gd", power, left) / power.sum(axis=(1, 2))
+    levels = [_levels(one, false_per_um2 / len(species), correlation_px, _STRUCTURE) for one in species]
     return Bank(
         depth=jnp.asarray(depth, dtype=float),
         spectra=spectra(shapes),
         squares=spectra(shapes**2),
         structure=jnp.asarray(_STRUCTURE, dtype=float),
         kept=jnp.asarray(kept, dtype=float),
-        levels=jnp.asarray(_levels(paths, false_per_um2, correlation_px, _STRUCTURE), dtype=float),
+        levels=jnp.asarray(np.max(levels, axis=0), dtype=float),
         faintest=jnp.asarray(_FAINTEST, dtype=float),
         size=(size[0], size[1]),
         side=side,
         margin=max(0, side // 2 - _RIM_PX) if margin_px is None else margin_px,
+        channel=None if len(species) == 1 else jnp.asarray(channel, jnp.int32),
     )
+
+
+def _of_species(paths: tuple[Path, ...], number: int) -> tuple[Path, ...]:
+    """The paths as one species sees them."""
+    return tuple(replace(path, table=path.tables[number], rivals=()) for path in paths)
 
 
 def _shifts(paths: tuple[Path, ...], shape: tuple[int, int]) -> tuple[NDArray, NDArray]:
@@ -269,13 +283,15 @@ def _highest(values: jax.Array, side_px: int) -> jax.Array:
 class Candidates:
     """The strongest places for one more emitter, strongest first: `xyz_um` (C, 3), `photons` and `strength` (C,).
 
-    `strength` is in standard deviations, 0 where there is no further candidate; `level` () how much is enough.
+    `strength` is in standard deviations, 0 where there is no further candidate; `level` () how much is enough;
+    `channel` (C,) the species, None where there is but one.
     """
 
     xyz_um: jax.Array
     photons: jax.Array
     strength: jax.Array
     level: jax.Array
+    channel: jax.Array | None = None
 
 
 def in_proportion(count: int, shape: tuple[int, int]) -> int:
@@ -308,7 +324,11 @@ def propose(
     row, column = jnp.divmod(place, strength.shape[1])
     # an even stamp's middle is the corner between pixels
     middle = jnp.stack([column, row], axis=1) - bank.margin - bank.side // 2 + bank.side / 2
-    xyz = jnp.concatenate([middle * model.pixel_um, bank.depth[kind.ravel()[place]][:, None]], axis=1)
+    number = kind.ravel()[place]
     return Candidates(
-        xyz_um=xyz, photons=jnp.maximum(light.ravel()[place], bank.faintest), strength=found, level=enough
+        xyz_um=jnp.concatenate([middle * model.pixel_um, bank.depth[number][:, None]], axis=1),
+        photons=jnp.maximum(light.ravel()[place], bank.faintest),
+        strength=found,
+        level=enough,
+        channel=None if bank.channel is None else bank.channel[number],
     )

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from optics.fits.crowd import Crowd, CrowdModel, Frame
 from optics.fits.crowd_search import Bank, Candidates, in_proportion
+from optics.fits.reread import Readings
 from optics.fits.shakes import Box, Place, doubtful, mattering, places, slid, slide_um, surprising
-from optics.fits.wishes import Fit, Fitted, Guess, Look, Wish, begin, serve
+from optics.fits.turns import likelier, merged, neighbours, together_or_alone, turned, unsure
+from optics.fits.wishes import Fit, Fitted, Guess, Look, Reread, Start, Wish, begin, serve
 
 _TOGETHER = 32  # frames at once on an accelerator
 _FIRST_ROUNDS = 0.7  # of the level: while emitters are missing, noise is more than it will be
@@ -24,6 +26,7 @@ _PARTNER = 0.15  # overlap of two images: without the one the other may be enoug
 _CLEAN = 0.1  # gain in log-likelihood that ends a fit after which emitters are taken out
 _WORTHLESS = 1.0  # gain in log-likelihood of a round that ends the search
 _BETTER = 0.5  # and of an explanation that replaces another
+_TURNS = 2  # times that emitters are turned into another species before more are looked for
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Found:
     """A frame explained: a `crowd` without free slots, (n, 4) standard deviations of x, y, z (um) and photons.
 
     `significance` (n,) is by how many standard deviations each emitter's photons differ from 0; `mean` (H, W) the
-    frame that is expected, in photons; `rounds` of additions that it took.
+    frame that is expected, in photons; `rounds` of additions that it took. `posterior` (S, n) of each of S species,
+    whose light is as frequent beforehand.
     """
 
     crowd: Crowd
@@ -57,6 +61,7 @@ class Found:
     significance: NDArray
     mean: NDArray
     rounds: int
+    posterior: NDArray
 
 
 _Program = Generator[Wish, Any, Found]
@@ -66,7 +71,7 @@ def search_frames(
     model: CrowdModel,
     bank: Bank,
     frames: Frame,
-    starts: Sequence[tuple[NDArray, NDArray] | None] | None = None,
+    starts: Sequence[Start | None] | None = None,
     search: Search | None = None,
     together: int | None = None,
     inner_um: Box | None = None,
@@ -74,10 +79,11 @@ def search_frames(
     """Explain frames (F, H, W).
 
     `starts` are lists to begin with, for each frame `xyz_um` (n, 3) in the frame and `photons` (n,), of a decoder for
-    instance; None begins with nothing. There is no limit to the number of emitters: slots are added as they are needed.
-    Up to `together` frames are served at once (None: one on a processor, 32 on an accelerator). Of windows of a larger
-    frame `inner_um` is the box, x then y from the window's corner, whose emitters are wanted: those that do not touch
-    them are explained, and not looked at a second time.
+    instance, and where there are several species the number of each emitter's (n,); None begins with nothing. There is
+    no limit to the number of emitters: slots are added as they are needed. Up to `together` frames are served at once
+    (None: one on a processor, 32 on an accelerator). Of windows of a larger frame `inner_um` is the box, x then y from
+    the window's corner, whose emitters are wanted: those that do not touch them are explained, and not looked at a
+    second time.
     """
     search = search or Search()
     faintest = max(search.faintest, float(bank.faintest))
@@ -88,7 +94,7 @@ def search_frames(
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):
         frame = jax.tree.map(lambda leaf, k=k: leaf[k], frames)
-        programs[k] = explain_one(begin(model, frame, start), sized, slide_um(model), inner_um)
+        programs[k] = explain_one(begin(model, frame, start), sized, slide_um(model), inner_um, model.species)
     found: dict[int, Found] = {}
     waiting = list(programs)
     answers: dict[int, Any] = {}
@@ -107,13 +113,13 @@ def search_frames(
     return [found[k] for k in range(len(programs))]
 
 
-def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None = None) -> _Program:
+def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None = None, species: int = 1) -> _Program:
     """The search of one frame.
 
     What looks wrong is moved, or taken out with its partner and the frame searched from there (`shakes`); the
     explanation with the smaller misfit, each emitter costing what a false one is worth, is kept, until none is better.
     """
-    kept, level, rounds = yield from _add_and_clean(start, search)
+    kept, level, rounds = yield from _add_and_clean(start, search, species)
     price = level**2 / 2
 
     def cost(fitted: Fitted) -> float:
@@ -130,15 +136,20 @@ def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None
         for depth_um in (-slide, slide) if moved.any() else ():
             tried = yield Fit(slid(before, moved, depth_um), search.steps[1], _CLEAN)
             kept = better(tried)
+        if species > 1:
+            kept = yield from _merged(kept, price, search)
         out = doubtful(kept, level, n_partners=number + 1, wanted=mattering(kept, inner_um))
         if out.any():
-            tried, _, n = yield from _add_and_clean(kept.emitters.keep(~out), search)
+            tried, _, n = yield from _add_and_clean(kept.emitters.keep(~out), search, species)
             rounds += n
             kept = better(tried)
         if kept is before and number:  # with one partner, and with two
             break
     last: Fitted = yield Fit(kept.emitters, search.steps[1], search.gains[1])
     n = len(last.emitters.photons)
+    posterior = np.ones((1, n))
+    if species > 1 and n:
+        last, posterior = yield from _told(last, search)
     crowd = Crowd(
         xyz_um=last.emitters.xyz_um,  # pyright: ignore[reportArgumentType]
         photons=last.emitters.photons,  # pyright: ignore[reportArgumentType]
@@ -149,12 +160,13 @@ def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None
         damping=np.zeros(()),  # pyright: ignore[reportArgumentType]
         misfit=np.asarray(last.misfit),  # pyright: ignore[reportArgumentType]
         stray=np.zeros(()),  # pyright: ignore[reportArgumentType]
+        channel=last.emitters.channel,  # pyright: ignore[reportArgumentType]
     )
     std = np.sqrt(np.maximum(np.diagonal(last.covariance, axis1=1, axis2=2), 0))
-    return Found(crowd, std, last.significance, np.asarray(last.mean), rounds)
+    return Found(crowd, std, last.significance, np.asarray(last.mean), rounds, posterior)
 
 
-def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[Fitted, float, int]]:
+def _add_and_clean(start: Guess, search: Search, species: int = 1) -> Generator[Wish, Any, tuple[Fitted, float, int]]:
     """Add and fit until nothing is added, then take out what is not significant, the weakest first."""
     steps, gain = search.steps[0], search.gains[0]
     fitted: Fitted = yield Fit(start, steps, gain)
@@ -166,8 +178,11 @@ def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[F
         taken = np.flatnonzero(strength > 0)[: search.per_round]
         if not taken.size:
             break
-        more = fitted.emitters.add(np.asarray(candidates.xyz_um)[taken], np.asarray(candidates.photons)[taken])
+        kinds = None if candidates.channel is None else np.asarray(candidates.channel)[taken]
+        more = fitted.emitters.add(np.asarray(candidates.xyz_um)[taken], np.asarray(candidates.photons)[taken], kinds)
         fitted = yield Fit(more, steps, gain)
+        if species > 1:
+            fitted = yield from _as_they_look(fitted, steps, gain)
         keep = fitted.significance > _FIRST_ROUNDS * level
         if not keep.all():  # what was taken out leaves its light to the others, or is a candidate again
             fitted = yield Fit(fitted.emitters.keep(keep), steps, gain)
@@ -179,6 +194,57 @@ def _add_and_clean(start: Guess, search: Search) -> Generator[Wish, Any, tuple[F
     while (out := _weakest(fitted, level, search.faintest)).any():
         fitted = yield Fit(fitted.emitters.keep(~out), search.steps[1], _CLEAN)
     return fitted, level, rounds
+
+
+def _as_they_look(fitted: Fitted, steps: int, gain: float) -> Generator[Wish, Any, Fitted]:
+    """Turn emitters into the species that the frame says they are, where all together is likelier then."""
+    for _ in range(_TURNS):
+        if not fitted.emitters.size:
+            return fitted
+        read: Readings = yield Reread(fitted)
+        which = likelier(fitted, read)
+        while which.any():
+            tried: Fitted = yield Fit(turned(fitted.emitters, which, read.gain.argmax(axis=0), read), steps, gain)
+            if tried.misfit + tried.evidence < fitted.misfit + fitted.evidence - _BETTER:
+                break
+            if which.sum() == 1:
+                return fitted
+            # neighbours that turn at once may each explain the same light: the one that gains most alone
+            which = np.arange(which.size) == np.argmax(np.where(which, read.gain.max(axis=0), -np.inf))
+        else:
+            return fitted
+        fitted = tried
+    return fitted
+
+
+def _merged(fitted: Fitted, price: float, search: Search) -> Generator[Wish, Any, Fitted]:
+    """Put one emitter of any species in the place of two, where all is likelier then: two can look like another."""
+    pairs = neighbours(fitted.emitters)
+    if not len(pairs):
+        return fitted
+    read: Readings = yield Reread(fitted, tuple(map(tuple, pairs.tolist())))
+    for some in together_or_alone(pairs, read.gain.max(axis=0), -price):
+        tried: Fitted = yield Fit(merged(fitted.emitters, pairs, some, read), search.steps[1], _CLEAN)
+        saved = price * (fitted.emitters.size - tried.emitters.size)
+        if tried.misfit + tried.evidence < fitted.misfit + fitted.evidence + saved - _BETTER:
+            return tried
+    return fitted
+
+
+def _told(fitted: Fitted, search: Search) -> Generator[Wish, Any, tuple[Fitted, NDArray]]:
+    """The posterior (S, n) of every emitter's species; with neighbours that share its light fitted anew as well."""
+    read: Readings = yield Reread(fitted)
+    every = np.arange(fitted.emitters.size)
+    lead = read.gain - read.gain[fitted.emitters.channel, every][None]
+    for k, number in unsure(fitted, lead):
+        tried: Fitted = yield Fit(turned(fitted.emitters, every == k, number, read), search.steps[1], _CLEAN)
+        gained = fitted.misfit + fitted.evidence - tried.misfit - tried.evidence
+        lead[number, k] = gained
+        if gained > 0:
+            fitted = tried
+            lead[:, k] -= gained
+    odds = np.exp(np.minimum(lead, 0.0))
+    return fitted, odds / odds.sum(axis=0)
 
 
 def _weakest(fitted: Fitted, level: float, faintest: float) -> NDArray:

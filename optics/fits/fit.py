@@ -67,6 +67,7 @@ def fit_emitters(
     tolerance: float = 1e-2,
     exact_steps: int = 0,
     saturation_adu: float | None = None,
+    beneath: ArrayLike | None = None,
     chunk: int | None = None,
 ) -> Fits:
     """Fit x, y, z, photons and background of one emitter to each of N images, and say how well that is possible.
@@ -76,7 +77,8 @@ def fit_emitters(
     `images` (N, image_px, image_px) camera counts, or photons where `camera` is None; each emitter within half a pixel
     or so of its stamp's centre (`cut_stamps`). `z_range_um` bounds z. Camera maps are (image_px, image_px) or
     (N, image_px, image_px). `valid`, of the shape of `images`, leaves pixels out, `saturation_adu` those that reach it.
-    A fixed dipole's angles are `dipole_rad`.
+    `beneath`, of that shape too, is light in photons that is known and not fitted, as that of neighbours; `background`
+    is what is even beside it. A fixed dipole's angles are `dipole_rad`.
 
     `starts` depths are tried, or the one point that `init` (N, 5) gives. A fit has converged when its step is below
     `tolerance` standard deviations. The table's error is 1 % of the noise at 20 000 photons
@@ -95,7 +97,7 @@ def fit_emitters(
     """
     if not (starts >= 1 and max_steps >= 1 and exact_steps >= 0 and 0 < tolerance < 1):
         raise OpticsError("a fit needs starts >= 1, max_steps >= 1, exact_steps >= 0 and a tolerance between 0 and 1")
-    stamps, camera = check_input(psf.image_px, images, valid, camera, saturation_adu)
+    stamps, camera = check_input(psf.image_px, images, valid, camera, saturation_adu, beneath)
     n = len(stamps)
     thetas = None if init is None else check_start(init, n)
     if n == 0:

@@ -16,12 +16,14 @@ _FEWEST_PIXELS = 9  # that must count for five parameters
 class FitInput:
     """N images on the host, flat: `adu` (N, K*K) of any type, `valid` likewise or None where all count.
 
-    `camera` only where its maps differ between images, (N, K*K) or ().
+    `camera` only where its maps differ between images, (N, K*K) or (). `beneath` (N, K*K) photons that are known, or
+    None.
     """
 
     adu: np.ndarray
     valid: np.ndarray | None
     camera: Camera | None
+    beneath: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.adu)
@@ -30,7 +32,8 @@ class FitInput:
         """Those images as a batch for the device, in its floating-point type."""
         adu = np.asarray(self.adu[index], dtype=jnp.result_type(float))
         valid = np.ones(adu.shape, bool) if self.valid is None else self.valid[index]
-        return Stamp(adu=jnp.asarray(adu), valid=jnp.asarray(valid), camera=self._camera_rows(index))
+        beneath = None if self.beneath is None else jnp.asarray(self.beneath[index], dtype=float)
+        return Stamp(adu=jnp.asarray(adu), valid=jnp.asarray(valid), camera=self._camera_rows(index), beneath=beneath)
 
     def _camera_rows(self, index: np.ndarray) -> Camera | None:
         if self.camera is None:
@@ -46,6 +49,7 @@ def check_input(
     valid: ArrayLike | None,
     camera: Camera | None,
     saturation_adu: float | None,
+    beneath: ArrayLike | None = None,
 ) -> tuple[FitInput, Camera]:
     """Check the images (N, side, side) of a fit; return them and the camera that they share. Raises `OpticsError`."""
     adu = np.asarray(images)
@@ -75,8 +79,14 @@ def check_input(
                 f"image {np.argmax(few)} has fewer than {_FEWEST_PIXELS} pixels that count ({few.sum()} do)"
             )
         adu, counts = np.where(counts, adu, 0).astype(adu.dtype), counts.reshape(-1, side**2)
+    under = None if beneath is None else np.asarray(beneath, dtype=float)
+    if under is not None:
+        if under.shape != adu.shape:
+            raise OpticsError(f"beneath must have the shape of images {adu.shape}, not {under.shape}")
+        _refuse(~np.isfinite(under), "NaN or Inf in beneath; give the photons of what is known in every pixel")
+        under = under.reshape(-1, side**2)
     shared, own = _check_camera(make_camera() if camera is None else camera, len(adu), side)
-    return FitInput(adu=adu.reshape(-1, side**2), valid=counts, camera=own), shared
+    return FitInput(adu=adu.reshape(-1, side**2), valid=counts, camera=own, beneath=under), shared
 
 
 def check_start(init: ArrayLike, n: int) -> np.ndarray:

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from optics.fits.crowd import Crowd, CrowdModel, Frame, no_emitters
+from optics.fits.crowd import Crowd, CrowdModel, Frame, draw_images, no_emitters
 from optics.fits.crowd_fit import CrowdFit, fit_crowd
 from optics.fits.crowd_search import Bank, Candidates, propose
+from optics.fits.reread import Readings, reread
+from optics.fits.smooth import surface_at
 
 W = TypeVar("W")
 
@@ -27,7 +29,7 @@ _LEAST_SLOTS = 8  # then 16, 24, 32, 48, 64, 96, ...
 class Guess:
     """Emitters of a frame on the host: positions (n, 3), photons and blur (n,); the background's coefficients (A, B).
 
-    `spread` () is by how many photons that varies.
+    `spread` () is by how many photons that varies; `channel` (n,) the species of each.
     """
 
     xyz_um: NDArray
@@ -35,6 +37,7 @@ class Guess:
     blur_px2: NDArray
     level: NDArray
     spread: NDArray
+    channel: NDArray
 
     @property
     def size(self) -> int:
@@ -43,12 +46,20 @@ class Guess:
 
     def keep(self, which: NDArray) -> "Guess":
         """Those that are chosen (n,) by a mask."""
-        return replace(self, xyz_um=self.xyz_um[which], photons=self.photons[which], blur_px2=self.blur_px2[which])
+        per_emitter = ("xyz_um", "photons", "blur_px2", "channel")
+        return replace(self, **{name: getattr(self, name)[which] for name in per_emitter})
 
-    def add(self, xyz_um: NDArray, photons: NDArray) -> "Guess":
-        """These and more, at positions (m, 3) with photons (m,)."""
+    def add(self, xyz_um: NDArray, photons: NDArray, channel: NDArray | None = None) -> "Guess":
+        """These and more, at positions (m, 3) with photons (m,), of species (m,), the first unless said."""
+        kinds = np.zeros(len(photons), int) if channel is None else channel
         xyz, light = np.concatenate([self.xyz_um, xyz_um]), np.concatenate([self.photons, photons])
-        return replace(self, xyz_um=xyz, photons=light, blur_px2=np.pad(self.blur_px2, (0, len(photons))))
+        return replace(
+            self,
+            xyz_um=xyz,
+            photons=light,
+            blur_px2=np.pad(self.blur_px2, (0, len(photons))),
+            channel=np.concatenate([self.channel, kinds]),
+        )
 
 
 @dataclass(frozen=True)
@@ -88,38 +99,57 @@ class Look:
     spread: NDArray
 
 
-Wish = Fit | Look
+@dataclass(frozen=True)
+class Reread:
+    """A frame's wish: fit every emitter as each species, with all others where they are in this fit.
+
+    Or, of `groups` of their numbers, the light of each group as that of one emitter.
+    """
+
+    fitted: Fitted
+    groups: tuple[tuple[int, ...], ...] | None = None
 
 
-def begin(model: CrowdModel, frame: Frame, start: tuple[NDArray, NDArray] | None) -> Guess:
-    """Where the search of a frame begins: at a list (`xyz_um` (n, 3), `photons` (n,)), or at nothing."""
+Wish = Fit | Look | Reread
+# positions (n, 3) in um, photons (n,) and, of several species, the number of each (n,)
+Start = tuple[NDArray, NDArray] | tuple[NDArray, NDArray, NDArray]
+
+
+def begin(model: CrowdModel, frame: Frame, start: Start | None) -> Guess:
+    """Where the search of a frame begins: at a list, or at nothing."""
     empty = _empty(model, frame)
-    xyz, photons = start if start is not None else (np.zeros((0, 3)), np.zeros(0))
+    xyz, photons, *kinds = start if start is not None else (np.zeros((0, 3)), np.zeros(0))
     return Guess(
         np.asarray(xyz, float).reshape(-1, 3),
         np.asarray(photons, float),
         np.zeros(len(photons)),
         np.asarray(empty.level),
         np.asarray(empty.spread),
+        np.asarray(kinds[0], int) if kinds else np.zeros(len(photons), int),
     )
 
 
 _empty = jax.jit(partial(no_emitters, capacity=1))
-_propose, _fit = jax.jit(propose), jax.jit(fit_crowd)
+_propose, _fit, _surface = jax.jit(propose), jax.jit(fit_crowd), jax.jit(surface_at)
+_light = jax.jit(lambda model, crowd: draw_images(model, crowd)[:, 0] * crowd.photons[:, None, None])
 _propose_together = jax.jit(jax.vmap(propose, (None, None, 0, 0, 0, 0)))
 _fit_together = jax.jit(jax.vmap(fit_crowd, (None, 0, 0, 0, 0)))
 
 
 def serve(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Wish], together: int) -> dict[int, Any]:
-    """Answer the wishes of frames (F, H, W), by frame: `Fitted` or `Candidates`, up to `together` frames at once."""
+    """Answer the wishes of frames (F, H, W), by frame: `Fitted`, `Candidates` or `Readings`, `together` at once."""
     if together == 1:
         return {k: _one(model, bank, jax.tree.map(lambda leaf, k=k: leaf[k], frames), w) for k, w in wishes.items()}
+    answers: dict[int, Any] = {
+        k: _read_again(model, jax.tree.map(lambda leaf, k=k: leaf[k], frames), wish)
+        for k, wish in wishes.items()
+        if isinstance(wish, Reread)
+    }
     looks = {k: wish for k, wish in wishes.items() if isinstance(wish, Look)}
     fits: dict[int, dict[int, Fit]] = {}
     for k, wish in wishes.items():
         if isinstance(wish, Fit):
             fits.setdefault(_slots(wish.guess.size), {})[k] = wish
-    answers: dict[int, Any] = {}
     for some in _some(looks, together):
         answers |= _look(model, bank, frames, some)
     for slots, alike in fits.items():
@@ -134,11 +164,21 @@ def _some(wishes: dict[int, W], together: int) -> Iterator[dict[int, W]]:
         yield {k: wishes[k] for k in numbers[first : first + together]}
 
 
-def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Candidates:
+def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Candidates | Readings:
+    if isinstance(wish, Reread):
+        return _read_again(model, frame, wish)
     if isinstance(wish, Look):
         return jax.device_get(_propose(model, bank, frame, wish.mean, wish.level, wish.spread))
     start = _with_slots(model, wish.guess, _slots(wish.guess.size))
-    return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain), wish.guess.size)
+    return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain), wish.guess)
+
+
+def _read_again(model: CrowdModel, frame: Frame, wish: Reread) -> Readings:
+    stands = wish.fitted.emitters
+    crowd = _with_slots(model, stands, _slots(stands.size))
+    light = np.asarray(_light(model, crowd), float)[: stands.size]
+    stand = stands.xyz_um, stands.photons, stands.channel
+    return reread(model, frame, *stand, light, _surface(model.surface, stands.level), wish.fitted.mean, wish.groups)
 
 
 def _look(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Look]) -> dict[int, Candidates]:
@@ -155,7 +195,7 @@ def _fit_all(model: CrowdModel, frames: Frame, wishes: dict[int, Fit], slots: in
     steps, gains = np.array([w.max_steps for w in filled]), np.array([w.least_gain for w in filled])
     fits = _fit_together(model, frame, start, steps, gains)
     return {
-        k: _without_slots(jax.tree.map(lambda leaf, i=i: leaf[i], fits), wish.guess.size)
+        k: _without_slots(jax.tree.map(lambda leaf, i=i: leaf[i], fits), wish.guess)
         for i, (k, wish) in enumerate(wishes.items())
     }
 
@@ -182,7 +222,13 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
     middle = np.array([width / 2, height / 2, 0.0]) * float(model.pixel_um)
     middle[2] = np.mean(model.table.z_range_um)
     xyz, photons, blur = np.tile(middle, (slots, 1)), np.ones(slots), np.zeros(slots)
-    xyz[:n], photons[:n], blur[:n] = emitters.xyz_um, emitters.photons, emitters.blur_px2
+    channel = np.zeros(slots, np.int32)
+    xyz[:n], photons[:n], blur[:n], channel[:n] = (
+        emitters.xyz_um,
+        emitters.photons,
+        emitters.blur_px2,
+        emitters.channel,
+    )
     low, high = np.asarray(model.table.z_range_um)
     xyz[:, 2] = np.clip(xyz[:, 2], low, high)
     return Crowd(
@@ -195,14 +241,16 @@ def _with_slots(model: CrowdModel, emitters: Guess, slots: int) -> Crowd:
         damping=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
         misfit=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
         stray=np.asarray(0.0, dtype),  # pyright: ignore[reportArgumentType]
+        channel=None if model.species == 1 else channel,  # pyright: ignore[reportArgumentType]
     )
 
 
-def _without_slots(fit: CrowdFit, n: int) -> Fitted:
+def _without_slots(fit: CrowdFit, start: Guess) -> Fitted:
+    n = start.size
     parts = fit.crowd, fit.excess, fit.evidence, fit.covariance, fit.overlap, fit.worth, fit.surprise
     crowd, excess, evidence, covariance, overlap, worth, surprise = jax.device_get(parts)
     xyz, light, blur = (leaf[:n].astype(float) for leaf in (crowd.xyz_um, crowd.photons, crowd.blur_px2))
-    emitters = Guess(xyz, light, blur, crowd.level, crowd.spread)
+    emitters = Guess(xyz, light, blur, crowd.level, crowd.spread, start.channel)
     covariance, overlap = covariance[:n].astype(float), overlap[:n, :n]
     known = float(crowd.misfit), float(excess), float(evidence)
     return Fitted(emitters, *known, covariance, overlap, worth[:n], surprise[:n], fit.mean)

@@ -1,17 +1,19 @@
-"""A movie of two species read with a PSF for each: who is who, how surely, what is not listed, and bad input."""
+"""A movie of two species read with a PSF for each: who is who and how surely, alone and overlapping; bad input."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tifffile
 
 from experiments import cli
-from experiments.reading.colours.reader import NOT_EXPLAINED
+from experiments.reading.classical_config import ClassicalConfig
+from experiments.reading.colours.reader import check_species
+from experiments.reading.joint import TOGETHER
 from experiments.reading.localize_config import LocalizeConfig
 from experiments.reading.methods import make_reader
+from experiments.reading.spots import SpotTable
 from localization import make_localizations, read, write
-from optics import make_emitters, make_microscope, make_psf, masks
+from optics import make_emitters, make_microscope, make_psf, masks, tabulate_psf
 from optics.psf_io import save_psf
 from optics.render import render_frame
 from training import ConfigError
@@ -57,26 +59,49 @@ def scene(colours, tmp_path_factory):
     return files, movie, species
 
 
+def check(locs, species):
+    """24 emitters, each at its place as what it is, none else; two overlap in the last frame."""
+    assert locs.frame.size == 4 * FRAMES
+    for row in range(locs.frame.size):
+        places = PLACES_PX.copy()
+        if locs.frame[row] == FRAMES - 1:
+            places[1] = places[0] + 4.0
+        apart = np.hypot(*(places - np.array([locs.x_um[row], locs.y_um[row]]) / PIXEL_UM).T)
+        assert apart.min() < 0.3
+        assert locs.channel[row] == species[locs.frame[row], apart.argmin()]
+        assert locs.extras["p_channel"][row] > 0.98
+
+
 @pytest.mark.slow
-def test_every_lone_emitter_is_listed_as_what_it_is(scene, tmp_path, capsys):
-    """Species, place and posterior in the file; two that overlap are counted and not listed as one."""
+def test_every_emitter_is_listed_as_what_it_is(scene, tmp_path, capsys):
+    """Species, place and posterior in the file: fitted alone where it stands alone, jointly where two overlap."""
     files, movie, species = scene
     out = tmp_path / "locs.csv"
     arguments = [movie, "--psf", *files, *SETTINGS, "--gain", 2, "--offset", 100, "--out", out]
     assert cli.main(["localize", *map(str, arguments)]) == 0
-    assert NOT_EXPLAINED in capsys.readouterr().out
-    locs = read(out)
-    assert 4 * FRAMES - 2 <= locs.frame.size <= 4 * FRAMES
-    x, y = PLACES_PX.T
-    alone = 0
-    for place_x, place_y in zip(locs.x_um / PIXEL_UM, locs.y_um / PIXEL_UM, strict=True):
-        alone += int(np.min(np.hypot(x - place_x, y - place_y)) < 0.3)
-    assert alone >= 4 * FRAMES - 2
-    for row in range(locs.frame.size):
-        nearest = int(np.argmin(np.hypot(x - locs.x_um[row] / PIXEL_UM, y - locs.y_um[row] / PIXEL_UM)))
-        if locs.frame[row] < FRAMES - 1 or nearest > 1:
-            assert locs.channel[row] == species[locs.frame[row], nearest]
-            assert locs.extras["p_channel"][row] > 0.99
+    said = capsys.readouterr()
+    assert TOGETHER in said.out and "fits as every species of orange.npz, red.npz" in said.err
+    check(read(out), species)
+
+
+@pytest.mark.slow
+def test_every_frame_read_jointly_gives_the_same(scene, tmp_path, capsys):
+    """PSFs of two wavelengths and method joint are species; planes are what `--planes` says."""
+    files, movie, species = scene
+    out = tmp_path / "locs.csv"
+    arguments = [movie, "--psf", *files, "--method", "joint", *SETTINGS, "--gain", 2, "--offset", 100, "--out", out]
+    assert cli.main(["localize", *map(str, arguments)]) == 0
+    assert "joint fits of 2 species with orange.npz, red.npz" in capsys.readouterr().err
+    check(read(out), species)
+    config = LocalizeConfig(
+        method="joint",
+        species=tuple(map(str, files)),
+        planes=("side",),
+        gain_adu_per_photon=2.0,
+        offset_adu=100.0,
+        classical=ClassicalConfig(z_min_um=-0.15, z_max_um=0.15),
+    )
+    assert "joint fits of 2 planes" in make_reader(files[0], config).description
 
 
 @pytest.mark.parametrize("name", ["locs.csv", "locs.colocus.h5"])
@@ -97,8 +122,10 @@ def test_bad_input_is_one_line(scene, capsys, tmp_path):
     out = str(tmp_path / "locs.csv")
     for arguments, says in (
         (["--psf", files[0]], "--model is missing"),
-        (["--psf", files[0], files[0]], "a PSF for each species"),
-        (["--psf", *files, "--method", "classical"], "method colour, or joint (planes), not classical"),
+        (["--psf", files[0], files[0]], "is given twice; method colour needs a PSF for each species"),
+        (["--psf", *files, files[0]], "is given twice"),
+        (["--psf", *files, "--method", "classical"], "method colour or joint, not classical"),
+        (["--psf", *files, *SETTINGS, "blur_spread_px2=1"], "blur_spread_px2 is for a PSF of one species"),
         (["--model", files[0], "--method", "colour"], "a PSF for each species"),
     ):
         assert (
@@ -109,15 +136,18 @@ def test_bad_input_is_one_line(scene, capsys, tmp_path):
         make_reader(files[0], LocalizeConfig(species=(str(files[0]), "missing.npz")))
 
 
-def test_psfs_of_different_pixels_are_refused(colours):
-    """A species of another camera is no species of this movie."""
-    from experiments.reading.classical_config import ClassicalConfig
-    from experiments.reading.colours.reader import ColourReader
-    from experiments.reading.spots import SpotTable
-    from optics import make_camera, tabulate_psf
-
+def test_psfs_of_no_two_species_are_refused(colours, tmp_path):
+    """Another camera's pixels, the same PSF under two names, Gaussian spots, and more than an image tells apart."""
     table = tabulate_psf(colours[0], (-0.1, 0.1), reach_px=0.5, tolerance=1e-2)
-    pair = [SpotTable(table, pixel, deep=True) for pixel in (0.11, 0.12)]
     with pytest.raises(ConfigError, match=r"pixels of 0.11, 0.12 um"):
-        ColourReader(pair, make_camera(), ClassicalConfig(), "two")
-    assert jnp.isfinite(table.error)
+        check_species([SpotTable(table, pixel, deep=True) for pixel in (0.11, 0.12)], ["a", "b"])
+    with pytest.raises(ConfigError, match="a and b hold the same PSF"):
+        check_species([SpotTable(table, 0.11, deep=True)] * 2, ["a", "b"])
+    with pytest.raises(ConfigError, match="not by Gaussian spots"):
+        check_species([SpotTable(table, 0.11, deep=False)], ["gaussian"])
+    names = [tmp_path / f"{number}.npz" for number in range(9)]
+    for name in names:
+        save_psf(name, colours[0])
+    config = LocalizeConfig(species=tuple(map(str, names)), gain_adu_per_photon=2.0, offset_adu=100.0)
+    with pytest.raises(ConfigError, match="9 PSFs of species: an image tells a few apart, 8 at most"):
+        make_reader(names[0], config)

@@ -69,9 +69,9 @@ def fitted(emitters, **parts: Any):
 
 
 def guess(xyz_um, photons):
-    return Guess(
-        np.asarray(xyz_um, float), np.asarray(photons, float), np.zeros(len(photons)), np.zeros((1, 1)), np.ones(())
-    )
+    n = len(photons)
+    places, light = np.asarray(xyz_um, float), np.asarray(photons, float)
+    return Guess(places, light, np.zeros(n), np.zeros((1, 1)), np.ones(()), np.zeros(n, int))
 
 
 def test_an_emitter_is_surprising_where_more_than_noise_is_left(table, model):
