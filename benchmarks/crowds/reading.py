@@ -73,7 +73,7 @@ def search_tools(mask: str, shape: tuple[int, int]) -> Callable[[NDArray, int, S
     known = np.ones(shape, bool)
 
     def search(image: NDArray, number: int, start: Start | None) -> Localizations:
-        found = search_window(model, bank, image, known, **({} if start is None else {"start": start}))
+        found = search_window(model, bank, image, known, start)
         crowd = found.crowd
         own = np.asarray(crowd.present).ravel()
         x, y, z = np.asarray(crowd.xyz_um, np.float64).reshape(-1, 3)[own].T

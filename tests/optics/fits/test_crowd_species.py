@@ -86,7 +86,7 @@ def test_a_frame_is_the_sum_of_each_emitter_as_its_own_species(model, blank, lig
     off = np.linalg.norm(drawn - light.sum(axis=0) - LEVEL) / np.linalg.norm(light.sum(axis=0))
     assert off < 1e-3
     crowd = crowd_of(model, blank)
-    wrong = np.asarray(draw_crowd(model, replace(crowd, channel=1 - crowd.channel)))
+    wrong = np.asarray(draw_crowd(model, replace(crowd, channel=1 - jnp.asarray(crowd.channel))))
     assert np.linalg.norm(wrong - drawn) / np.linalg.norm(light.sum(axis=0)) > 0.03
 
 
@@ -122,7 +122,7 @@ def test_one_species_is_the_model_that_it_was(tables, blank):
 def test_filters_of_every_species_look_and_the_right_one_is_strongest(model, tables, blank, light):
     """A lone emitter without noise, of the one species and of the other; more filters ask for a higher level."""
     bank, single = make_bank(species_path(tables), SHAPE), make_bank(tables[0], SHAPE)
-    assert len(bank.depth) == len(bank.channel) > len(single.depth)
+    assert bank.channel is not None and len(bank.depth) == len(bank.channel) > len(single.depth)
     assert float(single.level) < float(bank.level)
     look = jax.jit(propose, static_argnames="n_most")
     mean, level = jnp.full(SHAPE, LEVEL), even(model.surface, LEVEL)
