@@ -180,21 +180,27 @@ def render_species(
     assert emitters.channel is not None, "scenes of several species say which each emitter is"
     if isinstance(looks, SpeciesTables):
         return jax.vmap(lambda one: _from_tables(looks, one, shape))(emitters)
-    frames, stray = [], []
-    for number, psf in enumerate(looks):
-        own = replace(emitters, valid=emitters.valid & (emitters.channel == number), channel=None)
+    # the lines of all species in one loop: one program, however many there are
+    lines = jax.tree.map(
+        lambda *leaves: jnp.concatenate(leaves), *((psf.lines, psf.weight, psf.magnification) for psf in looks)
+    )
+    owner = jnp.concatenate([jnp.full(psf.weight.shape, number) for number, psf in enumerate(looks)])
 
-        def of_line(part, own=own):
-            line, share, larger = part
-            # the pixel of a line is smaller by its magnification, and so are places in the sample
-            scale = jnp.stack([larger, larger, jnp.ones_like(larger)])
-            drawn = replace(own, xyz_um=own.xyz_um / scale, photons=own.photons * share)
-            return render_scenes(cast(Psf, line), drawn, shape, chunk=chunk)
+    def of_line(part):
+        number, (line, share, larger) = part
+        # the pixel of a line is smaller by its magnification, and so are places in the sample
+        scale = jnp.stack([larger, larger, jnp.ones_like(larger)])
+        drawn = replace(
+            emitters,
+            xyz_um=emitters.xyz_um / scale,
+            photons=emitters.photons * share,
+            valid=emitters.valid & (emitters.channel == number),
+            channel=None,
+        )
+        return render_scenes(cast(Psf, line), drawn, shape, chunk=chunk)
 
-        light, missing = jax.lax.map(of_line, (psf.lines, psf.weight, psf.magnification))
-        frames.append(light.sum(axis=0))
-        stray.append(missing.sum(axis=0))
-    return jnp.sum(jnp.stack(frames), axis=0), jnp.sum(jnp.stack(stray), axis=0)
+    frames, stray = jax.lax.map(of_line, (owner, lines))
+    return frames.sum(axis=0), stray.sum(axis=0)
 
 
 def _from_tables(looks: SpeciesTables, emitters: Emitters, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:

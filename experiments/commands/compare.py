@@ -1,6 +1,7 @@
 """`colocus compare`: arms of an experiment, one decoder each; a report."""
 
 import argparse
+import json
 import shlex
 import time
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="a preset or a TOML file")
     text = "train on the scenes of a generator (colocus generate fit); CONFIG may be left out"
     parser.add_argument("--scenes", metavar="RUN", help=text)
+    text = "two to four colours, told apart by the decoder: 580,670 or orange,red (run.species)"
+    parser.add_argument("--species", metavar="A,B", help=text)
     add_run_arguments(parser)
 
 
@@ -52,6 +55,9 @@ def experiment_of(arguments: argparse.Namespace) -> "ExperimentConfig":
     name, assignments = arguments.config, arguments.assignments
     if name is not None and "=" in name:
         name, assignments = None, [name, *assignments]
+    if arguments.species is not None:
+        names = [part.strip() for part in arguments.species.split(",") if part.strip()]
+        assignments = [*assignments, f"run.species={json.dumps(names)}"]
     if arguments.scenes is not None:
         from experiments.compare.on_scenes import load_on_scenes
 

@@ -21,8 +21,8 @@ from experiments.compare.scoring import (
     make_reading,
     score_reading,
 )
+from experiments.compare.species import Look, image, looks_of
 from localization import FrameScores, Localizations
-from optics import Psf, psf_image
 from optics.progress import Event, Report
 from optics.whole_file import whole_file, write_text
 from training import Parts, RunConfig, TimeLimit, build, fit
@@ -119,8 +119,8 @@ def _logged_seconds(folder: Path) -> float:
 
 
 @jax.jit
-def _images(psf: Psf, z_um: jax.Array) -> jax.Array:
-    return jax.lax.map(lambda z: psf_image(psf, jnp.zeros(3).at[2].set(z)), z_um)
+def _images(psf: Look, z_um: jax.Array) -> jax.Array:
+    return jax.lax.map(lambda z: image(psf, jnp.zeros(3).at[2].set(z)), z_um)
 
 
 def save_examples(
@@ -134,9 +134,11 @@ def save_examples(
     psf = learned_psf(parts, state)
     scene = config.run.scene
     z = jnp.linspace(scene.z_min_um, scene.z_max_um, 7)
-    images = _images(psf, z)
+    looks = looks_of(parts.looks(psf))
+    images = np.stack([np.asarray(_images(look, z), np.float32) for look in looks])
     bound_z = jnp.linspace(scene.z_min_um, scene.z_max_um, 25)
-    bounds = depth_bounds_um(psf, bound_z, scene.photons_max, 0.5 * (scene.background_min + scene.background_max))
+    level = 0.5 * (scene.background_min + scene.background_max)
+    bounds = np.mean([depth_bounds_um(look, bound_z, scene.photons_max, level) for look in looks], axis=0)
     dense = dataclasses.replace(scene, count_min=max(config.score.counts), count_max=max(config.score.counts))
     n_frames = min(4, config.score.frames)
     frames = draw(parts, state, dense, config, n_frames)
@@ -150,10 +152,11 @@ def save_examples(
             phase_rad=phase.astype(np.float32),
             half_width=np.asarray(mask.half_width),
             z_um=np.asarray(z),
-            psf=np.asarray(images, dtype=np.float32),
+            psf=images[0],
+            psf_by_species=images,
             bound_z_um=np.asarray(bound_z),
             crlb_um=np.asarray(bounds),
-            stamp_fraction=np.asarray(images).sum(axis=(1, 2)),
+            stamp_fraction=images.sum(axis=(2, 3)).mean(axis=0),
             frames=np.asarray(frames.middle, dtype=np.float32),
             found=_columns(found),
             truth=_columns(truth),

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from experiments.compare import curves, pictures
 from experiments.compare.config import ExperimentConfig
+from experiments.compare.confusions import draw_confusion
 from experiments.compare.results import WORDS, ArmResult, first_of_each
 from experiments.compare.summary import of_reading
 from experiments.report.plot_style import arm_styles, new_figure, save_png, scale_bar, show_phase, show_psf, styled
@@ -23,7 +24,7 @@ def write_figures(
     drawings: dict[str, Callable[[], Figure]] = {
         "codesign": lambda: draw_codesign(shown, summary, config),
         "masks": lambda: pictures.draw_masks(shown),
-        "psf": lambda: pictures.draw_psfs(shown, scope.pixel_um),
+        "psf": lambda: pictures.draw_psfs(shown, scope.pixel_um, config.run.species),
         "bounds": lambda: curves.draw_bounds(shown, styles),
         "frames": lambda: pictures.draw_frames(shown, scope.pixel_um),
     }
@@ -37,6 +38,8 @@ def write_figures(
         drawings[figure_name("density", summary, reading)] = lambda p=part: curves.draw_density(p, styles)
         if config.score.pair_photons:
             drawings[figure_name("pairs", summary, reading)] = lambda p=part: curves.draw_pairs(p, styles)
+    if config.run.species:
+        drawings["confusion"] = lambda: draw_confusion(summary, config.run.species)
     for result in shown:
         if result.snapshots:
             drawings[f"evolution-{result.label}"] = lambda r=result: pictures.draw_evolution(r, scope.wavelength_um)

@@ -51,18 +51,26 @@ def draw_evolution(result: ArmResult, wavelength_um: float, columns: int = 7) ->
     return figure
 
 
-def draw_psfs(results: list[ArmResult], pixel_um: float) -> Figure:
-    """Draw PSFs through depth, a row per arm; each panel on its own square-root scale.
+def draw_psfs(results: list[ArmResult], pixel_um: float, species: tuple[str, ...] = ()) -> Figure:
+    """Draw PSFs through depth, a row per arm and species; each panel on its own square-root scale.
 
     The number is the share of the photons in the brightest pixel.
     """
     z_um = results[0].examples["z_um"]
+    if species:
+        shown = [
+            (f"{result.label}\n{name}", images)
+            for result in results
+            for name, images in zip(species, result.examples["psf_by_species"], strict=True)
+        ]
+    else:
+        shown = [(result.label, result.examples["psf"]) for result in results]
     with styled():
-        figure = new_figure(1.25 * len(z_um) + 0.5, 1.3 * len(results) + 0.3)
-        grid = figure.subplots(len(results), len(z_um), squeeze=False)
-        for row, result in zip(grid, results, strict=True):
-            row[0].set_ylabel(result.label)
-            for axes, image in zip(row, result.examples["psf"], strict=True):
+        figure = new_figure(1.25 * len(z_um) + 0.5, 1.3 * len(shown) + 0.3)
+        grid = figure.subplots(len(shown), len(z_um), squeeze=False)
+        for row, (label, images) in zip(grid, shown, strict=True):
+            row[0].set_ylabel(label)
+            for axes, image in zip(row, images, strict=True):
                 side = show_psf(axes, image, pixel_um)
                 place = {"transform": axes.transAxes, "color": "white", "fontsize": 6.5, **outline()}
                 axes.text(0.97, 0.04, f"max {100 * image.max():.2g} %", ha="right", **place)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.compare.config import ExperimentConfig, is_trained
+from experiments.compare.confusions import species_table
 from experiments.compare.figures import figure_name, write_figures
 from experiments.compare.folder import logged_start
 from experiments.compare.results import WORDS, load_results
@@ -123,6 +124,12 @@ def _sections(config, summary, figures, start):
         f"{_whole(scene.photons_max)} photons, {scene.background_max:g} background photons per pixel, "
         "within one stamp.",
     )
+    yield shown.figure(
+        "confusion",
+        "Who is taken for whom",
+        f"Of the emitters of each species (rows) found, the share read as each (columns), in %; gate {HEADLINE}.",
+    )
+    yield species_table(summary)
     yield _single_table(summary)
     for gate in summary["arms"][0]["cells"][0]["gates"]:
         yield _score_table(summary, gate)

@@ -14,6 +14,7 @@ import jax
 
 from experiments.compare.arms import arm_folder, is_finished, run_experiment
 from experiments.compare.config import ArmConfig, ExperimentConfig, arm_run, describe_arm, is_trained, readings
+from experiments.compare.confusions import species_lines
 from experiments.compare.folder import claim, load_experiment_folder
 from experiments.compare.results import WORDS, load_results
 from experiments.compare.scoring import HEADLINE, cells, check_reading, joint_readers, make_reading, score_reading
@@ -37,7 +38,7 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """Say the scores at the headline gate, and what they show."""
-        return [*score_lines(summary_rows(self.summary)), "", *self.summary["verdict"]]
+        return [*score_lines(summary_rows(self.summary)), *species_lines(self.summary), "", *self.summary["verdict"]]
 
     def numbers(self) -> dict[str, Any]:
         """List what metrics.json holds."""

@@ -11,12 +11,13 @@ import numpy as np
 
 import localization
 from experiments.compare.config import ExperimentConfig, Reading
+from experiments.compare.species import Look, confusion, looks_of, pixel_um, std_um
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
 from experiments.reading.methods import PROPOSING
 from experiments.reading.spots import SpotTable, psf_spots
 from localization import FrameScores, Gate, Localizations, select
-from optics import Psf, crlb_std_um, photons_to_adu
+from optics import Psf, photons_to_adu
 from training import ConfigError, Parts
 from training.config import SceneConfig
 from training.decoders import find_kind
@@ -121,10 +122,14 @@ def make_reading(
 
 
 def check_reading(config: ExperimentConfig, reading: Reading) -> None:
-    """Refuse a joint fit where the PSF differs over the field: it takes one for the frame (`ConfigError`)."""
+    """Refuse a joint fit where the PSF differs over the field or by species: it takes one (`ConfigError`)."""
     if reading != "decoder" and config.run.psf.field:
         raise ConfigError(
             f'score.read: "{reading}" takes one PSF for all frames; with psf.field read by "decoder" alone'
+        )
+    if reading != "decoder" and config.run.species:
+        raise ConfigError(
+            f'score.read: "{reading}" takes one PSF for all emitters; with run.species read by "decoder" alone'
         )
 
 
@@ -160,6 +165,8 @@ def score_reading(
                 "gates": gates,
             }
         )
+        if parts.species:
+            scored[-1]["confusion"] = confusion(found, truth, len(parts.species), GATES[HEADLINE])
     return {"cells": scored, "single": score_single(parts, state, config, alone)}
 
 
@@ -198,11 +205,12 @@ def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfi
     found, truth = read(frames), emitters_to_localizations(frames.emitters)
     matches = localization.match(found, truth)
     errors = localization.pair_errors_um(found, truth, matches)
-    psf = learned_psf(parts, state)
+    looks = looks_of(parts.looks(learned_psf(parts, state)))
     depths = truth.z_um[matches.truth_index]
     # bounds of all emitters, found or not: the number found would compile anew each time
     places = jnp.asarray(np.column_stack([truth.x_um, truth.y_um, truth.z_um]), dtype=float)
-    crlb = np.asarray(frame_bounds_um(psf, places, photons, background, scene.frame_px))[matches.truth_index]
+    each = [np.asarray(frame_bounds_um(look, places, photons, background, scene.frame_px)) for look in looks]
+    crlb = np.stack(each)[truth.channel, np.arange(truth.channel.size)][matches.truth_index]  # of its own species
     ratio = localization.rmse_over_crlb(errors, crlb)
     return {
         "ratio": ratio.ratio.tolist(),
@@ -217,9 +225,9 @@ def score_single(parts: Parts, state: TrainState | None, config: ExperimentConfi
 
 
 @partial(jax.jit, static_argnames="frame_px")
-def frame_bounds_um(psf: Psf, xyz_um: jax.Array, photons: float, background: float, frame_px: int) -> jax.Array:
+def frame_bounds_um(psf: Look, xyz_um: jax.Array, photons: float, background: float, frame_px: int) -> jax.Array:
     """Evaluate the bounds (N, 3) in um of emitters at `xyz_um` (N, 3) in a square frame: of pixels in it alone."""
-    pixel, side = psf.microscope.pixel_um, psf.image_px
+    pixel, side = pixel_um(psf), psf.image_px
 
     def one(xyz):
         first = jnp.round(xyz[:2] / pixel - side / 2)
@@ -227,14 +235,14 @@ def frame_bounds_um(psf: Psf, xyz_um: jax.Array, photons: float, background: flo
         column, row = (number >= 0) & (number < frame_px)
         # a pixel beyond the frame tells nothing: as if it drowned in light
         level = jnp.where(row[:, None] & column[None], background, _DROWNED)
-        return crlb_std_um(psf, xyz.at[:2].add(-(first + side / 2) * pixel), photons, level)
+        return std_um(psf, xyz.at[:2].add(-(first + side / 2) * pixel), photons, level)
 
     return jax.lax.map(one, xyz_um, batch_size=16)
 
 
 @jax.jit
-def depth_bounds_um(psf: Psf, z_um: jax.Array, photons: float, background: float) -> jax.Array:
+def depth_bounds_um(psf: Look, z_um: jax.Array, photons: float, background: float) -> jax.Array:
     def one(z):
-        return crlb_std_um(psf, jnp.zeros(3).at[2].set(z), photons, background)
+        return std_um(psf, jnp.zeros(3).at[2].set(z), photons, background)
 
     return jax.lax.map(one, z_um, batch_size=16)

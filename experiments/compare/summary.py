@@ -13,6 +13,7 @@ from experiments.compare.arms import frame_scores
 from experiments.compare.config import ExperimentConfig, Reading
 from experiments.compare.results import WORDS, ArmResult
 from experiments.compare.scoring import HEADLINE, RESAMPLES
+from experiments.compare.species import summarised
 from experiments.report.numbers import plain
 from localization import FrameScores
 
@@ -96,7 +97,8 @@ def _arm(group: list[ArmResult]) -> dict[str, Any]:
             stored = [result.scores["cells"][index]["gates"][gate] for result in group]
             gates[gate] = {metric: _value(metric, stored) for metric in METRICS}
         kept = {key: cell[key] for key in ("name", "count", "density_per_um2", "photons", "background")}
-        cells.append(kept | {"gates": gates})
+        more = summarised([result.scores["cells"][index] for result in group])
+        cells.append(kept | {"gates": gates} | more)
     return {
         "label": group[0].label,
         "reading": group[0].reading,

@@ -150,6 +150,8 @@ def spots_of(model: Model, config: ClassicalConfig) -> SpotTable:
     if is_calibration(model.path):
         return _calibrated(model.path, config)
     if model.kind == "run":
+        if model.trained.run.species:
+            raise ConfigError(f"{model.path} is of several species, and fits take one PSF: read it by --method decoder")
         psf, own = model.trained.psf, model.trained.z_range_um
         own = own if own[0] < own[1] else None
     elif is_psf(model.path):
