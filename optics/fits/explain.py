@@ -192,7 +192,7 @@ def _add_and_clean(start: Guess, search: Search, species: int = 1) -> Generator[
             break
     fitted = yield Fit(fitted.emitters, search.steps[1], _CLEAN)
     while (out := _weakest(fitted, level, search.faintest)).any():
-        fitted = yield Fit(fitted.emitters.keep(~out), search.steps[1], _CLEAN)
+        fitted = yield Fit(fitted.emitters.keep(~out), steps, _CLEAN)
     return fitted, level, rounds
 
 
