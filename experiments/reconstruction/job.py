@@ -79,7 +79,7 @@ def reconstruct(
 
     >>> reconstruct("no-such-movie.tif", "no-such-run")
     Traceback (most recent call last):
-    localization.types.LocalizationError: no-such-movie.tif: no such file or folder; check the name
+    localization.types.LocalizationError: ...no-such-movie.tif: no such file or folder; check the name
     """
     out = Path(out)
     last = NAMES[-1] if to is None else to

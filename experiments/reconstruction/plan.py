@@ -11,6 +11,7 @@ from experiments.lists.drift import DriftConfig
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.localize_config import Span, parse_span
 from experiments.reconstruction.methods import AUTO, METHODS
+from experiments.reconstruction.regions import Region, parse_region
 from experiments.settings import override, read_toml
 from localization import Criteria, MovieOptions
 from optics.retrieval.types import RetrievalSettings
@@ -137,13 +138,17 @@ class Plan:
     """A whole reconstruction. `frames`, `rows` and `columns` are parts of the movie as FIRST:STOP ("" for all).
 
     `test_frames` are read first, to see how well and how fast; `patch_um` is the side of the patches in which density
-    and light are told; `drift_frames` the fewest frames that drift is looked for in.
+    and light are told; `drift_frames` the fewest frames that drift is looked for in. `sparse` is a rectangle in which
+    molecules lie apart ("": everywhere), from which their width and light are taken, `leave_out` are rectangles whose
+    molecules are not listed: each as "COLUMNS ROWS NAME" in pixels of the movie, such as "10:41 8:64 bright corner".
     """
 
     movie: str = ""
     frames: str = ""
     rows: str = ""
     columns: str = ""
+    sparse: str = ""
+    leave_out: tuple[str, ...] = ()
     patch_um: float = 8.0
     test_frames: int = 4
     drift_frames: int = 200
@@ -160,10 +165,16 @@ class Plan:
         check(self.patch_um > 0, "patch_um", self.patch_um, "must be positive")
         check(self.test_frames >= 2, "test_frames", self.test_frames, "must be at least 2")
         self.spans()
+        self.regions()
 
     def spans(self) -> dict[str, Span | None]:
         """Return frames, rows and columns as numbers; None for all. Raises `ConfigError`."""
         return {name: parse_span(text) if (text := getattr(self, name)) else None for name in _SPANS}
+
+    def regions(self) -> tuple[Region | None, tuple[Region, ...]]:
+        """Return the sparse rectangle, None for everywhere, and those to be left out. Raises `ConfigError`."""
+        sparse = parse_region(self.sparse, "sparse") if self.sparse else None
+        return sparse, tuple(parse_region(text, "leave_out") for text in self.leave_out)
 
 
 def load_plan(source: str | Path | None, assignments: Sequence[str] = (), given: Mapping[str, Any] = {}) -> Plan:

@@ -55,10 +55,20 @@ def _drift(bench: Bench) -> after.Steadied:
     return after.take_out_drift(locs, bench.plan, _seen(bench), bench.folder, bench.report)
 
 
+def _filters(bench: Bench) -> after.Kept:
+    locs = bench.folders["drift"] / after.FILE
+    return after.keep_rows(locs, bench.plan, bench.take("psf", psf.PsfFound).pixel_um, bench.folder)
+
+
 def _picture(bench: Bench) -> after.Drawn:
     found = bench.take("psf", psf.PsfFound)
     locs = bench.folders["filters"] / after.FILE
     return after.draw_picture(locs, bench.plan, _seen(bench), found.pixel_um, found.deep, bench.folder, bench.report)
+
+
+def _measured_in(plan: Plan) -> tuple[str, ...]:
+    """Where molecules are measured, as far as the plan says it."""
+    return (plan.sparse, *plan.leave_out) if plan.sparse or plan.leave_out else ()
 
 
 def _models(plan: Plan) -> tuple[str, ...]:
@@ -106,7 +116,7 @@ STEPS: tuple[Step, ...] = (
         psf.PsfFound,
         _psf,
         reads=("look", "camera"),
-        settings=lambda plan: (plan.psf, plan.optics, plan.reader.fits),
+        settings=lambda plan: (plan.psf, plan.optics, plan.reader.fits, *_measured_in(plan)),
         files=_psf_files,
     ),
     Step(
@@ -116,7 +126,7 @@ STEPS: tuple[Step, ...] = (
         crowd.Crowd,
         _crowd,
         reads=("look", "camera", "psf"),
-        settings=lambda plan: (plan.patch_um, plan.reader.fits),
+        settings=lambda plan: (plan.patch_um, plan.reader.fits, *_measured_in(plan)),
     ),
     Step(
         "reader",
@@ -171,11 +181,11 @@ STEPS: tuple[Step, ...] = (
     Step(
         "filters",
         QUESTIONS["filters"],
-        "filters.sigma_x_um_max=0.03, and all that colocus filter knows",
+        "filters.sigma_x_um_max=0.03, and all that colocus filter knows; leave_out='[\"10:41 8:64 bright corner\"]'",
         after.Kept,
-        lambda bench: after.keep_rows(bench.folders["drift"] / after.FILE, bench.plan, bench.folder),
-        reads=("drift",),
-        settings=lambda plan: plan.filters,
+        _filters,
+        reads=("drift", "psf"),
+        settings=lambda plan: (plan.filters, plan.leave_out) if plan.leave_out else plan.filters,
     ),
     Step(
         "picture",

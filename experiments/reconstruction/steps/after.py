@@ -15,7 +15,7 @@ from experiments.reconstruction.finding import Finding
 from experiments.reconstruction.plan import Plan
 from experiments.reconstruction.steps.look import Look
 from experiments.report.plot_style import Figure, hide_axes, new_figure, styled
-from localization import LocalizationError, Localizations, MovieFacts, read, write
+from localization import LocalizationError, Localizations, MovieFacts, read, select, write
 from optics.progress import Report, silent
 
 FILE = "localizations.csv"
@@ -74,13 +74,26 @@ class Kept(Finding):
         return list(self.said)
 
 
-def keep_rows(locs: Path, plan: Plan, folder: Path) -> Kept:
-    """Keep the rows that fulfil the plan's criteria, written to `folder`. `LocalizationError` where none is left."""
-    result = filter_list(read(locs), plan.filters)
+def keep_rows(locs: Path, plan: Plan, pixel_um: float, folder: Path) -> Kept:
+    """Keep the rows that fulfil the plan's criteria and lie in no rectangle that it leaves out, written to `folder`.
+
+    Raises `LocalizationError` where none is left.
+    """
+    found, said = read(locs), []
+    before = found.frame.size
+    for region in plan.regions()[1]:
+        inside = region.holds(found.x_um / pixel_um, found.y_um / pixel_um)
+        found = select(found, ~inside)
+        said.append(f"{inside.sum()} rows left out in {region.name or f'the rectangle {region}'}")
+    result = filter_list(found, plan.filters)
     if not result.locs.frame.size:
-        raise LocalizationError("filters: no localization is left; loosen [filters] in plan.toml")
+        raise LocalizationError(
+            "filters: no localization is left; loosen [filters] in plan.toml, or take out of leave_out"
+            if said
+            else "filters: no localization is left; loosen [filters] in plan.toml"
+        )
     write_list(folder / FILE, result.locs)
-    return Kept(result.removed.before, result.removed.after, tuple(result.lines()))
+    return Kept(before, result.removed.after, (*said, *result.lines()))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from experiments.reading.spots import SpotTable
 from experiments.reconstruction.finding import Finding
 from experiments.reconstruction.methods import Known
 from experiments.reconstruction.plan import Plan
+from experiments.reconstruction.regions import inside_any
 from experiments.reconstruction.steps.look import Look, read_sample
 from experiments.reconstruction.steps.psf import is_alone
 from experiments.report.plot_style import Figure, hide_axes, new_figure, styled
@@ -94,7 +95,7 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
 
     Raises `LocalizationError` where nothing stands out in any of them.
     """
-    fits = known.fit_settings()
+    fits, (sparse, left_out) = known.fit_settings(), plan.regions()
     spots = spots_of(describe(Path(known.spots)), fits)
     numbers, counts = read_sample(movie, plan, seen, _FRAMES)
     level = fits.threshold_sigma or significance_level(spots.table, fits.false_per_um2)
@@ -106,7 +107,7 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
         group = np.concatenate([group, np.repeat(group[-1:], _GROUP - n, axis=0)])
         light = np.asarray(adu_to_photons(camera, group), np.float64)
         found, background = detector.find(light, np.zeros_like(light), fits.model_error)
-        found = found.take(found.frame < n)
+        found = found.take((found.frame < n) & ~inside_any(left_out, *place_px(found.theta, spots.pixel_um, seen)))
         frame.append(found.frame + first)
         place.append(found.theta[:, :2])
         photons.append(found.theta[:, 3])
@@ -132,13 +133,14 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
     busiest = int(np.argmax(np.bincount(where, minlength=len(counts))))
     shown = counts[busiest], *(xy[where == busiest] / pixel).T, density, mean
     close = np.concatenate(touching)
+    measured = np.ones(len(xy), bool) if sparse is None else sparse.holds(*place_px(xy, pixel, seen))
     densities, ratios = ((), ()) if known.psf else _fluctuations(movie, plan, seen, pixel)
     return Crowd(
         frames=len(counts),
         candidates=len(where),
         density_per_um2=float(amount.sum() / len(counts) / (height * width * pixel**2)),
         densest_per_um2=float(density.max()),
-        photons=float(np.median(each)),
+        photons=float(np.median(each[measured] if measured.any() else each)),
         snr=float(np.median(np.concatenate(snr))),
         touching_share=float(close.mean()),
         crowded_share=_crowded(where[close], xy[close] / pixel, len(counts), (height, width)),
@@ -148,6 +150,11 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
         patch_snr=ratios,
         shown=shown,
     )
+
+
+def place_px(xy_um: NDArray, pixel_um: float, seen: Look) -> tuple[NDArray, NDArray]:
+    """Return x and y in pixels of the movie of places (n, 2) um in the part that is read."""
+    return xy_um[:, 0] / pixel_um + seen.columns[0], xy_um[:, 1] / pixel_um + seen.rows[0]
 
 
 def _fluctuations(movie: Path, plan: Plan, seen: Look, pixel_um: float) -> tuple[_Table, _Table]:

@@ -100,6 +100,20 @@ class Look(Finding):
         return drawn
 
 
+def _check_regions(plan: Plan, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    sparse, left_out = plan.regions()
+    for setting, region in (("sparse", sparse), *(("leave_out", region) for region in left_out)):
+        if region is None:
+            continue
+        across = min(region.columns[1], columns[1]) - max(region.columns[0], columns[0])
+        down = min(region.rows[1], rows[1]) - max(region.rows[0], rows[0])
+        if across <= 0 or down <= 0:
+            raise ConfigError(
+                f"{setting} = '{region}' lies outside the field, columns {columns[0]}:{columns[1]} and rows "
+                f"{rows[0]}:{rows[1]}; write columns first"
+            )
+
+
 def look(movie: Path, plan: Plan) -> Look:
     """Look at a movie: its size, its counts, whether it is saturated, subtracted, or shows beads.
 
@@ -110,6 +124,7 @@ def look(movie: Path, plan: Plan) -> Look:
         spans = plan.spans()
         sizes = zip(("frames", "rows", "columns"), opened.shape, (1, _LEAST_SIDE_PX, _LEAST_SIDE_PX), strict=True)
         frames, rows, columns = (axis_part(name, spans[name], size, least) for name, size, least in sizes)
+        _check_regions(plan, rows, columns)
         sample = _frames(opened, sample_numbers(frames, (rows, columns)), rows, columns)
         middle = max(frames[0], (frames[0] + frames[1] - _IN_A_ROW) // 2)
         row = opened.read(middle, min(middle + _IN_A_ROW, frames[1]), rows=rows, columns=columns)

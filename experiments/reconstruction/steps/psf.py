@@ -1,6 +1,7 @@
 """The fourth step: what one molecule looks like, from its own file, from beads, or from isolated spots."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from experiments.reading.fits import EmitterFitter, EmitterList
 from experiments.reading.spots import SpotTable, gaussian_spots
 from experiments.reconstruction.finding import Finding
 from experiments.reconstruction.plan import Plan
+from experiments.reconstruction.regions import inside_any
 from experiments.reconstruction.steps.beads import depths_um, retrieve_beads
 from experiments.reconstruction.steps.look import Look, read_sample
 from experiments.report.plot_style import FIXED_COLOURS, Figure, hide_axes, new_figure, styled
@@ -150,7 +152,7 @@ def _isolated(
     for number in range(_ROUNDS):
         report(Event("width of isolated spots", number, _ROUNDS))
         spots = gaussian_spots(sigma, pixel_um)
-        fits = fit_alone(counts, spots, camera, plan.reader.fits)
+        fits = fit_alone(counts, spots, camera, plan.reader.fits, usable_places(plan, seen))
         widths = sigma * _WIDTH_STEP ** fits.theta[:, 2]
         if len(widths) < _FEWEST:
             break
@@ -160,7 +162,8 @@ def _isolated(
         sigma = float(np.clip(middle, 0.55 * pixel_um, 6 * pixel_um))
     assert fits is not None and widths is not None
     if len(widths) < _FEWEST:
-        more = f"only {len(widths)} isolated spots: the width is that of spots in focus, tell it by psf.sigma_um"
+        where = " in the sparse rectangle" if plan.sparse else ""
+        more = f"only {len(widths)} isolated spots{where}: the width is that of spots in focus, tell it by psf.sigma_um"
         assumed = _DEFAULT_SIGMA_PX * pixel_um if optics.na is None or optics.wavelength_um is None else sigma
         return PsfFound(pixel_um, "assumed", sigma_um=assumed, spots=len(widths), notes=(*notes, more))
     low, middle, high = (float(value) for value in np.quantile(widths, [0.25, 0.5, 0.75]))
@@ -182,8 +185,27 @@ def _isolated(
     )
 
 
-def fit_alone(counts: NDArray, spots: SpotTable, camera: Camera, config: ClassicalConfig) -> EmitterList:
-    """Fit the emitters of frames (n, H, W) that have no neighbour within two stamps, brightest frames' first."""
+Usable = Callable[[NDArray, NDArray], NDArray[np.bool_]]
+
+
+def usable_places(plan: Plan, seen: Look) -> Usable:
+    """Return what tells of places in the part that is read, x and y in pixels, whether the plan has them measured."""
+    sparse, left_out = plan.regions()
+
+    def usable(x_px: NDArray, y_px: NDArray) -> NDArray[np.bool_]:
+        x, y = x_px + seen.columns[0], y_px + seen.rows[0]
+        return (True if sparse is None else sparse.holds(x, y)) & ~inside_any(left_out, x, y)
+
+    return usable
+
+
+def fit_alone(
+    counts: NDArray, spots: SpotTable, camera: Camera, config: ClassicalConfig, usable: Usable | None = None
+) -> EmitterList:
+    """Fit the emitters of frames (n, H, W) that have no neighbour within two stamps, brightest frames' first.
+
+    `usable` chooses among their places (None: everywhere).
+    """
     level = config.threshold_sigma or significance_level(spots.table, config.false_per_um2)
     detector = Detector(spots, camera, level, config.background_px)
     fitter = EmitterFitter(spots, camera)
@@ -195,6 +217,8 @@ def fit_alone(counts: NDArray, spots: SpotTable, camera: Camera, config: Classic
         found, _ = detector.find(photons, np.zeros_like(photons), config.model_error)
         found = found.take(found.frame < len(counts) - first)
         alone = found.take(is_alone(found, spots.image_px * spots.pixel_um))
+        if usable is not None:
+            alone = alone.take(usable(*(alone.theta[:, :2].T / spots.pixel_um)))
         fits = fitter.fit(group, np.ones(group.shape, bool), alone)
         strong = fits.theta[:, 3] > 2 * level * np.maximum(fits.std[:, 3], 1e-9)
         fits = fits.take(fits.good & strong)
