@@ -24,10 +24,16 @@ WORDS = {
         "A single frame, or the mean, maximum or standard deviation of up to 200 frames spread over the movie. The "
         "standard deviation shows where molecules blink.",
     ),
-    "x0": Word("left (px)", "First column of the field to reconstruct, from 0.", "columns"),
-    "y0": Word("top (px)", "First row of the field to reconstruct, from 0.", "rows"),
-    "x1": Word("right (px)", "The column after the last of the field.", "columns"),
-    "y1": Word("bottom (px)", "The row after the last of the field.", "rows"),
+    "rectangle": Word(
+        "what is drawn",
+        "The field to reconstruct; a sparse part, in which molecules are measured; or parts that are left out of the "
+        "list. Drag to draw, drag one to move it, click beside it to take it away.",
+    ),
+    "x0": Word("left (px)", "First column of the rectangle, from 0.", "columns"),
+    "y0": Word("top (px)", "First row of the rectangle, from 0.", "rows"),
+    "x1": Word("right (px)", "The column after the last of the rectangle.", "columns"),
+    "y1": Word("bottom (px)", "The row after the last of the rectangle.", "rows"),
+    "region_name": Word("name", "What the report calls this part.", "leave_out"),
     "first": Word("first frame", "The first frame to read, from 0.", "frames"),
     "stop": Word("frame after the last", "Reading ends before this frame.", "frames"),
     "pixel": Word(

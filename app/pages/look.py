@@ -1,4 +1,4 @@
-"""Look: any frame of a movie, its contrast and pixel values, the field to reconstruct, and ONE CLICK."""
+"""Look: any frame of a movie, its contrast and pixel values, rectangles on it, and ONE CLICK."""
 
 import math
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from nicegui import run, ui
 
 from app.pages import layout
+from app.pages.boxes import Box, Boxes, BoxesCard, svg_text
 from app.pages.layout import away, framed, handled, heading, link
 from app.pages.picker import pick_file
 from app.routes import Shown
@@ -20,37 +21,6 @@ METHODS = ("auto", "joint", "classical", "autods3d")
 _SPAN = "frames rows columns".split()
 
 
-class Box:
-    """The field to reconstruct in pixels, drawn or typed; None for the whole frame."""
-
-    def __init__(self, height: int, width: int) -> None:
-        self.height, self.width = height, width
-        self.corners: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1; the last two are outside
-
-    def set(self, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Take two corners, whichever way they were drawn, to whole pixels within the frame."""
-        left, right = sorted((x0, x1))
-        top, bottom = sorted((y0, y1))
-        found = (
-            max(0, math.floor(left)), max(0, math.floor(top)),
-            min(self.width, math.ceil(right)), min(self.height, math.ceil(bottom)),
-        )  # fmt: skip
-        self.corners = found if found[2] - found[0] >= 2 and found[3] - found[1] >= 2 else None
-
-    def settings(self) -> dict[str, str]:
-        """Return it as a plan does.
-
-        >>> box = Box(64, 64)
-        >>> box.set(40.2, 8, 10, 70)
-        >>> box.settings()
-        {'rows': '8:64', 'columns': '10:41'}
-        """
-        if self.corners is None:
-            return {}
-        x0, y0, x1, y1 = self.corners
-        return {"rows": f"{y0}:{y1}", "columns": f"{x0}:{x1}"}
-
-
 def scale_bar_um(width_um: float) -> float:
     """Return a round length of about a fifth of a picture.
 
@@ -62,24 +32,18 @@ def scale_bar_um(width_um: float) -> float:
     return max(float(step * power) for step in (1, 2, 5) if step * power <= wanted * 1.0001)
 
 
-def overlay(box: Box, pixel_um: float | None) -> str:
-    """Write the drawing over a frame as SVG: the box, and the scale bar where the pixel is known."""
-    line, parts = max(box.width, box.height) / 400, []
-    if box.corners is not None:
-        x0, y0, x1, y1 = box.corners
-        place = f'x="{x0}" y="{y0}" width="{x1 - x0}" height="{y1 - y0}" fill="none"'
-        parts += [f'<rect {place} stroke="black" stroke-width="{2.4 * line}"/>']
-        parts += [f'<rect {place} stroke="#E69F00" stroke-width="{1.2 * line}"/>']
-    if pixel_um:
-        length_um = scale_bar_um(box.width * pixel_um)
-        length, x, y = length_um / pixel_um, 0.03 * box.width, 0.95 * box.height
-        parts += [
-            f'<rect x="{x}" y="{y}" width="{length}" height="{3 * line}" fill="white" stroke="black" '
-            f'stroke-width="{0.4 * line}"/>',
-            f'<text x="{x}" y="{y - 2 * line}" fill="white" stroke="black" stroke-width="{2 * line}" '
-            f'paint-order="stroke" font-size="{13 * line}" font-family="sans-serif">{length_um:g} um</text>',
-        ]
-    return "".join(parts)
+def overlay(boxes: Boxes, pixel_um: float | None) -> str:
+    """Write the drawing over a frame as SVG: the rectangles, and the scale bar where the pixel is known."""
+    if not pixel_um:
+        return boxes.svg()
+    line = max(boxes.width, boxes.height) / 400
+    length_um = scale_bar_um(boxes.width * pixel_um)
+    length, x, y = length_um / pixel_um, 0.03 * boxes.width, 0.95 * boxes.height
+    bar = (
+        f'<rect x="{x}" y="{y}" width="{length}" height="{3 * line}" fill="white" stroke="black" '
+        f'stroke-width="{0.4 * line}"/>'
+    )
+    return boxes.svg() + bar + svg_text(f"{length_um:g} um", x, y - 2 * line, line)
 
 
 def page(shown: Shown, path: str, scope: str = "") -> None:
@@ -92,11 +56,12 @@ def page(shown: Shown, path: str, scope: str = "") -> None:
         for note in movie.notes:
             ui.label(note).classes("soft")
         with ui.element("div").classes("two"):
-            view = _View(shown, place, Box(height, width), movie.facts.pixel_um)
+            view = _View(shown, place, Boxes(height, width), movie.facts.pixel_um)
             with ui.column().classes("gap-3"):
                 with ui.card():
-                    heading("Field to reconstruct")
-                    _corners(view)
+                    heading("Rectangles")
+                    card = BoxesCard(view.boxes, view.draw)
+                    view.changed.append(card.heard)
                 with ui.card():
                     heading("What is known")
                     fields = _fields(view, n_frames, movie.facts.pixel_um)
@@ -110,18 +75,17 @@ def page(shown: Shown, path: str, scope: str = "") -> None:
 class _View:
     """The frame that is shown, with slider, contrast and drawing."""
 
-    def __init__(self, shown: Shown, path: Path, box: Box, pixel_um: float | None) -> None:
-        self.shown, self.path, self.box, self.pixel_um = shown, path, box, pixel_um
+    def __init__(self, shown: Shown, path: Path, boxes: Boxes, pixel_um: float | None) -> None:
+        self.shown, self.path, self.boxes, self.pixel_um = shown, path, boxes, pixel_um
         self.version = path.stat().st_mtime_ns
-        self.start: tuple[float, float] | None = None
-        self.changed: list[Any] = []  # who hears of the box
+        self.changed: list[Any] = []  # who hears of the rectangles
         n_frames = shown.movies.take(path).movie.shape[0]
         self.state: dict[str, Any] = {"k": 0, "low": 1.0, "high": 99.8, "log": False, "kind": ""}
         with ui.card().style("align-self: start"):
             self.image = ui.interactive_image(
                 self.address(), events=["mousedown", "mousemove", "mouseup"], sanitize=False
             )
-            share = f"calc(68vh * {box.width / box.height:.4f})"
+            share = f"calc(68vh * {boxes.width / boxes.height:.4f})"
             self.image.classes("crisp self-center").style(f"width: min(100%, {share}); cursor: crosshair")
             self.image.on_mouse(self.mouse)
             with ui.row().classes("w-full items-center no-wrap"):
@@ -169,33 +133,27 @@ class _View:
         self.frame_label.text = self.state["kind"] or f"frame {self.state['k']}"
 
     def draw(self) -> None:
-        """Draw the box and the scale bar anew, and tell the fields."""
-        self.image.content = overlay(self.box, self.pixel_um)
+        """Draw the rectangles and the scale bar anew."""
+        self.image.content = overlay(self.boxes, self.pixel_um)
 
     async def mouse(self, event: Any) -> None:
         """Draw while the button is down; else say what is under the pointer."""
         x, y = event.image_x, event.image_y
         if event.type == "mousedown" and event.button == 0:
-            self.start = (x, y)
-        elif event.type == "mousemove" and self.start is not None and event.buttons & 1:
-            self.box.set(*self.start, x, y)
+            self.boxes.press(x, y)
+        elif event.type == "mousemove" and event.buttons & 1 and self.boxes.drag(x, y):
             self.draw()
-        elif event.type == "mouseup" and self.start is not None:
-            if max(abs(x - self.start[0]), abs(y - self.start[1])) >= 1:
-                self.box.set(*self.start, x, y)
-            else:
-                self.box.corners = None  # a click without a way takes the box away
-            self.start = None
+        elif event.type == "mouseup" and self.boxes.release(x, y):
             self.draw()
             for hear in self.changed:
                 hear()
         else:
-            self.start = None
+            self.boxes.let_go()
             await self.say_value(math.floor(x), math.floor(y))
 
     async def say_value(self, x: int, y: int) -> None:
         """Say how many counts a pixel has."""
-        if not (0 <= x < self.box.width and 0 <= y < self.box.height):
+        if not (0 <= x < self.boxes.width and 0 <= y < self.boxes.height):
             return
         state = dict(self.state)
 
@@ -210,41 +168,6 @@ class _View:
             return
         if value is not None:
             self.value_label.text = f"column {x}  row {y}  {value:g} counts"
-
-
-def _corners(view: _View) -> None:
-    """Draw the typed coordinates, in step with the drawing both ways."""
-    box, fields, busy = view.box, {}, [False]
-
-    def typed() -> None:
-        if busy[0]:
-            return
-        values = [fields[name].value for name in ("x0", "y0", "x1", "y1")]
-        if all(value is None for value in values):
-            box.corners = None
-        else:
-            whole = (0, 0, box.width, box.height)
-            box.set(*(float(end if value is None else value) for value, end in zip(values, whole, strict=True)))
-        view.draw()
-
-    def drawn() -> None:
-        busy[0] = True
-        for name, value in zip(("x0", "y0", "x1", "y1"), box.corners or (None,) * 4, strict=True):
-            fields[name].value = value
-        busy[0] = False
-
-    with ui.grid(columns=2).classes("w-full gap-2"):
-        for name, most in (("x0", box.width), ("y0", box.height), ("x1", box.width), ("y1", box.height)):
-            fields[name] = layout.number(name, min=0, max=most, step=1, format="%d", on_change=typed)
-    ui.label("Draw a box on the frame, or type its corners. Empty: the whole frame.").classes("soft")
-
-    def clear() -> None:
-        box.corners = None
-        drawn()
-        view.draw()
-
-    ui.button("Whole frame", on_click=clear).props("flat dense no-caps")
-    view.changed.append(drawn)
 
 
 def _fields(view: _View, n_frames: int, pixel_um: float | None) -> dict[str, Any]:
@@ -296,7 +219,7 @@ def _scopes(view: _View, fields: dict[str, Any]) -> None:
     ui.link("see what these optics give", link("/microscope", movie=view.path))
 
 
-def plan_of_fields(site: Site, values: dict[str, Any], box: Box, n_frames: int) -> dict[str, Any]:
+def plan_of_fields(site: Site, values: dict[str, Any], boxes: Box | Boxes, n_frames: int) -> dict[str, Any]:
     """Turn what the fields hold into a plan's settings. Raises `Refused` in one line.
 
     Values are those of `WORDS`; None or "" is left to the steps.
@@ -307,7 +230,7 @@ def plan_of_fields(site: Site, values: dict[str, Any], box: Box, n_frames: int) 
             raise Refused(f"{WORDS[name].label}: {value} is not whole; give a whole number", 400)
         return int(value)
 
-    plan: dict[str, Any] = box.settings()
+    plan: dict[str, Any] = boxes.settings()
     first, stop = values.get("first"), values.get("stop")
     if first is not None or stop is not None:
         span = (whole("first", first or 0), whole("stop", n_frames if stop is None else stop))
@@ -347,7 +270,7 @@ async def _begin(site: Site, path: Path, view: _View, fields: dict[str, Any], bu
     n_frames = view.shown.movies.take(path).movie.shape[0]
 
     def work() -> Path:
-        folder = make_run(site, path, plan_of_fields(site, values, view.box, n_frames))
+        folder = make_run(site, path, plan_of_fields(site, values, view.boxes, n_frames))
         ask(folder)
         return folder
 

@@ -17,6 +17,7 @@ from app.command import PORT
 from app.demo import NAME, write_demo
 from app.runs.state import process_of, read_run
 from app.site import Site
+from experiments.reconstruction.plan import load_plan
 from localization import read
 from optics.whole_file import write_bytes
 
@@ -200,6 +201,48 @@ def test_from_nothing_to_a_picture_through_everything_that_happens(server, page,
     page.goto(server.address)
     page.get_by_text("done", exact=True).first.wait_for()
     assert not page.get_by_text("broken off").count()
+
+
+def test_rectangles_are_drawn_named_moved_and_in_the_plan(server, page):
+    page.goto(f"{server.address}/look?path={server.folder / 'uploads' / NAME}")
+    page.wait_for_function("document.querySelector('.crisp img').naturalWidth === 64")
+    place = page.locator(".crisp img").first.bounding_box()
+    unit = place["width"] / 64
+
+    def drag(*corners):
+        (x, y), *rest = [(place["x"] + x * unit, place["y"] + y * unit) for x, y in corners]
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for x, y in rest:
+            page.mouse.move(x, y, steps=3)
+        page.mouse.up()
+
+    def corners(*wanted):
+        page.wait_for_function(
+            "wanted => wanted.every((value, k) => "
+            "document.querySelector(`input[data-field=${['x0', 'y0', 'x1', 'y1'][k]}]`).value === value)",
+            arg=[str(value) for value in wanted],
+        )
+
+    page.get_by_role("button", name="sparse", exact=True).click()
+    drag((2.5, 2.5), (40.5, 30.5))
+    corners(2, 2, 41, 31)
+    page.get_by_role("button", name="leave out", exact=True).click()
+    for first in (44.5, 30.5):
+        drag((first, 44.5), (first + 9, 50.5))
+        corners(int(first), 44, int(first) + 10, 51)
+    page.locator("input[data-field=region_name]").first.fill("<b>the corner</b>")
+    drag((50, 47), (55, 49))  # the first one, moved
+    corners(49, 46, 59, 53)
+    page.get_by_role("button", name="take number 2 away").click()
+    page.locator("input[data-field=region_name]").nth(1).wait_for(state="detached")
+    page.get_by_text("ONE CLICK").click()
+    page.wait_for_url("**/run**")
+    run = next(folder for folder in (server.folder / "runs").iterdir() if folder.name.endswith("-2"))
+    plan = load_plan(run / "plan.toml")
+    assert (plan.sparse, plan.leave_out) == ("2:41 2:31", ("49:59 46:53 <b>the corner</b>",))
+    page.get_by_role("button", name="Stop").click()
+    until(page, "stopped")
 
 
 def test_a_filter_draws_the_picture_again_without_reading_the_frames(server, page):

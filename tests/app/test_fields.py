@@ -8,7 +8,8 @@ import pytest
 
 import app
 from app.pages import filters, masks, microscope
-from app.pages.look import METHODS, Box, plan_of_fields
+from app.pages.boxes import FIELD, LEAVE_OUT, SPARSE, Box, Boxes
+from app.pages.look import METHODS, plan_of_fields
 from app.pages.result import histogram_svg
 from app.runs.launch import ask, change_plan, make_run
 from app.runs.state import plan_of
@@ -18,6 +19,7 @@ from experiments.reconstruction.methods import AUTO
 from experiments.reconstruction.methods import METHODS as ALL
 from experiments.reconstruction.plan import Plan, PsfPlan, ReaderPlan, load_plan, plan_toml
 from localization import Criteria
+from training import from_dict
 
 
 def test_every_field_has_its_help_and_every_help_its_field():
@@ -75,6 +77,45 @@ def test_a_box_stays_in_the_frame_and_a_dot_is_none():
     assert box.corners == (0, 10, 30, 50)
     box.set(3.2, 3.2, 3.9, 9)
     assert box.corners is None and box.settings() == {}
+
+
+def test_rectangles_are_drawn_moved_and_taken_away():
+    """What a pointer does on a frame of 50 x 60, and the plan that comes of it, read by the command."""
+    boxes = Boxes(50, 60)
+
+    def way(*places):
+        boxes.press(*places[0])
+        for place in places[1:]:
+            boxes.drag(*place)
+        return boxes.release(*places[-1])
+
+    way((10.5, 5.5), (30.2, 20.1))
+    boxes.use = SPARSE
+    way((40, 40), (59.5, 49.5))
+    way((50, 45), (30, 0))  # moved by 20 to the left, and no further up than the frame goes
+    boxes.use = LEAVE_OUT
+    way((0, 0), (9, 9))
+    boxes.left_out[0].name = 'the "bright" corner'
+    way((20, 20), (24, 29))
+    assert boxes.chosen == 1 and len(boxes.left_out) == 2
+    way((1, 1), (3, 4))  # the first one, moved
+    assert boxes.chosen == 0
+    way((55, 45), (55.2, 45.3))  # a click beside them draws none and takes none away
+    assert not boxes.drag(3, 3) and not boxes.release(3, 3)
+    plan = from_dict(Plan, boxes.settings())
+    assert plan.spans() == {"frames": None, "rows": (5, 21), "columns": (10, 31)}
+    sparse, left_out = plan.regions()
+    assert (sparse.columns, sparse.rows) == ((20, 40), (0, 10))
+    assert [(part.columns, part.rows, part.name) for part in left_out] == [
+        ((2, 11), (3, 12), 'the "bright" corner'), ((20, 24), (20, 29), "region 2")
+    ]  # fmt: skip
+    assert "&quot;bright&quot;" in boxes.svg() and boxes.svg().count("<rect") == 8
+    boxes.remove(0)
+    boxes.use = FIELD
+    way((45, 45), (45, 45))
+    boxes.use = SPARSE
+    way((25, 5), (25, 5))  # a click on a rectangle changes nothing
+    assert boxes.settings() == {"sparse": "20:40 0:10", "leave_out": ["20:24 20:29 region 2"]}
 
 
 def test_a_histogram_is_as_high_as_its_counts():

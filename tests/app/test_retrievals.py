@@ -11,7 +11,8 @@ import tifffile
 from app.drawing.beads import show_beads
 from app.pages import beads
 from app.pages.beads import rings
-from app.pages.look import Box, plan_of_fields
+from app.pages.boxes import Box
+from app.pages.look import plan_of_fields
 from app.retrievals import make_retrieval, read_retrieval
 from app.routes import Shown
 from app.runs.jobs import job_of, page_of
