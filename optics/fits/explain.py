@@ -201,7 +201,7 @@ def _as_they_look(fitted: Fitted, steps: int, gain: float) -> Generator[Wish, An
     for _ in range(_TURNS):
         if not fitted.emitters.size:
             return fitted
-        read: Readings = yield Reread(fitted)
+        read: Readings = yield Reread(fitted, starts=2)
         which = likelier(fitted, read)
         while which.any():
             tried: Fitted = yield Fit(turned(fitted.emitters, which, read.gain.argmax(axis=0), read), steps, gain)

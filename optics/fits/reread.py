@@ -18,7 +18,7 @@ from optics.fits.crowd import CrowdModel, Frame
 from optics.fits.fit import fit_emitters
 
 _CHUNK = 16  # emitters at a time: one compiled program
-_STARTS, _STEPS = 3, 30
+_STEPS, _TOLERANCE = 30, 0.05  # in standard deviations: a thousandth of log-likelihood
 _FEWEST_PIXELS = 9  # that must count for five parameters
 
 
@@ -45,12 +45,13 @@ def reread(
     surface: jax.Array,
     mean: jax.Array,
     groups: Sequence[tuple[int, ...]] | None = None,
+    starts: int = 3,
 ) -> Readings:
     """Fit each of n emitters as every species, all else held: neighbours, light around stamps, structure of background.
 
     `xyz_um` (n, 3), `photons`, `channel` (n,) and `images` (n, H, W), in photons, are the emitters of a fit whose
     `mean` and background `surface` (H, W) are. With `groups` of their numbers the light of each group is read as one
-    emitter's. A level that is even over the stamp is fitted along.
+    emitter's. A level that is even over the stamp is fitted along. `starts` depths are tried.
     """
     if groups is not None:
         members = np.array([np.isin(np.arange(len(photons)), group) for group in groups], float)
@@ -91,8 +92,9 @@ def reread(
             camera=camera,
             valid=valid,
             beneath=beneath,
-            starts=_STARTS,
+            starts=starts,
             max_steps=_STEPS,
+            tolerance=_TOLERANCE,
             chunk=_CHUNK,
         )
         gain[number, told] = np.asarray(fits.log_likelihood, float) - before

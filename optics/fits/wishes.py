@@ -103,11 +103,12 @@ class Look:
 class Reread:
     """A frame's wish: fit every emitter as each species, with all others where they are in this fit.
 
-    Or, of `groups` of their numbers, the light of each group as that of one emitter.
+    Or, of `groups` of their numbers, the light of each group as that of one emitter. `starts` depths are tried.
     """
 
     fitted: Fitted
     groups: tuple[tuple[int, ...], ...] | None = None
+    starts: int = 3
 
 
 Wish = Fit | Look | Reread
@@ -178,7 +179,8 @@ def _read_again(model: CrowdModel, frame: Frame, wish: Reread) -> Readings:
     crowd = _with_slots(model, stands, _slots(stands.size))
     light = np.asarray(_light(model, crowd), float)[: stands.size]
     stand = stands.xyz_um, stands.photons, stands.channel
-    return reread(model, frame, *stand, light, _surface(model.surface, stands.level), wish.fitted.mean, wish.groups)
+    surface = _surface(model.surface, stands.level)
+    return reread(model, frame, *stand, light, surface, wish.fitted.mean, wish.groups, wish.starts)
 
 
 def _look(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Look]) -> dict[int, Candidates]:
