@@ -15,6 +15,7 @@ import numpy as np
 
 from crowds.record import cell_parser, fill
 from measure.record import RESULTS, Rows
+from measure.shares import wilson
 from optics.bounds.fisher import bound_std, information
 from optics.colour.bound import species_bounds
 from optics.colour.classify import classify_emitters
@@ -46,7 +47,6 @@ MADE = {"16 levels": 16, "64 levels": 64}
 DEPTHS = 11
 # (pair, brightness): what a learned plate is to reach over 2 um with lines (%)
 TARGETS = {("580-670", 0): 90, ("605-640", 1): 96}
-_Z = 1.96
 
 
 def cells() -> list[str]:
@@ -58,14 +58,6 @@ def cells() -> list[str]:
     made = [f"lines/{pair}/2um/{name}" for pair in PAIRS for name in MADE]
     four = [f"lines/{FOUR}/2um/{pupil}" for pupil in PUPILS]
     return [*over("2um"), *made, *four, *over("focus")]
-
-
-def wilson(right: int, n: int) -> list[float]:
-    """Interval of 95 % of a share, in %."""
-    share, square = right / n, _Z**2 / n
-    centre = (share + square / 2) / (1 + square)
-    half = _Z * np.sqrt(share * (1 - share) / n + square / (4 * n)) / (1 + square)
-    return [round(100 * float(centre - half), 1), round(100 * float(centre + half), 1)]
 
 
 def etched_in_levels(plate, levels: int):

@@ -4,80 +4,34 @@
 
 Optics and plates of `colour.py` (NA 1.45 oil on water, 110 nm pixels, 50 background photons a pixel, lines, depths over
 2 um). Frames of 64 x 64 px hold 10 emitters, 0.3 per um^2 of the part in which they may be, each of either colour with
-as many photons as the cell says, a third more or less. Light beyond stamps of 31 px is neither drawn nor expected. Read by
-`JointReader` with the PSFs of both colours, which knows photons to be above half of the least.
+as many photons as the cell says, a third more or less. Light beyond stamps of 31 px is neither drawn nor expected.
+Read by `JointReader` with the PSFs of both colours, which knows photons to be above half of the least.
 Cells are PAIR/PHOTONS/PUPIL. Jaccard at 250/500 nm within a colour, intervals of 95 % by drawing frames anew; crosstalk
 is the share of pairs, matched whatever their colour, that are listed as the other (Wilson's interval). CPU seconds a
 frame: the median, one frame after the other.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from colour import wilson
 from crowds.reading import read
 from crowds.record import cell_parser, fill, rounded
-from experiments.reading.classical_config import ClassicalConfig
-from experiments.reading.joint import JointReader
-from experiments.reading.spots import SpotTable
-from localization import Localizations, bootstrap, make_localizations, match, score_frames, select
+from localization import Localizations, bootstrap, match, score_frames, select
 from measure.record import Rows
-from optics import make_camera
-from optics.colour.species import SpeciesPsf, species_images, tabulate_species
-from optics.psf_table import pad_table
-from worlds.colour_world import BACKGROUND, DEEP_UM, PAIRS, SCOPE, STAMP_PX, plate_of, psfs_of, species_of
+from measure.shares import wilson
+from worlds.colour_scenes import COUNT, drawn, made_reader
+from worlds.colour_world import BACKGROUND, PAIRS, STAMP_PX, plate_of, psfs_of, species_of
 
 PLACE = 166  # of its rows in benchmarks/README.md
 
 NAME = "colour_crowds"
 PUPILS = ("learned", "tetrapod", "double_helix", "clear")
 PHOTONS = (10000, 3500)
-SIDE_PX, MARGIN_UM, COUNT, SPREAD = 64, 0.65, 10, 1 / 3
 JACCARD, CROSSTALK = 0.85, 5.0  # what is to be reached
-TOLERANCE = 1e-2  # of the tables, as `localize` makes them
-_ROOM = (448, 176), (12, 28)  # terms and pictures, degrees: tables of one size share compiled programs
 SHOWN = ("jaccard", "recall", "precision", "rmse_xy_um", "rmse_z_um")
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Frames (F, H, W) in counts of a camera that counts photons, and who is where in them."""
-
-    images: NDArray
-    truth: Localizations
 
 
 def cells() -> list[str]:
     return [f"{pair}/{photons}/{pupil}" for pair in PAIRS for photons in PHOTONS for pupil in PUPILS]
-
-
-def drawn(psfs: tuple[SpeciesPsf, ...], photons: float, frames: int) -> Scenes:
-    """The same places, colours and photons for every pupil."""
-    pixel, rng = float(SCOPE.pixel_um), np.random.default_rng(12)
-    n, far = frames * COUNT, SIDE_PX * pixel - MARGIN_UM
-    xyz = np.column_stack([rng.uniform(MARGIN_UM, far, (n, 2)), rng.uniform(*DEEP_UM, n)])
-    light, channel = photons * rng.uniform(1 - SPREAD, 1 + SPREAD, n), rng.integers(0, len(psfs), n)
-    frame = np.repeat(np.arange(frames), COUNT)
-    first = np.round(xyz[:, :2] / pixel - STAMP_PX / 2).astype(int)
-    inside = np.column_stack([xyz[:, :2] - (first + STAMP_PX / 2) * pixel, xyz[:, 2]])
-    mean = np.full((frames, SIDE_PX + 2 * STAMP_PX, SIDE_PX + 2 * STAMP_PX), BACKGROUND)
-    for number, psf in enumerate(psfs):
-        own = np.flatnonzero(channel == number)
-        for k, image in zip(own, np.maximum(species_images(psf, inside[own]), 0), strict=True):
-            column, row = first[k] + STAMP_PX
-            mean[frame[k], row : row + STAMP_PX, column : column + STAMP_PX] += light[k] * image
-    images = rng.poisson(mean[:, STAMP_PX:-STAMP_PX, STAMP_PX:-STAMP_PX]).astype(float)
-    return Scenes(images, make_localizations(frame, *xyz.T, photons=light, channel=channel))
-
-
-def made_reader(psfs: tuple[SpeciesPsf, ...], photons: float) -> JointReader:
-    """The reader of `localize --method joint` with a PSF for each colour."""
-    tables = [pad_table(tabulate_species(psf, DEEP_UM, tolerance=TOLERANCE), *_ROOM[0], _ROOM[1]) for psf in psfs]
-    first, *rivals = (SpotTable(table, float(SCOPE.pixel_um), deep=True) for table in tables)
-    config = ClassicalConfig(photons_min=photons * (1 - SPREAD) / 2)
-    return JointReader(first, make_camera(), config, NAME, rivals)
 
 
 def scored(found: Localizations, truth: Localizations, frames: int) -> dict:

@@ -39,6 +39,7 @@ _CANDIDATES, _PER_PX = 16, 64 * 64  # of one round, and in how many pixels
 _FAINTEST = 10.0  # photons that a candidate has at least, where nothing is known of them
 _LOBE = 0.5  # a candidate waits if a stronger one near it may make up so much of it
 _SHARE = 0.3  # and if it has less of the strongest whose image overlaps with its own: it may be what that leaves
+_AMONG_SPECIES = 0.7, 0.75  # the same two where there are several species: one leaves much that looks like another
 _BETWEEN = 0.9  # of the level: what a summit between pixels and depths has left at the nearest of them
 _RIM_PX = 6  # a stamp's outermost pixels do not tell an emitter beyond the frame
 
@@ -317,8 +318,9 @@ def propose(
     enough = level_at(bank, structure_of(model, frame, mean, spread))
     strength = jnp.where(light >= bank.faintest, strength, -jnp.inf)
     peak = (strength >= _highest(strength, 2 * _APART_PX + 1)) & (strength > _BETWEEN * enough)
-    peak &= strength > _LOBE * _highest(strength, 2 * (bank.side // 3) + 1)
-    peak &= strength > _SHARE * _highest(strength, 2 * bank.side + 1)
+    lobe, share = (_LOBE, _SHARE) if bank.channel is None else _AMONG_SPECIES
+    peak &= strength > lobe * _highest(strength, 2 * (bank.side // 3) + 1)
+    peak &= strength > share * _highest(strength, 2 * bank.side + 1)
     n_most = in_proportion(_CANDIDATES, model.shape) if n_most is None else n_most
     found, place = jax.lax.top_k(jnp.where(peak, strength, 0.0).ravel(), min(n_most, strength.size))
     row, column = jnp.divmod(place, strength.shape[1])

@@ -17,7 +17,7 @@ from optics.fits.crowd import Crowd, CrowdModel, Frame
 from optics.fits.crowd_search import Bank, Candidates, in_proportion
 from optics.fits.reread import Readings
 from optics.fits.shakes import Box, Place, doubtful, mattering, places, slid, slide_um, surprising
-from optics.fits.turns import likelier, merged, neighbours, together_or_alone, turned, unsure
+from optics.fits.turns import likelier, merged, neighbours, together_or_alone, turned, unsure, worst
 from optics.fits.wishes import Fit, Fitted, Guess, Look, Reread, Start, Wish, begin, serve
 
 _TOGETHER = 32  # frames at once on an accelerator
@@ -26,6 +26,8 @@ _PARTNER = 0.15  # overlap of two images: without the one the other may be enoug
 _CLEAN = 0.1  # gain in log-likelihood that ends a fit after which emitters are taken out
 _WORTHLESS = 1.0  # gain in log-likelihood of a round that ends the search
 _BETTER = 0.5  # and of an explanation that replaces another
+_AGAIN = 6  # times that what is worst explained is taken out, where there are several species
+_STALE = 2  # rounds in a row that make nothing better end the search of several species
 _TURNS = 2  # times that emitters are turned into another species before more are looked for
 
 
@@ -145,6 +147,14 @@ def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None
             kept = better(tried)
         if kept is before and number:  # with one partner, and with two
             break
+    asked: set[Place] = set()
+    for number in range(_AGAIN if species > 1 else 0):
+        out = worst(kept, mattering(kept, inner_um), asked, alone=bool(number % 2))
+        if not out.any():
+            break
+        tried, _, n = yield from _add_and_clean(kept.emitters.keep(~out), search, species)
+        rounds += n
+        kept = better(tried)
     last: Fitted = yield Fit(kept.emitters, search.steps[1], search.gains[1])
     n = len(last.emitters.photons)
     posterior = np.ones((1, n))
@@ -170,7 +180,7 @@ def _add_and_clean(start: Guess, search: Search, species: int = 1) -> Generator[
     """Add and fit until nothing is added, then take out what is not significant, the weakest first."""
     steps, gain = search.steps[0], search.gains[0]
     fitted: Fitted = yield Fit(start, steps, gain)
-    rounds, level = 0, 0.0
+    rounds, level, least, stale = 0, 0.0, np.inf, 0
     for rounds in range(1, search.rounds + 1):
         before = fitted.misfit
         candidates: Candidates = yield Look(fitted.mean, fitted.emitters.level, fitted.emitters.spread)
@@ -190,6 +200,12 @@ def _add_and_clean(start: Guess, search: Search, species: int = 1) -> Generator[
             rounds > 1 and abs(before - fitted.misfit) < _WORTHLESS
         ):  # what came was taken out again, or is worth nothing
             break
+        if species > 1:  # species that take each other's place can go round in circles
+            worth = fitted.misfit + level**2 / 2 * fitted.emitters.size
+            stale = 0 if worth < least - _WORTHLESS else stale + 1
+            least = min(least, worth)
+            if stale == _STALE:
+                break
     fitted = yield Fit(fitted.emitters, search.steps[1], _CLEAN)
     while (out := _weakest(fitted, level, search.faintest)).any():
         fitted = yield Fit(fitted.emitters.keep(~out), steps, _CLEAN)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from optics.fits.reread import Readings
+from optics.fits.shakes import Place, places, surprising
 from optics.fits.wishes import Fitted, Guess
 
 _GAIN = 0.5  # in log-likelihood, for which an emitter is turned
@@ -59,6 +60,25 @@ def merged(emitters: Guess, pairs: NDArray[np.int64], which: list[int], read: Re
     left = np.ones(emitters.size, bool)
     left[pairs[which].ravel()] = False
     return emitters.keep(left).add(read.xyz_um[kinds, which], read.photons[kinds, which], kinds)
+
+
+def worst(fitted: Fitted, wanted: NDArray[np.bool_], asked: set[Place], *, alone: bool) -> NDArray[np.bool_]:
+    """Which emitters (n,) to take out: the one in whose image most is left, and unless `alone` all that share it so.
+
+    Those are linked by overlapping images in which something is left. Only one of `wanted` (n,) that does not stand
+    where one was `asked` before; its place is noted there, when it was taken out alone.
+    """
+    left = surprising(fitted)
+    fresh = np.array([place not in asked for place in places(fitted.emitters)], bool) & left & wanted
+    if not fresh.any():
+        return fresh
+    out = np.arange(left.size) == np.argmax(np.where(fresh, fitted.surprise, -np.inf))
+    if alone:
+        asked.add(places(fitted.emitters)[int(np.argmax(out))])
+        return out
+    while (more := out | (((fitted.overlap > _PARTNER) & out[None]).any(axis=1) & left)).sum() > out.sum():
+        out = more
+    return out
 
 
 def unsure(fitted: Fitted, lead: NDArray) -> list[tuple[int, int]]:
