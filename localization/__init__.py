@@ -18,6 +18,7 @@ from localization.peaks import list_peaks as list_peaks, volume_peaks as volume_
 from localization.image_peaks import image_peaks as image_peaks
 
 # against the truth: pairs within a gate, scores with intervals, curves, predicted uncertainties
+from localization.scores.crosstalk import Crosstalk as Crosstalk, crosstalk as crosstalk
 from localization.scores.gate import Gate as Gate
 from localization.scores.matching import Matches as Matches, match as match
 from localization.scores.metrics import Score as Score, FrameScores as FrameScores, Interval as Interval

@@ -37,7 +37,8 @@ def table(numbers: dict[str, Any]) -> str:
         low, high = cell["crosstalk_interval"]
         lines.append(
             f"| {pair.replace('-', ' / ')}, {photons} | {_NAMES.get(pupil, pupil)} | {jaccard} | "
-            f"{cell['crosstalk']:.1f} ({low:.1f} to {high:.1f}) | {cell['jaccard_of_either']:.3f} | {errors} | {cell['cpu_s_per_frame']:.1f} |"
+            f"{cell['crosstalk']:.1f} ({low:.1f} to {high:.1f}) | {cell['jaccard_of_either']:.3f} | {errors} | "
+            f"{cell['cpu_s_per_frame']:.1f} |"
         )
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from experiments.report.metrics import METRICS, Metric
 from experiments.report.numbers import NM_PER_UM, plain
 from experiments.report.plot_style import FIXED_COLOURS, MARKERS, Figure, new_figure, save_png, styled
 from localization import (
+    Crosstalk,
     Gate,
     Interval,
     Localizations,
@@ -22,6 +23,7 @@ from localization import (
     bootstrap,
     calibrate_uncertainty,
     chance_score,
+    crosstalk,
     precision_recall_curve,
     score_frames,
     subpixel_uniformity,
@@ -50,7 +52,10 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, eq=False)
 class GateResult:
-    """Everything at one gate; `chance` is the score of as many points placed at random."""
+    """Everything at one gate; `chance` is the score of as many points placed at random.
+
+    `crosstalk` says who is listed as what, where there are several channels.
+    """
 
     name: str
     scores: dict[str, Interval]
@@ -58,6 +63,7 @@ class GateResult:
     curve: PrecisionRecall
     average_precision: Interval
     calibration: UncertaintyCalibration
+    crosstalk: Crosstalk | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +100,7 @@ class ListScores:
                 text = f"{gate.curve.jaccard[best]:.3f} at score >= {gate.curve.threshold[best]:.4g}"
                 lines.append(f"{'best Jaccard':24}{text}")
             lines += _calibration_lines(gate.calibration, self.dimensions)
+            lines += _crosstalk_lines(gate.crosstalk)
         if self.uniformity is not None:
             u = self.uniformity
             text = f"x {u.x:.3f}, y {u.y:.3f} (even positions stay below {u.by_chance:.3f} in 95 % of tables)"
@@ -160,6 +167,7 @@ def evaluate(
                 curve=curve,
                 average_precision=average_precision(curve, rng=config.seed, n=config.resamples),
                 calibration=calibrate_uncertainty(found, truth, **gate),
+                crosstalk=crosstalk(found, truth, **gate),
             )
         )
     uniformity = None if config.pixel_nm is None else subpixel_uniformity(found, config.pixel_nm / NM_PER_UM)
@@ -207,6 +215,16 @@ def _calibration_lines(calibration: UncertaintyCalibration, dimensions: int) -> 
         if axis.n:
             parts.append(f"{name} {axis.ratio:.2f} +- {axis.ratio_error:.2f} (rms {axis.ratio_rms:.2f})")
     return [f"{'error / predicted sigma':24}{', '.join(parts) or 'no sigma in the table'}"]
+
+
+def _crosstalk_lines(seen: Crosstalk | None) -> list[str]:
+    if seen is None:
+        return []
+    lines = [_line(Metric("crosstalk"), seen.share)]
+    for channel, (row, jaccard) in enumerate(zip(seen.counts, seen.jaccard, strict=True)):
+        read = ", ".join(f"{count} as {other}" for other, count in enumerate(row))
+        lines.append(f"{f'  true channel {channel}':24}{read}; Jaccard by itself {jaccard:.3f}")
+    return lines
 
 
 def _draw_precision(axes, gates: list[GateResult]) -> None:

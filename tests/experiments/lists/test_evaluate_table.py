@@ -7,7 +7,7 @@ import pytest
 
 from experiments import cli
 from experiments.lists.evaluate import EvaluateConfig, evaluate
-from localization import LocalizationError, make_localizations, read, score, write
+from localization import LocalizationError, crosstalk, make_localizations, read, score, write
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,30 @@ def test_a_table_prints_and_writes_the_librarys_numbers(lists, tmp_path, capsys)
     assert (written["dimensions"], written["n_frames"]) == (3, 30)
     assert written["uniformity"]["x"] < 0.2 and written["config"]["gates_nm"] == [[250, 500], [100]]
     assert {path.name for path in out.parent.iterdir()} == {"scores.json", "scores.png"}
+
+
+def test_species_taken_for_one_another_are_counted(tmp_path, capsys):
+    """Eight of one and ten of another species, a fifth and none of them listed as the other, two missed: by hand.
+
+    Wilson's interval of 2 in 16 is 3.5 to 36.0 % (any table of it). A list that tells no species says nothing.
+    """
+    place = np.arange(18.0)
+    channel = np.where(place < 8, 0, 1)
+    truth = make_localizations(0 * place.astype(int), place, 0 * place, 0 * place, channel=channel)
+    read_as = np.where(place < 2, 1, channel)[:16]
+    found = make_localizations(0 * read_as, place[:16], 0 * place[:16], 0 * place[:16], channel=read_as)
+    for name, table in (("truth", truth), ("found", found)):
+        write(tmp_path / f"{name}.csv", table)
+    arguments = ["evaluate", str(tmp_path / "found.csv"), "--truth", str(tmp_path / "truth.csv")]
+    assert cli.main([*arguments, "--out", str(tmp_path / "scores.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "true channel 0        6 as 0, 2 as 1; Jaccard by itself 0.750" in shown
+    assert "true channel 1        0 as 0, 8 as 1; Jaccard by itself 0.667" in shown
+    (gate,) = json.loads((tmp_path / "scores.json").read_text())["gates"]
+    assert gate["crosstalk"]["counts"] == [[6, 2], [0, 8]]
+    assert gate["crosstalk"]["share"]["estimate"] == 0.125
+    assert [gate["crosstalk"]["share"][end] for end in ("low", "high")] == pytest.approx([0.035, 0.360], abs=0.001)
+    assert crosstalk(make_localizations([0], [1.0], [0.0], [0.0]), truth) is None
 
 
 def test_a_table_without_z_is_scored_in_the_plane(lists, tmp_path, capsys):
