@@ -16,7 +16,7 @@ from worlds.colour_world import BACKGROUND, DEEP_UM, SCOPE, STAMP_PX
 
 SIDE_PX, MARGIN_UM, COUNT, SPREAD = 64, 0.65, 10, 1 / 3
 TOLERANCE = 1e-2  # of the tables, as `localize` makes them
-_ROOM = (448, 176, (12, 28))  # terms, pictures, degrees: tables of one size share compiled programs
+_ROOM = (512, 176, (12, 28))  # terms, pictures, degrees: tables of one size share compiled programs
 
 
 @dataclass(frozen=True)
