@@ -1,11 +1,13 @@
 """`colocus render`: a localization list as a picture, float32 for measuring (TIFF) or coloured for looking (PNG)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.colors
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from training import ConfigError
 _LOOKED_AT_MAX = 60_000_000  # pixels of a PNG: more than any screen or page
 _SMALLEST_SIDE_PX = 480
 _SAMPLED_PIXELS = 2_000_000
+# told apart by colour-blind eyes too, and the first two add up to white (Okabe and Ito 2008)
+_CHANNEL_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2", "#FFFFFF")
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,13 @@ class RenderConfig:
     """What to draw: lengths in nm and um as named; None means from the table.
 
     `saturate` is the share of lit pixels that are drawn unsaturated, `gamma` the power of the brightness; both
-    change a PNG alone.
+    change a PNG alone. `channels` draws each channel in a colour of its own, as bright as the others.
     """
 
     pixel_nm: float = 10.0
     mode: RenderMode = "histogram"
     depth: bool = False
+    channels: bool = False
     region_um: tuple[float, float, float, float] | None = None
     z_range_um: tuple[float, float] | None = None
     sigma_nm: float | None = None
@@ -71,12 +76,21 @@ class Picture:
             summed = self._drawn("drawing, depth", self.locs.z_um)
             return np.where(self.density > 1e-6, summed / self.density, np.nan).astype(np.float32)
 
+    @cached_property
+    def by_channel(self) -> NDArray[np.float32]:
+        """Localizations per pixel of each channel, (C, H, W)."""
+        count = 1 + int(self.locs.channel.max(initial=0))
+        parts = [self._drawn(f"drawing, channel {k}", (self.locs.channel == k).astype(float)) for k in range(count)]
+        return np.stack(parts)
+
     def image(self) -> Image.Image:
         """Draw for the eye: with a scale bar and, with depth, the colour of each row's z and a colour bar.
 
-        Raises `LocalizationError` for a picture that is larger than any screen.
+        With channels each in its colour. Raises `LocalizationError` for a picture that is larger than any screen.
         """
         image_shape(self.pixel_um, self.region_um, max_pixels=_LOOKED_AT_MAX)
+        if self.config.channels:
+            return compose_channels(self.by_channel, self.config, self.pixel_um)
         density, colours = self.density, None
         if self.config.depth:
             low, high = self.depth_um
@@ -94,6 +108,9 @@ class Picture:
             f"y {y0:.3f} to {y1:.3f} um",
             f"{inside:.0f} of {self.locs.frame.size} localizations in the picture",
         ]
+        if self.config.channels:
+            held = ", ".join(f"{part.sum(dtype=np.float64):.0f} in {k}" for k, part in enumerate(self.by_channel))
+            lines.append(f"channels: {held}")
         if self.config.depth:
             lines.append(f"depth from {self.depth_um[0]:.3f} to {self.depth_um[1]:.3f} um")
         return [*lines, *(f"note: {note}" for note in self.notes)]
@@ -113,8 +130,8 @@ class Picture:
         """Write `out`: a .png for the eye, or a .tif for measuring.
 
         A TIFF holds rows per pixel as float32 (with depth, a second channel with their mean z in um, NaN where there
-        are none), pixel size and unit as ImageJ reads them, and the place of the first pixel in its description.
-        Raises `ConfigError` for another ending.
+        are none; with channels one for each of them), pixel size and unit as ImageJ reads them, and the place of the
+        first pixel in its description. Raises `ConfigError` for another ending.
         """
         check_name(out)
         if out.suffix.lower() == ".png":
@@ -123,10 +140,16 @@ class Picture:
             with whole_file(out) as part:
                 picture.save(part, format="PNG")
         else:
-            channels = np.stack([self.density, self.mean_z_um]) if self.config.depth else self.density
+            values, labels = self.density, ()
+            if self.config.channels:
+                values = self.by_channel
+                labels = tuple(f"localizations per pixel, channel {k}" for k in range(len(values)))
+            elif self.config.depth:
+                values = np.stack([self.density, self.mean_z_um])
+                labels = ("localizations per pixel", "mean z in um")
             self.report(Event("writing"))
             with whole_file(out) as part:
-                _write_tiff(part, channels, self.pixel_um, self.region_um)
+                _write_tiff(part, values, self.pixel_um, self.region_um, labels)
         return [out]
 
     def _drawn(self, what: str, weights: NDArray | None = None) -> NDArray[np.float32]:
@@ -158,6 +181,13 @@ def render(locs: Localizations, config: RenderConfig = RenderConfig(), report: R
     """
     if not (0 < config.saturate <= 1 and 0 < config.gamma <= 4):
         raise ConfigError(f"saturate is {config.saturate} and gamma {config.gamma}; need 0 to 1, and 0 to 4")
+    if config.channels and config.depth:
+        raise ConfigError("depth and channels are both drawn as colours; choose one of them")
+    if config.channels and locs.channel.max(initial=0) >= len(_CHANNEL_COLOURS):
+        raise ConfigError(
+            f"channel {int(locs.channel.max())}: {len(_CHANNEL_COLOURS)} channels have a colour, 0 to "
+            f"{len(_CHANNEL_COLOURS) - 1}; filter the list first (colocus filter)"
+        )
     pixel_um = config.pixel_nm / NM_PER_UM
     near, notes = locs, ()
     if config.region_um is None:
@@ -235,10 +265,27 @@ def compose(
     return with_bars(rgb, pixel_um, None if colours is None else depth_um)
 
 
+def compose_channels(densities: NDArray[np.float32], config: RenderConfig, pixel_um: float) -> Image.Image:
+    """Compose the picture of channels (C, H, W), each in its colour and as bright as the others; colours add up."""
+    rgb = np.zeros((*densities.shape[1:], 3), np.float32)
+    for density, name in zip(densities, _CHANNEL_COLOURS, strict=False):
+        colour = np.array(matplotlib.colors.to_rgb(name), np.float32)
+        rgb += brightness(density, config.saturate, config.gamma)[..., None] * (colour / colour.max())
+    words = [(f"channel {k}", name) for k, name in zip(range(len(densities)), _CHANNEL_COLOURS, strict=False)]
+    return with_bars((255 * np.clip(rgb, 0, 1)).astype(np.uint8), pixel_um, named=words)
+
+
 def with_bars(
-    rgb: NDArray[np.uint8], pixel_um: float, depth_um: tuple[float, float] | None = None, words: str = ""
+    rgb: NDArray[np.uint8],
+    pixel_um: float,
+    depth_um: tuple[float, float] | None = None,
+    words: str = "",
+    named: Sequence[tuple[str, str]] = (),
 ) -> Image.Image:
-    """Put a scale bar and `words` below colours (H, W, 3), and a bar of depths beside them where these are given."""
+    """Put a scale bar and `words` below colours (H, W, 3), and a bar of depths beside them where these are given.
+
+    `named` are further words, each in a colour of its own.
+    """
     enlarged = max(1, -(-_SMALLEST_SIDE_PX // max(rgb.shape[:2])))
     if enlarged > 1:
         rgb = rgb.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
@@ -258,6 +305,10 @@ def with_bars(
     pen.text((left + bar_px + text_px // 2, top + text_px // 8), label, fill="white", font=font, anchor="lm")
     if words:
         pen.text((width - text_px, top + text_px // 8), words, fill="white", font=font, anchor="rm")
+    right = width - text_px
+    for text, colour in reversed(named):
+        pen.text((right, top + text_px // 8), text, fill=colour, font=font, anchor="rm")
+        right -= round(pen.textlength(text, font=font)) + text_px
     if depth_um is not None:
         _depth_bar(picture, width, height, text_px, depth_um)
     return picture
@@ -291,10 +342,12 @@ def nice_length_um(longest_um: float) -> float:
     return float(max(factor * power for factor in (1, 2, 5) if factor * power <= longest_um * (1 + 1e-9)))
 
 
-def _write_tiff(path: Path, image: NDArray[np.float32], pixel_um: float, region: Region) -> None:
+def _write_tiff(
+    path: Path, image: NDArray[np.float32], pixel_um: float, region: Region, labels: Sequence[str] = ()
+) -> None:
     (x0, _), (y0, _) = region
     about = f"pixel {pixel_um:.9g} um; the first pixel's outer corner is at x {x0:.9g}, y {y0:.9g} um"
     metadata = {"unit": "um", "axes": "YX" if image.ndim == 2 else "CYX", "Info": about}
     if image.ndim == 3:
-        metadata |= {"Labels": ["localizations per pixel", "mean z in um"], "mode": "grayscale"}
+        metadata |= {"Labels": list(labels), "mode": "grayscale"}
     tifffile.imwrite(path, image, imagej=True, resolution=(1.0 / pixel_um, 1.0 / pixel_um), metadata=metadata)

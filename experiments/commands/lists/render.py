@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from experiments.commands.arguments import add_file, add_list, config_of, loading, numbers, read_list, run_job, wrote
 
-ABOUT = "Draw a localization list: counts, or Gaussians of each one's uncertainty, coloured by depth."
+ABOUT = "Draw a localization list: counts, or Gaussians of each one's uncertainty, coloured by depth or channel."
 GROUP = "lists"
 
 
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixel", type=float, default=10.0, metavar="NM", help="pixel of the picture (10)")
     parser.add_argument("--mode", choices=("histogram", "gaussian"), default="histogram", help="(histogram)")
     parser.add_argument("--depth", action="store_true", help="coloured by z; in a TIFF a channel of mean z")
+    parser.add_argument("--channels", action="store_true", help="each channel in a colour; in a TIFF one for each")
     parser.add_argument("--region", metavar="X0,X1,Y0,Y1", help="part to draw, um (all)")
     parser.add_argument("--z", metavar="Z0,Z1", help="depths to draw, um (all)")
     parser.add_argument("--sigma", type=float, metavar="NM", help="one uncertainty for all, in place of the table's")

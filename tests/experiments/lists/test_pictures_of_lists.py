@@ -68,6 +68,31 @@ def test_depth_in_a_tiff_and_in_colour(locs, tmp_path):
         assert colour / colour.max() == pytest.approx(end / end.max(), abs=0.05)
 
 
+def test_channels_have_a_colour_each_and_a_page_of_the_tiff(tmp_path, capsys):
+    """Two crossing wires of two species: each in its colour, both where they cross; the pages sum to the rows."""
+    along = np.linspace(0.05, 2.95, 300)
+    channel = np.repeat([0, 1], 300)
+    x, y = np.concatenate([along, np.full(300, 1.01)]), np.concatenate([np.full(300, 2.01), along])
+    table = make_localizations(0 * channel, x, y, 0 * x, channel=channel)
+    write(tmp_path / "two.csv", table)
+    given = ["--channels", "--pixel", 20, "--region", "0,3,0,3", "--out"]
+    assert colocus("render", tmp_path / "two.csv", *given, tmp_path / "c.tif") == 0
+    assert "channels: 300 in 0, 300 in 1" in capsys.readouterr().out
+    pages = tifffile.imread(tmp_path / "c.tif")
+    assert pages.shape == (2, 150, 150) and pages.sum(axis=(1, 2)).tolist() == [300, 300]
+    assert colocus("render", tmp_path / "two.csv", *given, tmp_path / "c.png") == 0
+    picture = np.asarray(Image.open(tmp_path / "c.png"))[:600, :600].astype(
+        int
+    )  # a small picture is enlarged four times
+    one, other, both = picture[402, 100], picture[100, 202], picture[402, 202]
+    # orange and sky blue
+    assert one / one.max() == pytest.approx([1, 0.69, 0], abs=0.01)
+    assert other / other.max() == pytest.approx([0.37, 0.77, 1], abs=0.01)
+    assert (both >= np.maximum(one, other)).all() and not picture[100, 100].any()
+    assert colocus("render", tmp_path / "two.csv", *given, tmp_path / "d.png", "--depth") == 2
+    assert "depth and channels are both drawn as colours" in capsys.readouterr().err
+
+
 def test_brightness_bars_and_empty_pictures(tmp_path):
     """The quantile is drawn white, bars have round lengths, an empty table is a black picture."""
     image = np.linspace(0, 100, 10_001, dtype=np.float32).reshape(73, 137)
