@@ -10,13 +10,15 @@ from localization.types import LocalizationError, Localizations, select
 
 Span = tuple[float, float]
 _ROWS_AT_ONCE = 200_000
+_REMEDY = {"detections": "colocus link counts them", "p_channel": "colocus localize --psf a.npz b.npz tells it"}
 
 
 @dataclass(frozen=True)
 class Criteria:
     """What a localization must fulfil; None asks nothing.
 
-    Bounds are inclusive. `detections` is how many localizations were merged into a row (`link_blinks`). `x_um`,
+    Bounds are inclusive. `channel` is the one to keep, `p_channel_min` how sure it must be (of a list of several
+    species). `detections` is how many localizations were merged into a row (`link_blinks`). `x_um`,
     `y_um`, `z_um` are [from, to], `frames` is [first, last]. `neighbours_min` and `neighbours_max` count the other
     localizations of the whole movie within `density_radius_um` laterally, and in depth within `density_z_radius_um`
     where that is given (an ellipsoid). Density is counted after all others.
@@ -29,6 +31,8 @@ class Criteria:
     sigma_y_um_max: float | None = None
     sigma_z_um_max: float | None = None
     score_min: float | None = None
+    channel: int | None = None
+    p_channel_min: float | None = None
     photons_min: float | None = None
     photons_max: float | None = None
     detections_min: float | None = None
@@ -96,6 +100,10 @@ def filter_localizations(locs: Localizations, criteria: Criteria) -> tuple[Local
             ask(name, (sigma_um > 0) & (sigma_um <= most))
     if criteria.score_min is not None:
         ask("score_min", _known(locs, "score", "score_min") >= criteria.score_min)
+    if criteria.channel is not None:
+        ask("channel", locs.channel == criteria.channel)
+    if criteria.p_channel_min is not None:
+        ask("p_channel_min", _known(locs, "p_channel", "p_channel_min") >= criteria.p_channel_min)
     if criteria.photons_min is not None:
         ask("photons_min", _known(locs, "photons", "photons_min") >= criteria.photons_min)
     if criteria.photons_max is not None:
@@ -146,10 +154,8 @@ def count_neighbours(locs: Localizations, *, radius_um: float, z_radius_um: floa
 
 
 def _known(locs: Localizations, column: str, name: str) -> NDArray[np.float64]:
-    values = locs.extras.get("detections", np.full(locs.frame.size, np.nan))
-    if column != "detections":
-        values = getattr(locs, column)
+    values = locs.extras.get(column, np.full(locs.frame.size, np.nan)) if column in _REMEDY else getattr(locs, column)
     if values.size and np.isnan(values).all():
-        remedy = "colocus link counts them" if column == "detections" else "leave the criterion out"
+        remedy = _REMEDY.get(column, "leave the criterion out")
         raise LocalizationError(f"filter: {name} is set, but the table has no {column}; {remedy}")
     return values

@@ -1,5 +1,7 @@
 """Filters against plain masks and brute-force neighbour counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,13 @@ def test_how_many_were_merged_and_uncertainties_that_are_none():
     assert filter_localizations(false, Criteria(sigma_x_um_max=0.02))[0].frame.tolist() == [3]
     with pytest.raises(LocalizationError, match="no detections; colocus link counts them"):
         filter_localizations(false, Criteria(detections_min=2))
+
+
+def test_one_species_is_kept_where_it_is_sure():
+    """The rows of a channel, and of those the sure ones; a list that does not tell is refused with the remedy."""
+    locs = make_localizations([0] * 4, [1.0, 2.0, 3.0, 4.0], [0.0] * 4, [0.0] * 4, channel=[0, 1, 1, 0])
+    sure = replace(locs, extras={"p_channel": np.array([0.9, 0.95, 0.6, 0.5])})
+    kept, report = filter_localizations(sure, Criteria(channel=1, p_channel_min=0.9))
+    assert kept.x_um.tolist() == [2.0] and report.removed == {"channel": 2, "p_channel_min": 1}
+    with pytest.raises(LocalizationError, match="no p_channel; colocus localize --psf a.npz b.npz tells it"):
+        filter_localizations(locs, Criteria(p_channel_min=0.9))

@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_assignments(parser, "criteria", "such as sigma_x_um_max=0.02")
     add_file(parser, "the list to write")
     parser.epilog = (
-        "KEYs: sigma_x_um_max, sigma_y_um_max, sigma_z_um_max, score_min, photons_min, photons_max, "
+        "KEYs: sigma_x_um_max, sigma_y_um_max, sigma_z_um_max, score_min, channel, p_channel_min, photons_min, "
+        "photons_max, "
         "detections_min, detections_max (localizations merged by colocus link); x_um, y_um, z_um and frames as "
         "[from,to]; neighbours_min and neighbours_max with density_radius_um (and density_z_radius_um): "
         "other localizations of the whole movie. Prints how many rows each one removed."
