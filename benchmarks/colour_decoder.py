@@ -1,12 +1,13 @@
 """A decoder alone tells two colours apart: how often it is right, beside the likelihood ratio on the same images.
 
-    python benchmarks/colour_decoder.py [--frames 500] [--only plate] [--steps 2000]
+    python benchmarks/colour_decoder.py [--frames 500] [--only plate] [--steps 3000]
 
 580 and 670 nm over 2 um. A cell is a plate; its decoder is trained as preset `two-colours` says, in `runs`, and goes on
-where it stopped. Read are the very images of `colour.py` (same draws, a stamp of 31 px with one emitter), and frames of
-40 px with 3 emitters (0.31 per um^2). The decoder may find nothing in a stamp: of all its claims (from a probability of
-1 % on) the likeliest counts, and a stamp without one is read wrongly. In frames its own threshold holds, with places to
-250 nm across and 500 nm along the axis. Intervals are Wilson's, of 95 %.
+where it stopped. "codesign" is the plate learned on with its decoder; the likelihood ratio reads its images here too.
+Read are the images of `colour.py` (same draws, a stamp of 31 px with one emitter), and frames of 40 px with 3 emitters
+(0.31 per um^2). The decoder may find nothing in a stamp: of all its claims (from a probability of 1 % on) the likeliest
+counts, and a stamp without one is read wrongly. In frames its own threshold holds, with places to 250 nm across and
+500 nm along the axis. Intervals are Wilson's, of 95 %.
 """
 
 import dataclasses
@@ -16,25 +17,30 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from colour import wilson
+from colour import locates_nm, wilson
 
 from crowds.record import cell_parser, fill
 from experiments.compare.config import arm_run, load_experiment
 from localization import Localizations, match, pair_errors_um, score, select
 from measure.record import RESULTS, Rows
+from optics.colour.classify import classify_emitters
+from optics.psf_table import PsfTable
 from training import build, evaluate, fit, load_run
 from training.build import Parts
+from training.colours import plate_of as etched
 from training.decode import make_decoder, read_output
 from training.run_folder import logged
 from training.state import TrainState
+from training.trained import learned_psf
 from worlds import ROOT
-from worlds.colour_world import BACKGROUND, STAMP_PX, drawn, plate_of, psfs_of, species_of
+from worlds.colour_world import BACKGROUND, STAMP_PX, drawn, plate_of, psfs_of, species_of, tables_of
 
 PLACE = 166  # of its rows in benchmarks/README.md
 
 NAME = "colour_decoder"
 PHOTONS = (1000.0, 3500.0, 10000.0)
-PUPILS = {"plate": "learned", "tetrapod": "tetrapod"}  # arms of the preset, as `colour.py` calls them
+# cells: the arm of the preset, and what `colour.py` calls its pupil (None: not among them)
+CELLS = {"plate": ("plate", "learned"), "tetrapod": ("tetrapod", "tetrapod"), "codesign": ("learned", None)}
 PAIR = "580-670"
 DENSE, DENSE_FRAMES = 3, 300
 TARGET = 90  # % of the likelihood-ratio reader's cell, at 1000 photons behind the plate
@@ -74,10 +80,14 @@ def answers(parts: Parts, state: TrainState, images: np.ndarray) -> tuple[np.nda
     return channel, sure, place
 
 
-def measure(arm: str, n: int, folder: Path, steps: int) -> dict:
+def measure(cell: str, n: int, folder: Path, steps: int) -> dict:
     """One plate: its decoder, trained and read."""
+    arm, pupil = CELLS[cell]
     parts, state, seconds = trained(arm, folder / arm, steps)
-    psfs = psfs_of(plate_of(PUPILS[arm], PAIR), species_of(PAIR, "lines"))
+    mask = learned_psf(parts, state).mask
+    plate = etched(mask, "silica") if pupil is None else plate_of(pupil, PAIR)
+    psfs = psfs_of(plate, species_of(PAIR, "lines"))
+    tables = tables_of(psfs, "2um") if pupil is None else []
     rng = np.random.default_rng(7)  # the draws of `colour.py`, in its order
     pictures = [drawn(rng, psf, "2um", n) for psf in psfs]
     found: dict = {"frames": n, "steps": steps, "train_s": round(seconds)}
@@ -101,6 +111,22 @@ def measure(arm: str, n: int, folder: Path, steps: int) -> dict:
             "confusion": confused.tolist(),
         }
         found[f"dense {photons:g}"] = crowd(parts, state, photons)
+    if tables:
+        found["likelihood"] = likelihood(tables, [picture for picture, _ in pictures], n)
+    return found
+
+
+def likelihood(tables: list[PsfTable], pictures: list[np.ndarray], n: int) -> dict:
+    """What the likelihood-ratio reader makes of the same pictures, and the precision bound."""
+    rng, found = np.random.default_rng(8), {}
+    for photons in PHOTONS:
+        read = [classify_emitters(tables, rng.poisson(photons * one + BACKGROUND)).channel for one in pictures]
+        right = sum(int((np.asarray(channel) == k).sum()) for k, channel in enumerate(read))
+        found[f"{photons:g}"] = {
+            "right": round(100 * right / (2 * n), 1),
+            "interval": wilson(right, 2 * n),
+            "bound_nm": round(locates_nm(tables, photons), 2),
+        }
     return found
 
 
@@ -131,12 +157,12 @@ def rows(numbers: dict) -> Rows:
     path = RESULTS / "colour.json"
     likely = json.loads(path.read_text())["numbers"]["cells"] if path.exists() else {}
     for arm, one in found.items():
-        beside = likely.get(f"lines/{PAIR}/2um/{PUPILS[arm]}")
+        beside = one.get("likelihood") or likely.get(f"lines/{PAIR}/2um/{CELLS[arm][1]}")
         best = [f" ({beside[f'{p:g}']['right']:.1f})" if beside else "" for p in PHOTONS]
         yield (
             f"decoder alone, species read rightly (%), {PAIR} nm over 2 um, {arm}, at "
             f"{', '.join(f'{p:g}' for p in PHOTONS)} photons on 50; in brackets the likelihood ratio, same images",
-            f">= {TARGET} at 1000" if arm == "plate" else "the reader's",
+            "the likelihood ratio's" if arm == "tetrapod" else f">= {TARGET} at 1000",
             ", ".join(f"{one[f'{p:g}']['right']:.1f}{text}" for p, text in zip(PHOTONS, best, strict=True)),
         )
         dense = [one[f"dense {p:g}"] for p in PHOTONS]
@@ -151,10 +177,10 @@ def rows(numbers: dict) -> Rows:
 def main() -> None:
     parser = cell_parser(__doc__, 500)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "colour-decoder", help="where decoders are kept")
-    parser.add_argument("--steps", type=int, default=2000, help="of a training (2000)")
+    parser.add_argument("--steps", type=int, default=3000, help="of a training (3000)")
     options = parser.parse_args()
     about = {"background": BACKGROUND, "photons": PHOTONS, "preset": "two-colours"}
-    fill(NAME, PUPILS, lambda arm, n: measure(arm, n, options.runs, options.steps), options, **about)
+    fill(NAME, CELLS, lambda cell, n: measure(cell, n, options.runs, options.steps), options, **about)
     print(RESULTS / f"{NAME}.json")
 
 

@@ -237,7 +237,8 @@ class DecoderConfig:
 class OptimiserConfig:
     """How long and how fast to learn. Learning rates warm up, then fall as a cosine.
 
-    `colour_weight` is that of the cross-entropy of the species beside the emitters' likelihood.
+    `colour_weight` is that of the cross-entropy of the species beside the emitters' likelihood, whose slope is that of
+    sharp claims and drowns it at equal weight.
 
     The decoder's `method` is "adam", or "muon", which moves the kernels of hidden layers by `kernel_learning_rate` and
     all else as Adam does.
@@ -254,7 +255,7 @@ class OptimiserConfig:
     clip_norm: float = 1.0
     occupancy_weight: float = 0.0
     background_weight: float = 1.0
-    colour_weight: float = 1.0
+    colour_weight: float = 10.0
     checkpoint_every: int = 200
     log_every: int = 20
 

@@ -11,9 +11,13 @@ PAGE = ROOT / "docs" / "colour.md"
 PLATES, ACCURACY = (ROOT / "docs" / "figures" / f"colour_{name}.png" for name in ("plates", "accuracy"))
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 FOUR = "<!-- four: begin -->", "<!-- four: end -->"
+DECODER = "<!-- decoder: begin -->", "<!-- decoder: end -->"
 _PHOTONS = ("1000", "3500", "10000")
 _DEPTHS_UM = (0.1, 0.4, 0.7, 1.0, 1.3, 1.6, 1.9)
-_NAMES = {"double_helix": "double helix", "2um": "over 2 µm", "focus": "in focus", "learned": "learned plate"}
+_NAMES = {
+    "double_helix": "double helix", "2um": "over 2 µm", "focus": "in focus", "learned": "learned plate",
+    "plate": "learned plate", "codesign": "learned with its decoder",
+}  # fmt: skip
 _COLOURS = {
     "clear": "0.45", "astigmatic": "#E69F00", "tetrapod": "#0072B2", "double_helix": "#009E73", "learned": "#D55E00",
 }  # fmt: skip
@@ -23,7 +27,8 @@ def text() -> str:
     """Write the page with today's table."""
     numbers = recorded("colour") or {"cells": {}}
     page = between(PAGE.read_text(), BEGIN, END, table(numbers))
-    return between(page, *FOUR, four(numbers))
+    page = between(page, *FOUR, four(numbers))
+    return between(page, *DECODER, decoder(recorded("colour_decoder") or {"cells": {}}, numbers))
 
 
 def table(numbers: dict[str, Any]) -> str:
@@ -71,6 +76,32 @@ def four(numbers: dict[str, Any]) -> str:
     lines += [f"| is (nm), read as | {' | '.join(species)} |", "|---|" + "---|" * len(species)]
     for nm, row in zip(species, found[best]["confusion"], strict=True):
         lines.append(f"| {nm} | {' | '.join(map(str, row))} |")
+    return "\n".join(lines)
+
+
+def decoder(numbers: dict[str, Any], likely: dict[str, Any]) -> str:
+    """A line a plate: what its decoder reads alone, beside the likelihood ratio on the same images; and in crowds."""
+    if not numbers["cells"]:
+        return "Not measured yet."
+    lines = [
+        "| plate | photons | one emitter: right (95 %) | likelihood ratio | found near | RMS x, y, z (nm) "
+        "| 0.31 per µm²: Jaccard of each species | wrong species (95 %) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, cell in numbers["cells"].items():
+        pupil = {"plate": "learned"}.get(name, name)
+        for photons in _PHOTONS:
+            one, crowd = cell[photons], cell[f"dense {photons}"]
+            beside = cell.get("likelihood") or likely["cells"].get(f"lines/580-670/2um/{pupil}", {})
+            best = f"{beside[photons]['right']:.1f}" if photons in beside else "–"
+            rms = ", ".join(f"{value:.0f}" for value in one["rms_nm"])
+            low, high = crowd["crosstalk_interval"]
+            lines.append(
+                f"| {_NAMES.get(name, name)} | {photons} | {one['right']:.1f} ({one['interval'][0]:.1f} to "
+                f"{one['interval'][1]:.1f}) | {best} | {one['near']:.1f} % | {rms} | "
+                f"{', '.join(f'{value:.2f}' for value in crowd['jaccard_by_species'])} | "
+                f"{crowd['crosstalk']:.1f} % ({low:.1f} to {high:.1f}) |"
+            )
     return "\n".join(lines)
 
 

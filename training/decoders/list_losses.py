@@ -187,7 +187,7 @@ def list_loss(
     loss: str = "mixture",
     occupancy_weight: float = 0.0,
     background_weight: float = 1.0,
-    colour_weight: float = 1.0,
+    colour_weight: float = 10.0,
 ) -> tuple[jax.Array, Parts]:
     """Return the loss of a list decoder on one frame, and its parts.
 
