@@ -68,7 +68,8 @@ class MaskConfig:
     """A phase mask: one of `optics.masks.LIBRARY` by `name`, or a file (`name = "file"`, `path` and its optics).
 
     `name = "designed"` is the mask called `design` that comes with Colocus (`optics.shipped_masks`), found by
-    `colocus design` for one objective and sample, or a plate for colours (`optics.colour.shipped`); a file that Colocus wrote needs its `path` alone.
+    `colocus design` for one objective and sample, or a plate for colours (`optics.colour.shipped`); a file that Colocus
+    wrote needs its `path` alone.
     `range_um` is the depth range that a Tetrapod, saddle point or double helix is made for; `rms_um` the
     strength of an astigmatism. Another file needs its `variable` (where it holds several), the mask's
     `pitch_um`, `focal_length_um` and `magnification`; DeepSTORM3D's need `turn_180`.

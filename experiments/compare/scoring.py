@@ -18,6 +18,7 @@ from experiments.reading.methods import PROPOSING
 from experiments.reading.spots import SpotTable, psf_spots
 from localization import FrameScores, Gate, Localizations, select
 from optics import Psf, photons_to_adu
+from optics.colour.species import tabulate_species
 from training import ConfigError, Parts
 from training.config import SceneConfig
 from training.decoders import find_kind
@@ -73,22 +74,25 @@ class JointReaders:
 
 
 def joint_readers(parts: Parts, state: TrainState | None, config: ExperimentConfig) -> JointReaders:
-    """Make the readers of joint fits, with the arm's own PSF and camera, and what is known of an emitter's light."""
+    """Make the readers of joint fits: the arm's own PSF, or its species', its camera, what is known of the light."""
     scene = parts.run.scene
     depths = scene.z_min_um, scene.z_max_um
     # what a decoder learns from its training frames: nothing in them is as dim as that
     uniform = scene.photons == "uniform" and not scene.lifetime_frames
     dimmest = min([scene.photons_min, *config.score.pair_photons]) / 2 if uniform else 0.0
     settings = ClassicalConfig(z_min_um=depths[0], z_max_um=depths[1], photons_min=dimmest)
-    psf = learned_psf(parts, state)
-    crowds, alone = (
-        JointReader(_spots(psf, depths, stray, tolerance), parts.camera, settings, "joint fits")
-        for stray, tolerance in ((scene.stray, _TOLERANCE), (_STRAY_ALONE, _FINE))
-    )
-    return JointReaders(crowds, alone)
+    looks = looks_of(parts.looks(learned_psf(parts, state)))
+
+    def reader(stray: str, tolerance: float) -> JointReader:
+        spots, *rivals = (_spots(look, depths, stray, tolerance) for look in looks)
+        return JointReader(spots, parts.camera, settings, "joint fits", rivals)
+
+    return JointReaders(reader(scene.stray, _TOLERANCE), reader(_STRAY_ALONE, _FINE))
 
 
-def _spots(psf: Psf, depths_um: tuple[float, float], stray: str, tolerance: float) -> SpotTable:
+def _spots(psf: Look, depths_um: tuple[float, float], stray: str, tolerance: float) -> SpotTable:
+    if not isinstance(psf, Psf):
+        return SpotTable(tabulate_species(psf, depths_um, tolerance=tolerance), float(pixel_um(psf)), deep=True)
     spots = psf_spots(psf, depths_um, tolerance)
     # light that comes back as an even background is not around the stamps
     return dataclasses.replace(spots, psf=None) if stray == "even" else spots
@@ -122,14 +126,10 @@ def make_reading(
 
 
 def check_reading(config: ExperimentConfig, reading: Reading) -> None:
-    """Refuse a joint fit where the PSF differs over the field or by species: it takes one (`ConfigError`)."""
+    """Refuse a joint fit where the PSF differs over the field: it takes one for the frame (`ConfigError`)."""
     if reading != "decoder" and config.run.psf.field:
         raise ConfigError(
             f'score.read: "{reading}" takes one PSF for all frames; with psf.field read by "decoder" alone'
-        )
-    if reading != "decoder" and config.run.species:
-        raise ConfigError(
-            f'score.read: "{reading}" takes one PSF for all emitters; with run.species read by "decoder" alone'
         )
 
 

@@ -1,5 +1,6 @@
 """A comparison of several species: who was taken for whom, counted and drawn; what cannot be run is one line."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,15 +9,17 @@ import numpy as np
 import pytest
 
 from experiments import cli
+from experiments.compare.config import arm_run, load_experiment
 from experiments.compare.confusions import draw_confusion, species_lines, species_table
-from experiments.compare.scoring import GATES, HEADLINE
+from experiments.compare.scoring import GATES, HEADLINE, joint_readers, make_reading
 from experiments.compare.species import confusion, std_um, summarised, told
 from localization import make_localizations
 from localization.io import read
 from optics import crlb_std_um, make_microscope, make_psf, masks, replace
 from optics.colour.species import make_species, species_psfs
 from optics.masks import files as mask_io
-from training import load_run
+from training import build, emitters_to_localizations, load_run
+from training.evaluate import scored_frames
 
 SMALL = (
     *("run.psf.stamp_px=11", "run.psf.kind=scalar", "run.psf.pixel=centre", "run.microscope.na=1.0"),
@@ -67,7 +70,6 @@ def test_the_figure_shows_shares_of_each_species():
         (["codesign", "tiny", "--species", "580,580"], "580 is given twice"),
         (["compare", "tiny", "--species", "580,670"], "mask 'tetrapod': what it does to species"),
         (["codesign", "tiny", "--species", "580,purple"], "species 'purple' is none of"),
-        (["codesign", "tiny", "--species", "580,670", 'score.read=["joint"]'], "takes one PSF for all emitters"),
     ],
 )
 def test_what_cannot_be_run_is_one_line(arguments, said, tmp_path, capsys):
@@ -90,6 +92,19 @@ def test_a_species_of_one_line_has_the_bound_of_its_psf():
     at = jnp.array([0.02, -0.03, 0.2])
     expected = jax.jit(crlb_std_um)(plain, at, 1000.0, 10.0)
     np.testing.assert_allclose(jax.jit(std_um)(red, at, 1000.0, 10.0), expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_joint_fits_of_a_comparison_take_the_images_of_every_species():
+    """Bright, alone, and 150 nm apart in colour: all emitters of six frames are found, each as what it is."""
+    text = ["run.species=['550','700']", "run.material=silica", *SMALL, "score.read=['joint']"]
+    config = load_experiment("tiny", text)
+    parts = build(arm_run(config, config.arms[0], 0))
+    read_frames, _ = make_reading("joint", parts, None, None, joint_readers(parts, None, config))
+    frames = scored_frames(parts, None, dataclasses.replace(config.run.scene, count_min=1, count_max=1), 8, 6)
+    truth = emitters_to_localizations(frames.emitters)
+    counts = np.array(confusion(read_frames(frames), truth, 2, GATES[HEADLINE]))
+    assert np.trace(counts) == counts.sum() == 6 and set(truth.channel.tolist()) == {0, 1}
 
 
 @pytest.mark.slow
