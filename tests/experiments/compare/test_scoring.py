@@ -46,7 +46,7 @@ def test_isolated_emitters_are_read_without_light_around_their_stamps(psf, monke
     crowds: dict[Any, bool] = {"drawn": True, "even": False}
     for stray, crowds_have_wings in crowds.items():
         scene = scoring.SceneConfig(frame_px=FRAME_PX, z_min_um=-0.3, z_max_um=0.3, margin_um=0.2, stray=stray)
-        parts: Any = SimpleNamespace(run=SimpleNamespace(scene=scene), camera=make_camera())
+        parts: Any = SimpleNamespace(run=SimpleNamespace(scene=scene), camera=make_camera(), looks=lambda psf: psf)
         config: Any = SimpleNamespace(score=SimpleNamespace(pair_photons=()))
         readers = scoring.joint_readers(parts, None, config)
         assert readers.crowds.identity["wings"] is crowds_have_wings
