@@ -10,6 +10,7 @@ import localization
 from experiments import cli
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
+from experiments.reading.localize import LocalizeConfig, localize_with
 from experiments.reading.spots import psf_spots
 from localization import score
 from optics import make_camera, make_emitters, make_microscope, make_psf, masks, render_frame
@@ -71,6 +72,32 @@ def test_the_command_reads_a_crowded_movie(psf, movie, tmp_path, capsys):
         # the median of |error| / sigma is 0.67; 36 pairs tell it within 0.25
         assert abs(np.median(np.abs(error) / sigma) - 0.67) < 0.25
     assert np.all(found.score > 4)
+
+
+def test_an_interrupted_movie_goes_on_to_the_same_bytes(movie, spots, tmp_path):
+    """Ctrl-C in the second of three frames: the first is not read again, and the list is that of a run in one piece."""
+    counts, _ = movie
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, counts[[0, 1, 0]].astype(np.uint16), photometric="minisblack")
+    config = LocalizeConfig(chunk_frames=1)
+
+    def reader():
+        made = JointReader(spots, CAMERA, ClassicalConfig(z_min_um=0, z_max_um=0.8), "")
+        made.group = made.batch = 1
+        return made
+
+    def stop(event):
+        if event.stage == "frame" and event.done >= 2:
+            raise KeyboardInterrupt
+
+    localize_with(reader(), path, tmp_path / "whole.csv", config)
+    with pytest.raises(KeyboardInterrupt):
+        localize_with(reader(), path, tmp_path / "out.csv", config, report=stop)
+    assert not (tmp_path / "out.csv").exists()
+    events = []
+    localize_with(reader(), path, tmp_path / "out.csv", config, report=events.append)
+    assert events[0]["frames"] == 2
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_windows_give_what_the_whole_frame_gives(movie, spots, monkeypatch):
