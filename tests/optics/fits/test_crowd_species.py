@@ -196,6 +196,33 @@ def test_a_crowd_of_two_species_is_found_and_told_apart(model, tables, light):
     assert sorted(np.asarray(again.crowd.channel).tolist()) == [0, 0, 1, 1]
 
 
+@pytest.mark.slow
+def test_three_species_are_told_apart(psfs, tables):
+    """One of each, two of them 0.5 um apart, 9,000 photons: each as what it is; posteriors of all three sum to one."""
+    wavelength_um = jnp.asarray(1.0)
+    far = replace(psfs[1], microscope=replace(psfs[1].microscope, wavelength_um=wavelength_um))
+    every = [*tables, tabulate_psf(far, (-0.4, 0.4), reach_px=1.0, tolerance=1e-3)]
+    path = species_path(every)
+    wide = make_crowd_model(path, CAMERA, PIXEL_UM, SHAPE)
+    blank = make_frame(CAMERA, jnp.full(SHAPE, 130.0), jnp.ones(SHAPE, bool))
+    places, kinds = np.array([[0.9, 1.0, 0.1], [1.35, 1.2, -0.1], [2.4, 2.2, 0.1]]), np.array([2, 0, 1], np.int32)
+    crowd = replace(
+        no_emitters(wide, blank, 3),
+        xyz_um=jnp.asarray(places),
+        photons=jnp.full(3, 9000.0),
+        present=jnp.ones(3, bool),
+        channel=jnp.asarray(kinds),
+        level=even(wide.surface, LEVEL),
+    )
+    adu = sample_camera(jax.random.key(4), CAMERA, draw_crowd(wide, crowd))
+    frame = jax.tree.map(lambda leaf: leaf[None], make_frame(CAMERA, adu, jnp.ones(SHAPE, bool)))
+    (found,) = search_frames(wide, make_bank(path, SHAPE), frame)
+    assert len(found.crowd.photons) == 3
+    nearest = np.linalg.norm(np.asarray(found.crowd.xyz_um)[:, None, :2] - places[:, :2], axis=2).argmin(axis=1)
+    assert np.asarray(found.crowd.channel).tolist() == kinds[nearest].tolist()
+    assert found.posterior.shape == (3, 3) and found.posterior.sum(axis=0) == pytest.approx(1.0)
+
+
 def test_light_that_is_known_is_not_fitted(tables, psfs):
     """An emitter over a neighbour's light, exact and given beforehand, is fitted as if it stood alone."""
     image = jax.jit(psf_image)
