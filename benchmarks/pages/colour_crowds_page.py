@@ -10,7 +10,7 @@ from worlds import ROOT
 PAGE = ROOT / "docs" / "colour.md"
 PICTURE = ROOT / "docs" / "figures" / "colour_crowds.png"
 BEGIN, END = "<!-- crowds: begin -->", "<!-- crowds: end -->"
-_NAMES = {"double_helix": "double helix", "learned": "learned plate"}
+_NAMES = {"double_helix": "double helix", "learned": "learned plate", "tetrapod": "Tetrapod"}
 _COLOURS = ("#E69F00", "#56B4E9")
 _SHOWN = (("learned", 10000), ("tetrapod", 10000))
 _PAIR, _FRAMES, _FRAME = "580-670", 2, 1
@@ -86,5 +86,5 @@ def draw() -> None:
                 hide_axes(axes)
             figure.colorbar(left, ax=row[2], shrink=0.8)
             scale_bar(row[0], side)
-            row[1].legend(loc="lower right", fontsize=7, framealpha=0.6)
+            row[1].legend(loc="upper left", fontsize=7, frameon=False, labelcolor="white")
         save_png(figure, PICTURE)
