@@ -3,11 +3,11 @@
     python benchmarks/colour_decoder.py [--frames 500] [--only plate] [--steps 3000]
 
 580 and 670 nm over 2 um. A cell is a plate; its decoder is trained as preset `two-colours` says, in `runs`, and goes on
-where it stopped. "codesign" is the plate learned on with its decoder; the likelihood ratio reads its images here too.
-Read are the images of `colour.py` (same draws, a stamp of 31 px with one emitter), and frames of 40 px with 3 emitters
-(0.31 per um^2). The decoder may find nothing in a stamp: of all its claims (from a probability of 1 % on) the likeliest
-counts, and a stamp without one is read wrongly. In frames its own threshold holds, with places to 250 nm across and
-500 nm along the axis. Intervals are Wilson's, of 95 %.
+where it stopped. Read are the images of `colour.py` (same draws, a stamp of 31 px with one emitter), and frames of 40
+px with 3 emitters (0.31 per um^2). The decoder may find nothing in a stamp: of all its claims (from a probability of
+1 % on) the likeliest counts, and a stamp without one is read wrongly. In frames its own threshold holds, with places to
+250 nm across and 500 nm along the axis. "plate, three readers" are frames read by the decoder, by joint fits that begin
+at its list, and by joint fits alone. Intervals are Wilson's, of 95 %.
 """
 
 import dataclasses
@@ -17,35 +17,32 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from colour import locates_nm, wilson
+from colour import wilson
 
 from crowds.record import cell_parser, fill
-from experiments.compare.config import arm_run, load_experiment
+from experiments.compare.config import Reading, arm_run, load_experiment
+from experiments.compare.scoring import joint_readers, make_reading
 from localization import Localizations, match, pair_errors_um, score, select
 from measure.record import RESULTS, Rows
-from optics.colour.classify import classify_emitters
-from optics.psf_table import PsfTable
-from training import build, evaluate, fit, load_run
+from training import build, emitters_to_localizations, evaluate, fit, load_run
 from training.build import Parts
-from training.colours import plate_of as etched
+from training.config import SceneConfig
 from training.decode import make_decoder, read_output
+from training.evaluate import scored_frames
 from training.run_folder import logged
 from training.state import TrainState
-from training.trained import learned_psf
 from worlds import ROOT
-from worlds.colour_world import BACKGROUND, STAMP_PX, drawn, plate_of, psfs_of, species_of, tables_of
+from worlds.colour_world import BACKGROUND, STAMP_PX, drawn, plate_of, psfs_of, species_of
 
 PLACE = 166  # of its rows in benchmarks/README.md
 
 NAME = "colour_decoder"
 PHOTONS = (1000.0, 3500.0, 10000.0)
-# what a plate that is learned is drawn with, exactly and anew in every step: 1e-2 of an image, a sixth of the frames
-SHORT = ("run.psf.pupil_px=48", "run.psf.ring_px=6", "run.optimiser.batch=8")
-SHORT_STEPS = 800
-# cells: the arm of the preset, and what `colour.py` calls its pupil (None: not among them)
-CELLS = {"plate": ("plate", "learned"), "tetrapod": ("tetrapod", "tetrapod"), "codesign": ("learned", None)}
+PUPILS = {"plate": "learned", "tetrapod": "tetrapod"}  # arms of the preset, as `colour.py` calls them
+THREE = "plate, three readers"
 PAIR = "580-670"
-DENSE, DENSE_FRAMES = 3, 300
+DENSE, DENSE_FRAMES, THREE_FRAMES = 3, 300, 60
+READINGS: tuple[Reading, ...] = ("decoder", "decoder+joint", "joint")
 TARGET = 90  # % of the likelihood-ratio reader's cell, at 1000 photons behind the plate
 _LEAST = 0.01  # probability of a claim that counts as an answer
 _BATCH = 50
@@ -53,7 +50,7 @@ _BATCH = 50
 
 def trained(arm: str, folder: Path, steps: int) -> tuple[Parts, TrainState, float]:
     """The decoder of an arm of the preset, and the seconds that its steps took."""
-    config = load_experiment("two-colours", [f"run.optimiser.steps={steps}", *(SHORT if arm == "learned" else ())])
+    config = load_experiment("two-colours", [f"run.optimiser.steps={steps}"])
     run = arm_run(config, next(one for one in config.arms if one.label == arm), 0)
     started = time.perf_counter()
 
@@ -85,13 +82,10 @@ def answers(parts: Parts, state: TrainState, images: np.ndarray) -> tuple[np.nda
 
 def measure(cell: str, n: int, folder: Path, steps: int) -> dict:
     """One plate: its decoder, trained and read."""
-    arm, pupil = CELLS[cell]
-    steps = SHORT_STEPS if pupil is None else steps
-    parts, state, seconds = trained(arm, folder / arm, steps)
-    mask = learned_psf(parts, state).mask
-    plate = etched(mask, "silica") if pupil is None else plate_of(pupil, PAIR)
-    psfs = psfs_of(plate, species_of(PAIR, "lines"))
-    tables = tables_of(psfs, "2um") if pupil is None else []
+    if cell == THREE:
+        return three(folder, steps)
+    parts, state, seconds = trained(cell, folder / cell, steps)
+    psfs = psfs_of(plate_of(PUPILS[cell], PAIR), species_of(PAIR, "lines"))
     rng = np.random.default_rng(7)  # the draws of `colour.py`, in its order
     pictures = [drawn(rng, psf, "2um", n) for psf in psfs]
     found: dict = {"frames": n, "steps": steps, "train_s": round(seconds)}
@@ -115,31 +109,22 @@ def measure(cell: str, n: int, folder: Path, steps: int) -> dict:
             "confusion": confused.tolist(),
         }
         found[f"dense {photons:g}"] = crowd(parts, state, photons)
-    if tables:
-        found["likelihood"] = likelihood(tables, [picture for picture, _ in pictures], n)
     return found
 
 
-def likelihood(tables: list[PsfTable], pictures: list[np.ndarray], n: int) -> dict:
-    """What the likelihood-ratio reader makes of the same pictures, and the precision bound."""
-    rng, found = np.random.default_rng(8), {}
-    for photons in PHOTONS:
-        read = [classify_emitters(tables, rng.poisson(photons * one + BACKGROUND)).channel for one in pictures]
-        right = sum(int((np.asarray(channel) == k).sum()) for k, channel in enumerate(read))
-        found[f"{photons:g}"] = {
-            "right": round(100 * right / (2 * n), 1),
-            "interval": wilson(right, 2 * n),
-            "bound_nm": round(locates_nm(tables, photons), 2),
-        }
-    return found
+def fixed(parts: Parts, count: int, photons: float) -> SceneConfig:
+    """Scenes of so many emitters of so much light."""
+    ends = {"count_min": count, "count_max": count, "photons_min": photons, "photons_max": photons}
+    return dataclasses.replace(parts.run.scene, photons="uniform", **ends)
 
 
 def crowd(parts: Parts, state: TrainState, photons: float) -> dict:
     """Frames of `DENSE` emitters: Jaccard index of each species by itself, and pairs whose species is wrong."""
-    scene = dataclasses.replace(
-        parts.run.scene, count_min=DENSE, count_max=DENSE, photons="uniform", photons_min=photons, photons_max=photons
-    )
-    found, truth = evaluate(parts, state, scene, n_frames=DENSE_FRAMES)
+    return scored(*evaluate(parts, state, fixed(parts, DENSE, photons), n_frames=DENSE_FRAMES))
+
+
+def scored(found: Localizations, truth: Localizations) -> dict:
+    """Jaccard index, of all and of each species by itself, pairs whose species is wrong, errors."""
     pairs = match(found, truth)
     wrong = found.channel[pairs.found_index] != truth.channel[pairs.truth_index]
     error = pair_errors_um(found, truth, pairs)
@@ -156,12 +141,36 @@ def crowd(parts: Parts, state: TrainState, photons: float) -> dict:
     }
 
 
+def three(folder: Path, steps: int) -> dict:
+    """The same frames behind the plate read by its decoder, by joint fits from its list, by joint fits alone."""
+    parts, state, _ = trained("plate", folder / "plate", steps)
+    config = load_experiment("two-colours")
+    joint, found = joint_readers(parts, state, config), {"frames": THREE_FRAMES}
+    for count, photons in ((1, 1000.0), (DENSE, 3500.0)):
+        frames = scored_frames(parts, state, fixed(parts, count, photons), 1_000_003, THREE_FRAMES)
+        truth = emitters_to_localizations(frames.emitters)
+        for reading in READINGS:
+            read, _ = make_reading(reading, parts, state, None, joint)
+            found[f"{reading}, {count} of {photons:g}"] = scored(read(frames), truth)
+    return found
+
+
 def rows(numbers: dict) -> Rows:
     found = numbers["cells"]
     path = RESULTS / "colour.json"
     likely = json.loads(path.read_text())["numbers"]["cells"] if path.exists() else {}
     for arm, one in found.items():
-        beside = one.get("likelihood") or likely.get(f"lines/{PAIR}/2um/{CELLS[arm][1]}")
+        if arm == THREE:
+            for count, photons in ((1, 1000), (DENSE, 3500)):
+                three_ways = [one[f"{reading}, {count} of {photons}"] for reading in READINGS]
+                yield (
+                    f"{count} of {photons} photons in a frame, behind the plate, by {', '.join(READINGS)}: Jaccard "
+                    "index of the worse species; pairs of the wrong species (%)",
+                    ">= 0.85; <= 5" if count > 1 else "reported",
+                    ", ".join(f"{min(d['jaccard_by_species']):.2f}; {d['crosstalk']:.1f}" for d in three_ways),
+                )
+            continue
+        beside = likely.get(f"lines/{PAIR}/2um/{PUPILS[arm]}")
         best = [f" ({beside[f'{p:g}']['right']:.1f})" if beside else "" for p in PHOTONS]
         yield (
             f"decoder alone, species read rightly (%), {PAIR} nm over 2 um, {arm}, at "
@@ -184,7 +193,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000, help="of a training (3000)")
     options = parser.parse_args()
     about = {"background": BACKGROUND, "photons": PHOTONS, "preset": "two-colours"}
-    fill(NAME, CELLS, lambda cell, n: measure(cell, n, options.runs, options.steps), options, **about)
+    cells = [*PUPILS, THREE]
+    fill(NAME, cells, lambda cell, n: measure(cell, n, options.runs, options.steps), options, **about)
     print(RESULTS / f"{NAME}.json")
 
 

@@ -16,7 +16,7 @@ _PHOTONS = ("1000", "3500", "10000")
 _DEPTHS_UM = (0.1, 0.4, 0.7, 1.0, 1.3, 1.6, 1.9)
 _NAMES = {
     "double_helix": "double helix", "2um": "over 2 µm", "focus": "in focus", "learned": "learned plate",
-    "plate": "learned plate", "codesign": "learned with its decoder",
+    "plate": "learned plate", "decoder+joint": "decoder + joint fit", "joint": "joint fit alone",
 }  # fmt: skip
 _COLOURS = {
     "clear": "0.45", "astigmatic": "#E69F00", "tetrapod": "#0072B2", "double_helix": "#009E73", "learned": "#D55E00",
@@ -88,11 +88,14 @@ def decoder(numbers: dict[str, Any], likely: dict[str, Any]) -> str:
         "| 0.31 per µm²: Jaccard of each species | wrong species (95 %) |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    three = numbers["cells"].get("plate, three readers")
     for name, cell in numbers["cells"].items():
+        if cell is three:
+            continue
         pupil = {"plate": "learned"}.get(name, name)
         for photons in _PHOTONS:
             one, crowd = cell[photons], cell[f"dense {photons}"]
-            beside = cell.get("likelihood") or likely["cells"].get(f"lines/580-670/2um/{pupil}", {})
+            beside = likely["cells"].get(f"lines/580-670/2um/{pupil}", {})
             best = f"{beside[photons]['right']:.1f}" if photons in beside else "–"
             rms = ", ".join(f"{value:.0f}" for value in one["rms_nm"])
             low, high = crowd["crosstalk_interval"]
@@ -101,6 +104,25 @@ def decoder(numbers: dict[str, Any], likely: dict[str, Any]) -> str:
                 f"{one['interval'][1]:.1f}) | {best} | {one['near']:.1f} % | {rms} | "
                 f"{', '.join(f'{value:.2f}' for value in crowd['jaccard_by_species'])} | "
                 f"{crowd['crosstalk']:.1f} % ({low:.1f} to {high:.1f}) |"
+            )
+    if three:
+        lines += [
+            "",
+            f"The same {three['frames']} frames behind the plate, three ways:",
+            "",
+            "| reader | emitters of photons | Jaccard, of each species | wrong species (95 %) | RMS x, y, z (nm) |",
+            "|---|---|---|---|---|",
+        ]
+        for name, one in three.items():
+            if not isinstance(one, dict):
+                continue
+            reader, _, scene = name.partition(", ")
+            low, high = one["crosstalk_interval"]
+            by_species = ", ".join(f"{value:.2f}" for value in one["jaccard_by_species"])
+            rms = ", ".join(f"{value:.0f}" for value in one["rms_nm"])
+            lines.append(
+                f"| {_NAMES.get(reader, reader)} | {scene} | {one['jaccard']:.2f}, {by_species} | "
+                f"{one['crosstalk']:.1f} % ({low:.1f} to {high:.1f}) | {rms} |"
             )
     return "\n".join(lines)
 
