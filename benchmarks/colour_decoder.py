@@ -17,13 +17,13 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from colour import wilson
 
 from crowds.record import cell_parser, fill
 from experiments.compare.config import Reading, arm_run, load_experiment
 from experiments.compare.scoring import joint_readers, make_reading
 from localization import Localizations, match, pair_errors_um, score, select
 from measure.record import RESULTS, Rows
+from measure.shares import wilson
 from training import build, emitters_to_localizations, evaluate, fit, load_run
 from training.build import Parts
 from training.config import SceneConfig
