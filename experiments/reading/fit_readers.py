@@ -123,6 +123,10 @@ def decoder_joint_reader(
         raise ConfigError(
             f"{model.path}: the weights do not tell their PSF; name the file of a calibrated one with --psf"
         )
+    if psf and model.kind == "run" and (species := model.trained.run.species):
+        raise ConfigError(
+            f"{model.path} tells {len(species)} species apart, and psf = {psf} is of one: read it by --method decoder"
+        )
     own = model.trained.z_range_um if model.kind == "run" else (None, None)
     low = own[0] if config.z_min_um is None else config.z_min_um
     high = own[1] if config.z_max_um is None else config.z_max_um

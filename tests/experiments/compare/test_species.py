@@ -129,3 +129,6 @@ def test_a_plate_for_two_colours_is_learned_from_the_command_line(tmp_path, caps
     assert 0.5 <= found.extras["p_channel"].min() <= found.extras["p_channel"].max() <= 1
     assert cli.main([*arguments, "--method", "joint", "--out", str(tmp_path / "joint.csv")]) == 2
     assert "read it by --method decoder" in capsys.readouterr().err
+    one = ["--method", "decoder+joint", "--psf", str(tmp_path / "one.npz")]
+    assert cli.main([*arguments, *one, "--out", str(tmp_path / "both.csv")]) == 2
+    assert "tells 2 species apart" in capsys.readouterr().err
