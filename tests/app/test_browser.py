@@ -1,7 +1,6 @@
 """The page as a person uses it, in a browser without a window: `make browser`."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from app.runs.state import process_of, read_run
 from app.site import Site
 from experiments.reconstruction.plan import load_plan
 from localization import read
+from made.served import Server
 from optics.whole_file import write_bytes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -26,37 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 EVIL = "<img src=x onerror=document.title='evil'>.tif"
 LONG_MS = 150_000
-
-
-class Server:
-    """`colocus app` as a process; `kill` ends it as a power cut would, `start` serves the same folder again."""
-
-    def __init__(self, folder: Path, cache: Path, *options: str) -> None:
-        self.folder, self.port, self.options = folder, 0, options
-        self.environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu",
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
-        }  # fmt: skip
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.cli", "app", "--folder", str(self.folder), "--port", str(self.port),
-             *self.options], cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self.process.stderr is not None
-        said = [self.process.stderr.readline(), self.process.stderr.readline()]
-        found = re.search(r"http://127.0.0.1:(\d+)/", said[1])
-        assert found is not None, said
-        self.port = int(found[1])
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture(scope="module")
