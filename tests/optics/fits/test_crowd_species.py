@@ -119,6 +119,7 @@ def test_one_species_is_the_model_that_it_was(tables, blank):
     assert np.array_equal(draw_crowd(plain, crowd), draw_crowd(alone, crowd))
 
 
+@pytest.mark.slow
 def test_filters_of_every_species_look_and_the_right_one_is_strongest(model, tables, blank, light):
     """A lone emitter without noise, of the one species and of the other; more filters ask for a higher level."""
     bank, single = make_bank(species_path(tables), SHAPE), make_bank(tables[0], SHAPE)
@@ -223,6 +224,7 @@ def test_three_species_are_told_apart(psfs, tables):
     assert found.posterior.shape == (3, 3) and found.posterior.sum(axis=0) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_light_that_is_known_is_not_fitted(tables, psfs):
     """An emitter over a neighbour's light, exact and given beforehand, is fitted as if it stood alone."""
     image = jax.jit(psf_image)
