@@ -22,12 +22,10 @@ from typing import Any
 import numpy as np
 
 from experiments.progress import duration
-from experiments.reading.fit_readers import spots_of
-from experiments.reading.readers import describe
 from experiments.reconstruction.job import reconstruct
 from experiments.reconstruction.plan import load_plan
 from experiments.reconstruction.step import Bench, known_of
-from experiments.reconstruction.steps.trial import redraw_list
+from experiments.reconstruction.steps.trial import redraw_list, spots_known
 from experiments.settings import load_camera
 from localization import open_movie, read
 from measure.record import RESULTS, Rows, write_result
@@ -99,7 +97,7 @@ def measure(name: str, out: Path, frames: int | None) -> dict[str, Any]:
     with open_movie(movie) as opened:
         counts = opened.read(first, stop)
     locs = read(out / "localizations.csv")
-    spots, camera = spots_of(describe(Path(known.spots)), known.fit_settings()), load_camera(known.camera)
+    spots, camera = spots_known(known), load_camera(known.camera)
     per_frame = [redraw_list(counts[k : k + 1], locs, first + k, spots, camera).left_over for k in range(len(counts))]
     reading = found["frames"]["seconds"] / (stop - first)
     before = wall - found["frames"]["seconds"]

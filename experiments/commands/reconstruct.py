@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beads", nargs="+", metavar="STACK", help="3D: stacks of beads, with --focus and --optics")
     parser.add_argument("--focus", metavar="START:STOP:N", help="focus of their slices, um; or a CSV with one a line")
     parser.add_argument("--crop", type=int, metavar="PX", help="find isolated beads in whole fields and crop them")
-    parser.add_argument("--psf", metavar="FILE", help="3D: a psf.npz of colocus retrieve")
+    parser.add_argument("--psf", nargs="+", metavar="FILE", help="3D: a psf.npz of colocus retrieve; one a colour")
     parser.add_argument("--optics", metavar="TOML", help="na, wavelength_um, pixel_um, focus_um, ...")
     parser.add_argument("--camera", metavar="TOML", help="the camera.toml of colocus calibrate-camera")
     parser.add_argument("--method", metavar="M", help="auto, or how frames are read")
@@ -66,6 +66,12 @@ def main(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if source is None and there is None:
         raise UsageError("the following arguments are required: MOVIE; see: colocus reconstruct --help")
     given: dict[str, Any] = {}
+    # what stands behind --psf and is no file is a setting
+    psfs = [word for word in arguments.psf or () if "=" not in word]
+    assignments += [word for word in arguments.psf or () if "=" in word]
+    if len(psfs) > 1:
+        given["psf"] = {"species": psfs[1:]}
+    arguments.psf = psfs[0] if psfs else None
     for name, place in _OPTIONS.items():
         value = getattr(arguments, name)
         if value is None:

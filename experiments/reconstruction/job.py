@@ -132,6 +132,7 @@ def absolute(plan: Plan) -> Plan:
         psf=replace(
             plan.psf,
             file=full(plan.psf.file),
+            species=tuple(map(full, plan.psf.species)),
             beads=tuple(map(full, plan.psf.beads)),
             focus=full(plan.psf.focus) if plan.psf.focus else None,
         ),

@@ -15,12 +15,14 @@ AUTO, AUTODS3D, PATCHWISE = "auto", "autods3d", "patchwise"
 class Known:
     """What the steps before have found: the PSF (`psf.npz`, or none and a width), camera, depths, a trained model.
 
+    `species` are the PSFs of further colours.
     `fits` are the plan's settings of fits, as they were written; `camera` is the file of the camera.
     """
 
     pixel_um: float
     camera: str
     psf: str = ""
+    species: tuple[str, ...] = ()
     sigma_um: float | None = None
     z_range_um: tuple[float, float] | None = None
     stamp_px: int | None = None
@@ -33,6 +35,11 @@ class Known:
     def spots(self) -> str:
         """What names the PSF to `localize`: its file, or Gaussian spots."""
         return self.psf or GAUSSIAN
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """What names the PSF of each colour; one where there is but one."""
+        return (self.spots, *self.species)
 
     def fit_settings(self) -> ClassicalConfig:
         """The settings of fits with what was found put where the plan says nothing."""
@@ -63,9 +70,13 @@ class Method:
 def _fits(method: str) -> Callable[[Known], tuple[str, LocalizeConfig]]:
     def settings(known: Known) -> tuple[str, LocalizeConfig]:
         fits = known.fit_settings()
+        several = known.colours if known.species else ()
+        # fits of single emitters of several colours choose the colour, too
+        how = "colour" if several and method == "classical" else method
         return known.spots, LocalizeConfig(
             threshold=known.threshold,
-            method=method,  # pyright: ignore[reportArgumentType]
+            method=how,  # pyright: ignore[reportArgumentType]
+            species=several,
             camera=known.camera,
             classical=fits,
         )
@@ -98,10 +109,14 @@ def _always(known: Known) -> str:
 
 
 def _with_model(known: Known) -> str:
+    if known.species:
+        return "it does not tell colours apart: --method joint or classical"
     return "" if known.model else "it needs a trained network: --model RUN"
 
 
 def _with_depth(known: Known) -> str:
+    if known.species:
+        return "it does not tell colours apart: --method joint or classical"
     if known.psf.endswith(".npz") and known.z_range_um is not None:
         return ""
     return "it needs a PSF in depth: --beads STACK --focus START:STOP:N, or --psf with a psf.npz of colocus retrieve"

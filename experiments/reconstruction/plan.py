@@ -71,12 +71,14 @@ class CameraPlan:
 class PsfPlan:
     """What one molecule looks like: a `file`, stacks of `beads` with their `focus`, or (2D) a width `sigma_um`.
 
+    With files of more `species` beside `file`, one of each further colour, every molecule is told to be of one of them.
     `focus` is START:STOP:N in um or a CSV. `direction` "as given" trusts its sign, "reversed" turns it round, "both"
     retrieves both ways and takes the better. `crop_px` finds beads in whole fields. Depths are `z_min_um` to
     `z_max_um`, by default those that the stack reaches in the movie.
     """
 
     file: str = ""
+    species: tuple[str, ...] = ()
     beads: tuple[str, ...] = ()
     focus: str | None = None
     direction: Literal["as given", "reversed", "both"] = "both"
@@ -89,6 +91,8 @@ class PsfPlan:
     def __post_init__(self):
         if bool(self.file) + bool(self.beads) + (self.sigma_um is not None) > 1:
             raise ConfigError("psf: give one of file, beads and sigma_um")
+        if self.species and not self.file:
+            raise ConfigError("psf.species are PSFs beside psf.file; give that too, as --psf orange.npz red.npz")
         if self.beads and not self.focus:
             raise ConfigError("psf.focus is missing: where the stack's slices were focused, as --focus START:STOP:N")
 

@@ -86,6 +86,7 @@ def known_of(bench: Bench) -> Known:
         pixel_um=psf.pixel_um,
         camera=camera.path(bench.folders["camera"]),
         psf=psf.path(bench.folders["psf"]),
+        species=psf.species,
         sigma_um=psf.sigma_um,
         z_range_um=psf.depths_um,
         stamp_px=psf.stamp_px,

@@ -77,7 +77,7 @@ def _models(plan: Plan) -> tuple[str, ...]:
 
 def _psf_files(plan: Plan) -> tuple[str, ...]:
     focus = (plan.psf.focus,) if plan.psf.focus and Path(plan.psf.focus).is_file() else ()
-    return (*plan.psf.beads, *focus, *((plan.psf.file,) if plan.psf.file else ()))
+    return (*plan.psf.beads, *focus, *((plan.psf.file,) if plan.psf.file else ()), *plan.psf.species)
 
 
 STEPS: tuple[Step, ...] = (

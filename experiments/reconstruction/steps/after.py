@@ -145,7 +145,10 @@ def draw_picture(
         pixel_nm = max(pixel_nm, math.ceil(1e3 * math.sqrt((y1 - y0) * (x1 - x0) / _MOST_PIXELS)))
     mode = plan.picture.mode if known.size else "histogram"
     depth = deep and float(np.ptp(table.z_um)) > 0
-    config = RenderConfig(pixel_nm, mode, depth, (x0, x1, y0, y1), min_sigma_nm=pixel_nm / 2)
+    colours = np.ptp(table.channel) > 0
+    config = RenderConfig(
+        pixel_nm, mode, depth and not colours, bool(colours), (x0, x1, y0, y1), min_sigma_nm=pixel_nm / 2
+    )
     picture = render(table, config, report)
     picture.write(folder / PICTURES[0])
     picture.write(folder / PICTURES[1])

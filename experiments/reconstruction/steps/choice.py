@@ -84,6 +84,9 @@ def choose_reader(plan: Plan, crowd: Crowd, known: Known) -> Choice:
         if why_not := METHODS[asked].refused(known):
             raise ConfigError(f"reader.method = {asked!r} cannot be taken: {why_not}")
         return Choice(asked, "the plan says so")
+    if known.species:
+        why = f"each molecule is fitted as every one of {len(known.colours)} colours; those that touch, jointly"
+        return Choice("classical", why)
     if known.model:
         return Choice("decoder+joint", f"a trained network is named ({known.model}); the joint fit decides what stays")
     if known.psf or not crowd.patch_snr:

@@ -41,13 +41,15 @@ _LIGHT_HELD = 0.95  # of what a retrieved picture holds: the time of a fit grows
 class PsfFound(Finding):
     """The PSF: its `file` (psf.npz; "" for Gaussian spots of `sigma_um`), depths in three dimensions, and its source.
 
-    `stamp_px` is the side of the square that holds nearly all light of a molecule at every depth (larger costs time).
+    `species` are the files of further colours. `stamp_px` is the side of the square that holds nearly all light of a
+    molecule at every depth (larger costs time).
     `spots` isolated ones were fitted, `good_share` of them are what the model says they are.
     """
 
     pixel_um: float = DEFAULT_PIXEL_UM
     source: str = ""
     file: str = ""
+    species: tuple[str, ...] = ()
     sigma_um: float | None = None
     sigma_spread_um: float | None = None
     z_range_um: tuple[float, ...] | None = None
@@ -124,15 +126,17 @@ def find_psf(movie: Path, plan: Plan, seen: Look, camera: Camera, folder: Path, 
             stamp_px=_stamp_px(shown[0]), correlation=kept.correlation, notes=(*notes, *kept.notes), shown=shown,
         )  # fmt: skip
     if plan.psf.file:
-        path = Path(plan.psf.file).absolute()
+        path, *others = (Path(name).absolute() for name in (plan.psf.file, *plan.psf.species))
         psf = load_psf(path)
         own_px, focus_um = float(psf.microscope.pixel_um), float(psf.microscope.focus_um)
         focus_um = focus_um if plan.optics.focus_um is None else plan.optics.focus_um
         z = depths_um(plan, focus_um, None)
         shown = _through_depths(path, z, focus_um)
+        stamps = [_stamp_px(shown[0]), *(_stamp_px(_through_depths(one, z, focus_um)[0]) for one in others)]
         return PsfFound(
-            own_px, f"from {path.name}", str(path), z_range_um=z, focus_um=focus_um,
-            stamp_px=_stamp_px(shown[0]), shown=shown,
+            own_px, f"from {', '.join([path.name, *(file.name for file in others)])}", str(path),
+            species=tuple(map(str, others)), z_range_um=z, focus_um=focus_um,
+            stamp_px=max(stamps), shown=shown,
         )  # fmt: skip
     if plan.psf.sigma_um is not None:
         return PsfFound(pixel_um, "width from the plan", sigma_um=plan.psf.sigma_um, notes=notes)

@@ -1,6 +1,7 @@
 """The seventh step: a few frames first, to see what is found, what is left over, and how long the rest will take."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,11 @@ def read_trial(
     frame = np.concatenate([part.frame for part in parts])
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("x_um", "y_um", "z_um", "photons", "sigma_x_um", "sigma_y_um", "sigma_z_um")
+        for name in ("x_um", "y_um", "z_um", "photons", "sigma_x_um", "sigma_y_um", "sigma_z_um", "channel")
     }
-    spots = spots_of(describe(Path(known.spots)), known.fit_settings())
+    spots = spots_known(known)
     xyz = np.stack([columns["x_um"], columns["y_um"], columns["z_um"]], axis=1)
-    redrawn = redraw(counts, frame, xyz, columns["photons"], spots, camera)
+    redrawn = redraw(counts, frame, xyz, columns["photons"], columns["channel"], spots, camera)
     busiest = int(np.argmax(np.bincount(frame, minlength=len(counts)))) if len(frame) else 0
     here = frame == busiest
     return Trial(
@@ -154,8 +155,8 @@ def read_trial(
             redrawn.photons[busiest],
             redrawn.expected[busiest],
             redrawn.left[busiest],
-            columns["x_um"][here] / spots.pixel_um,
-            columns["y_um"][here] / spots.pixel_um,
+            columns["x_um"][here] / known.pixel_um,
+            columns["y_um"][here] / known.pixel_um,
             columns["photons"][here],
         ),
     )
@@ -177,19 +178,34 @@ class Redrawn:
     left_over: float
 
 
+def spots_known(known: Known) -> list[SpotTable]:
+    """Return the images of a molecule of each colour."""
+    return [spots_of(describe(Path(path)), known.fit_settings()) for path in known.colours]
+
+
 def redraw(
-    counts: NDArray, frame: NDArray, xyz_um: NDArray, photons: NDArray, spots: SpotTable, camera: Camera
+    counts: NDArray,
+    frame: NDArray,
+    xyz_um: NDArray,
+    photons: NDArray,
+    channel: NDArray,
+    spots: Sequence[SpotTable],
+    camera: Camera,
 ) -> Redrawn:
     """Redraw frames (n, H, W) from the rows of a list alone, and compare.
 
     The list holds no background: it is what is left, smoothed over 5 px, which takes 1 / (4 pi 25) of the noise along.
-    Spots without depth are drawn with the width that was found for all.
+    Spots without depth are drawn with the width that was found for all. Where there are several `spots`, `channel` says
+    which of them each row is of.
     """
     recorded = np.asarray(adu_to_photons(camera, counts), np.float64)
     theta = np.column_stack([xyz_um, photons, np.zeros(len(photons))])
-    if not spots.deep:
+    if not spots[0].deep:
         theta[:, 2] = 0.0
-    light = EmitterFitter(spots, camera).draw(unfitted(frame, theta), counts.shape)
+    light = np.zeros(counts.shape)
+    for number, one in enumerate(spots):
+        own = channel == number if len(spots) > 1 else np.ones(len(frame), bool)
+        light += EmitterFitter(one, camera).draw(unfitted(frame[own], theta[own]), counts.shape)
     ground = np.array([gaussian_filter(part, _BACKGROUND_SIGMA_PX) for part in recorded - light])
     expected = light + ground
     noise = np.sqrt(np.asarray(variance_adu(camera, np.maximum(expected, 0)))) / np.asarray(adu_per_photon(camera))
@@ -197,8 +213,10 @@ def redraw(
     return Redrawn(recorded, expected, left, float(np.sqrt(np.mean(left**2))))
 
 
-def redraw_list(counts: NDArray, locs: Localizations, first_frame: int, spots: SpotTable, camera: Camera) -> Redrawn:
+def redraw_list(
+    counts: NDArray, locs: Localizations, first_frame: int, spots: Sequence[SpotTable], camera: Camera
+) -> Redrawn:
     """Redraw frames (n, H, W), the first of which is `first_frame`, from a list."""
     here = (locs.frame >= first_frame) & (locs.frame < first_frame + len(counts))
     xyz = np.stack([locs.x_um[here], locs.y_um[here], locs.z_um[here]], axis=1)
-    return redraw(counts, locs.frame[here] - first_frame, xyz, locs.photons[here], spots, camera)
+    return redraw(counts, locs.frame[here] - first_frame, xyz, locs.photons[here], locs.channel[here], spots, camera)

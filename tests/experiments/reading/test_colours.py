@@ -1,9 +1,12 @@
 """A movie of two species read with a PSF for each: who is who and how surely, alone and overlapping; bad input."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from experiments import cli
 from experiments.reading.classical_config import ClassicalConfig
@@ -151,3 +154,23 @@ def test_psfs_of_no_two_species_are_refused(colours, tmp_path):
     config = LocalizeConfig(species=tuple(map(str, names)), gain_adu_per_photon=2.0, offset_adu=100.0)
     with pytest.raises(ConfigError, match="9 PSFs of species: an image tells a few apart, 8 at most"):
         make_reader(names[0], config)
+
+
+@pytest.mark.slow
+def test_one_command_from_the_movie_to_a_picture_in_colours(scene, tmp_path, capsys):
+    """`reconstruct --psf orange.npz red.npz`: who is who, frames redrawn in both colours down to the noise, colours."""
+    files, movie, species = scene
+    given = [f"psf.{name}" for name in SETTINGS[:2]]
+    settings = ["camera.gain_adu_per_photon=2", "camera.offset_adu=100", "reader.fits.group=6", "optics.focus_um=0"]
+    out = tmp_path / "run"
+    command = ["reconstruct", movie, "--out", out, *settings, "--psf", *files, *given]
+    assert cli.main([str(part) for part in command]) == 0, capsys.readouterr().err
+    check(read(out / "localizations.csv"), species)
+    said = capsys.readouterr().out + (out / "report.html").read_text()
+    assert "from orange.npz, red.npz" in said and "every one of 2 colours" in said
+    assert json.loads((out / "findings.json").read_text())["test"]["left_over"] < 1.1
+    picture = np.asarray(Image.open(out / "picture.png").convert("RGB"), int)
+    assert np.abs(picture - picture.mean(axis=-1, keepdims=True)).max() > 50  # not grey
+    wrong = [*command[:2], "--out", tmp_path / "no", "--psf", *files, *given, "--method", "autods3d"]
+    assert cli.main([str(part) for part in wrong]) == 2
+    assert "does not tell colours apart" in capsys.readouterr().err
