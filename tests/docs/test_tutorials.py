@@ -18,12 +18,8 @@ def test_there_is_a_tutorial():
     assert TUTORIALS
 
 
-def _marked(path: Path):
-    """The newest tutorial runs with every `make test`, the others with the slow tests."""
-    return pytest.param(path, id=path.stem, marks=[] if path == TUTORIALS[-1] else pytest.mark.slow)
-
-
-@pytest.mark.parametrize("path", [_marked(path) for path in TUTORIALS])
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_runs_in_under_a_minute(path, tmp_path, reader_environment):
     """It ends without an error, in the time it promises, and leaves its figures."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
