@@ -40,6 +40,12 @@ def test_no_room_holds_more_than_20_files():
     assert full == {}
 
 
+def test_no_two_test_files_have_one_name():
+    """Pytest imports them by their name alone: a second one of a name stops the whole suite before it begins."""
+    names = [path.name for path in SOURCES if path.is_relative_to(ROOT / "tests") and path.name.startswith("test_")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_no_circle_of_imports():
     """No file imports, directly or through others, a file that imports it; imports inside functions count."""
     assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
