@@ -38,6 +38,7 @@ def blocks() -> list[tuple[str | None, str]]:
     return [(found["needs"], found["code"]) for found in BLOCK.finditer((ROOT / "README.md").read_text())]
 
 
+@pytest.mark.slow
 def test_readme_examples_run(tmp_path):
     """All blocks that need nothing but the package, then the commands that go on with the files they wrote."""
     code = [code for needs, code in blocks() if needs is None]

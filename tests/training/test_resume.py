@@ -54,6 +54,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     assert_same(load_run(tmp_path / "killed")[1], load_run(tmp_path / "whole")[1])
 
 
+@pytest.mark.slow
 def test_a_time_limit_leaves_a_run_that_resumes(tmp_path):
     """Past its deadline a run saves, raises TimeLimit, and goes on to the same end."""
     run = tiny_run()

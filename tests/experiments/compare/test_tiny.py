@@ -12,6 +12,8 @@ from optics.masks import files as mask_io
 from optics.whole_file import leftovers
 from training import load_run
 
+pytestmark = pytest.mark.slow  # whole trainings
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -63,7 +65,6 @@ def test_a_foreign_checkpoint_is_one_line(run, tmp_path, capsys):
     assert error.startswith(f"colocus: error: {arm}: checkpoint 6") and error.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_an_arm_can_be_scored_again_on_other_scenes(run, tmp_path, capsys):
     arm, out = run / "arms" / "tetrapod-seed0", tmp_path / "again.json"
     arguments = ["score.frames=3", "score.counts=[2]", "score.pair_photons=[]", "score.pair_background=[]"]
@@ -75,7 +76,6 @@ def test_an_arm_can_be_scored_again_on_other_scenes(run, tmp_path, capsys):
     assert load_run(arm)[1].step == 6
 
 
-@pytest.mark.slow
 def test_masks_are_compared_without_any_training(tmp_path, capsys):
     """Read by the joint fit alone, an arm that does not learn has no decoder: no step is taken, and it is scored."""
     out = tmp_path / "masks"
@@ -93,7 +93,6 @@ def test_masks_are_compared_without_any_training(tmp_path, capsys):
     assert "tetrapod" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_finished_run_is_read_once_more(run, tmp_path):
     """Readings added to a run with decoders train nothing, keep the decoder's scores and stand beside them."""
     out = tmp_path / "more"

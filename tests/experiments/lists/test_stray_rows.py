@@ -20,6 +20,7 @@ from localization import (
     fourier_ring_correlation,
     make_localizations,
     read_file,
+    select,
     to_image,
     write,
 )
@@ -130,12 +131,16 @@ def test_picasso_frame(good, stray, tmp_path):
 
 @pytest.mark.parametrize(("name", "format"), [("locs_sml.mat", "smap"), ("locs.hdf5", "storm-analysis")])
 def test_frame_of_other_programs(good, stray, tmp_path, name, format):
-    """SMAP's and storm-analysis' size of the movie is the good list's; every row comes back."""
+    """SMAP's and storm-analysis' size of the movie is the good list's; every row comes back.
+
+    Of some 200 frames: storm-analysis keeps a group for each.
+    """
     found = []
     for k, locs in enumerate((good, stray[1])):
+        locs = select(locs, np.r_[: N // 10, N : locs.frame.size])
         notes = write(tmp_path / f"{k}{name}", locs, format=format, pixel_um=0.1)
         found.append(read_file(tmp_path / f"{k}{name}", format=format))
-    assert found[0].frame_px == found[1].frame_px and found[1].locs.frame.size == N + 1
+    assert found[0].frame_px == found[1].frame_px and found[1].locs.frame.size == N // 10 + 1
     assert any("far from all others" in note for note in notes) == (stray[0] != "z")
 
 
