@@ -87,11 +87,8 @@ def keep_rows(locs: Path, plan: Plan, pixel_um: float, folder: Path) -> Kept:
         said.append(f"{inside.sum()} rows left out in {region.name or f'the rectangle {region}'}")
     result = filter_list(found, plan.filters)
     if not result.locs.frame.size:
-        raise LocalizationError(
-            "filters: no localization is left; loosen [filters] in plan.toml, or take out of leave_out"
-            if said
-            else "filters: no localization is left; loosen [filters] in plan.toml"
-        )
+        more = ", or take out of leave_out" if said else ""
+        raise LocalizationError(f"filters: no localization is left; loosen [filters] in plan.toml{more}")
     write_list(folder / FILE, result.locs)
     return Kept(before, result.removed.after, (*said, *result.lines()))
 
