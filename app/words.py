@@ -66,7 +66,8 @@ WORDS = {
     ),
     "focus": Word(
         "focus of its slices (um)",
-        "START:STOP:N, such as -3.5:2:56: where the first and the last slice were focused, and how many there are.",
+        "START:STOP:N, such as -3.5:2:56: where the first and the last slice were focused, and how many there are. Or "
+        "the full name of a CSV with one focus a line, in the folders of this page.",
         "psf.focus",
     ),
     "crop": Word(

@@ -62,7 +62,8 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
 
 
 _REFUSED = (
-    "<!doctype html><title>Colocus</title><body style='font-family: sans-serif; margin: 3em'><p>{}</p>"
+    "<!doctype html><meta name='color-scheme' content='light dark'><title>Colocus</title>"
+    "<body style='font-family: sans-serif; margin: 3em'><p>{}</p>"
     "<p><a href='/'>Movies and runs</a></p>"
 )
 _ICON = (

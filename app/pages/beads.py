@@ -117,8 +117,7 @@ class _Field:
 
     def __init__(self, shown: Shown, path: Path) -> None:
         self.shown, self.path = shown, path
-        self.opened = shown.movies.take(path)
-        self.slices, self.height, self.width = self.opened.movie.shape
+        self.slices, self.height, self.width = shown.movies.take(path).movie.shape
         self.centres: list[tuple[int, int]] = []
         self.ticked: set[int] = set()
         self.crop: int | None = None
@@ -141,7 +140,7 @@ class _Field:
                 self.ticks = ui.column().classes("gap-0 w-full").props('id="ticks"')
             with ui.card():
                 heading("Retrieve the PSF")
-                self.focus = layout.text("focus")
+                self.focus = layout.text("focus", placeholder=f"-1:1:{self.slices}")
                 saved = {str(place): place.stem for place in scopes(shown.site)}
                 self.scope = layout.choice("bead_scope", {"": "choose one", **saved}, "")
                 ui.link("describe a microscope", link("/microscope", movie=path))
@@ -192,10 +191,11 @@ class _Field:
         """Put the retrieval into the queue."""
         self.go.disable()
         centres = [self.centres[number] for number in sorted(self.ticked)]
-        arguments = (self.shown.site, self.path, self.opened, centres, self.crop, self.focus.value, self.scope.value)
+        crop, focus, scope = self.crop, self.focus.value, self.scope.value
 
         def work() -> Path:
-            folder = make_retrieval(*arguments)
+            opened = self.shown.movies.take(self.path)  # of before, it may have been closed meanwhile
+            folder = make_retrieval(self.shown.site, self.path, opened, centres, crop, focus, scope)
             ask(folder)
             return folder
 

@@ -18,7 +18,7 @@ from app.words import WORDS
 
 # what `experiments.reconstruction.methods` offers without a trained network; its module would load JAX
 METHODS = ("auto", "joint", "classical", "autods3d")
-_SPAN = "frames rows columns".split()
+_POINT = "point at a pixel"
 
 
 def scale_bar_um(width_um: float) -> float:
@@ -46,6 +46,16 @@ def overlay(boxes: Boxes, pixel_um: float | None) -> str:
     return boxes.svg() + bar + svg_text(f"{length_um:g} um", x, y - 2 * line, line)
 
 
+def spoken_size(shape: tuple[int, int, int]) -> str:
+    """Write the shape (frames, rows, columns) of a movie in words.
+
+    >>> spoken_size((1, 64, 32))
+    '1 frame of 64 rows and 32 columns'
+    """
+    n, height, width = shape
+    return f"{n} frame{'s' if n > 1 else ''} of {height} rows and {width} columns"
+
+
 def page(shown: Shown, path: str, scope: str = "") -> None:
     """Draw the page of a movie, its optics from a file `scope`. Raises `Refused` for what is none."""
     place = shown.site.resolve(path)
@@ -53,6 +63,7 @@ def page(shown: Shown, path: str, scope: str = "") -> None:
     movie = shown.movies.take(place).movie
     n_frames, height, width = movie.shape
     with framed(place.name, here=shown.site.called(place)):
+        ui.label(spoken_size(movie.shape)).classes("soft")
         for note in movie.notes:
             ui.label(note).classes("soft")
         with ui.element("div").classes("two"):
@@ -111,10 +122,11 @@ class _View:
                 with ui.row().classes("items-center no-wrap gap-2 grow").style("min-width: 220px"):
                     ui.label("contrast")
                     ends = ui.range(min=0, max=100, step=0.1, value={"min": 1.0, "max": 99.8})
-                    ends.classes("grow").props('aria-label="contrast"')
+                    ends.classes("grow").props('aria-label="contrast"').style("margin: 0 8px")
+                    self.ends_label = ui.label().classes("soft").style("white-space: nowrap")
                     ends.on("update:model-value", self.contrast, throttle=0.1)
                     layout.question("contrast")
-            self.value_label = ui.label("point at a pixel").classes("mono").props('id="value"')
+            self.value_label = ui.label(_POINT).classes("mono").props('id="value"')
         self.show()
         self.draw()
 
@@ -131,6 +143,8 @@ class _View:
         self.state |= changes
         self.image.set_source(self.address())
         self.frame_label.text = self.state["kind"] or f"frame {self.state['k']}"
+        self.ends_label.text = f"{self.state['low']:g} to {self.state['high']:g} %"
+        self.value_label.text = _POINT  # what it says is of another picture
 
     def draw(self) -> None:
         """Draw the rectangles and the scale bar anew."""
@@ -191,7 +205,7 @@ def _fields(view: _View, n_frames: int, pixel_um: float | None) -> dict[str, Any
         beads = fields["beads"] = layout.text("beads")
         choose = ui.button("Choose the stack", icon="folder_open").props("outline dense no-caps")
         choose.on_click(lambda: pick_file(view.shown.site, view.path.parent, lambda path: beads.set_value(str(path))))
-        fields["focus"] = layout.text("focus")
+        fields["focus"] = layout.text("focus", placeholder="-3.5:2:56")
         fields["crop"] = layout.number("crop", step=1, format="%d")
         ui.link("find beads in this movie", link("/beads", movie=view.path))
         fields["psf_file"] = layout.text("psf_file")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from nicegui import ui
 
-from app.pages.start import listing
+from app.folders import listing
 from app.site import Refused, Site
+
+_MOST = 500  # movies of a folder that are shown
 
 
 def pick_file(site: Site, folder: Path, chosen: Callable[[Path], object]) -> None:
@@ -33,7 +35,7 @@ def pick_file(site: Site, folder: Path, chosen: Callable[[Path], object]) -> Non
                 _button("one folder up", "arrow_upward", lambda: show(place.parent))
             for found in folders:
                 _button(found.name, "folder", lambda found=found: show(found))
-            for found in files:
+            for found in files[:_MOST]:
                 _button(found.name, "movie", lambda found=found: take(found))
 
     show(folder if any(folder.is_relative_to(top) for top in site.folders) else site.folders[0])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from nicegui import ui
 
+from app.folders import listing
 from app.pages import layout
 from app.pages.layout import COLOURS, away, framed, heading, link
-from app.pages.start import listing
 from app.routes import Shown
 from app.runs.files import read_json
 from app.runs.jobs import page_of
@@ -151,6 +151,7 @@ def make_batch(site: Site, folder: str, plan: str | None) -> list[Path]:
 
 def _results(site: Site) -> None:
     table = ui.table(columns=_COLUMNS, rows=[], row_key="path").classes("w-full").props("flat dense")
+    table.add_slot("no-data", "no run yet")
     table.on("row-click", lambda event: ui.navigate.to(link(event.args[1]["page"], path=event.args[1]["path"])))
 
     async def refresh() -> None:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from nicegui import ui
 
+from app.folders import kind, listing, numbered
 from app.pages.layout import COLOURS, away, framed, heading, link
 from app.routes import Shown
-from app.runs.jobs import job_of, page_of
+from app.runs.jobs import page_of
 from app.runs.launch import find_runs
-from app.runs.state import Run, is_run, read_run
+from app.runs.state import Run, read_run
 from app.site import Refused, Site
 
-_MOST = 500  # names of a folder that are shown
+_MOST = 500  # movies of a folder that are shown
 _RUNS = 24
-_MOVIES = (".tif", ".tiff", ".btf", ".tf8", ".raw", ".npy", ".zarr", ".nd2", ".czi", ".lif", ".ome.tif")
 # heard by the document, which is there before the fields are: a quick hand loses nothing
 _UPLOAD_JS = """<script>
 (() => {
@@ -83,47 +83,28 @@ def _browser(site: Site, place: Path) -> None:
         ui.link("one folder up", link("/", folder=place.parent))
     folders, files = listing(site, place)
     with ui.column().classes("gap-1 w-full"):
+        if count := numbered(files):
+            _entry("movie", "all files of this folder as one movie", link("/look", path=place), f"{count} files")
         for found in folders:
-            kind = "run" if is_run(found) or job_of(found) else ("movie" if found.suffix == ".zarr" else "folder")
-            target = {"run": link(page_of(found), path=found), "movie": link("/look", path=found)}.get(kind)
-            _entry(
-                {"run": "auto_graph", "movie": "movie"}.get(kind, "folder"),
-                found,
-                target or link("/", folder=found),
-                kind,
-            )
-        for found in files:
-            _entry("movie", found, link("/look", path=found), _size(found))
+            what = kind(found)
+            target = {"run": link(page_of(found), path=found), "movie": link("/look", path=found)}.get(what)
+            icon = {"run": "auto_graph", "movie": "movie"}.get(what, "folder")
+            _entry(icon, found.name, target or link("/", folder=found), what)
+        for found in files[:_MOST]:
+            _entry("movie", found.name, link("/look", path=found), _size(found))
+        if len(files) > _MOST:
+            ui.label(f"and {len(files) - _MOST} more that are not shown").classes("soft")
         if not folders and not files:
-            ui.label("nothing here that is a movie, a run or a folder").classes("soft")
+            ui.label("no movie here: go to another folder, drop one beside this, or try simulated frames").classes(
+                "soft"
+            )
 
 
-def _entry(icon: str, place: Path, target: str, note: str) -> None:
+def _entry(icon: str, name: str, target: str, note: str) -> None:
     with ui.row().classes("items-center no-wrap gap-2 w-full"):
         ui.icon(icon, size="20px")
-        ui.link(place.name, target).style("overflow-wrap: anywhere")
+        ui.link(name, target).style("overflow-wrap: anywhere")
         ui.label(note).classes("soft").style("margin-left: auto; white-space: nowrap")
-
-
-def listing(site: Site, place: Path) -> tuple[list[Path], list[Path]]:
-    """Return the folders and the movies in a folder, by name; what links lead outside is left out."""
-    folders, files = [], []
-    try:
-        names = sorted(place.iterdir(), key=lambda path: path.name.lower())[:_MOST]
-    except OSError as error:
-        raise Refused(f"the folder cannot be read ({error.strerror}); check its permissions", 403) from None
-    for path in names:
-        if path.name.startswith("."):
-            continue
-        try:
-            site.resolve(path)
-        except Refused:
-            continue
-        if path.is_dir():
-            folders.append(path)
-        elif path.suffix.lower() in _MOVIES:
-            files.append(path)
-    return folders, files
 
 
 def _size(path: Path) -> str:
@@ -151,7 +132,7 @@ def _runs(site: Site) -> None:
             for run in runs:
                 _card(run)
             if not runs:
-                ui.label("none yet: open a movie").classes("soft")
+                ui.label("none yet: open a movie, and press ONE CLICK there").classes("soft")
 
     ui.timer(0.1, refresh, once=True)
     ui.timer(2.0, refresh)
