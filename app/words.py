@@ -120,8 +120,9 @@ WORDS = {
     ),
     "folder": Word("folder", "Every movie in this folder gets a run of its own; the full name, as on the first page."),
     "mode": Word(
-        "colour",
-        "Light: how many molecules. Depth: colour says how deep they lie, brightness how many there are.",
+        "how rows are drawn",
+        "Gaussian: each as a spot of the list's median precision. Histogram: how many lie in each pixel of the screen. "
+        "Depth: Gaussians whose colour says how deep they lie.",
     ),
     "preset": Word("objective", "Fills in the numbers of a common objective in a sample of water."),
     "scope": Word("a saved microscope", "Fills in the numbers of a file that was saved here before."),

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from measure.record import Rows, write_result
 from measure.server import Server
@@ -35,6 +35,7 @@ THINGS = "button:visible, a:visible, .q-toggle:visible, .q-checkbox:visible, .q-
 # what the browser says of a page that is just being left, which is no fault
 UNDER_WAY = ("interrupted by another navigation", "context was destroyed", "ERR_ABORTED", "navigating", "detached",
              "Download is starting", "Failed to fetch")  # fmt: skip
+VIEWS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1280, "light"), (900, "dark"))
 T = TypeVar("T")
 LOST_JS = "() => { const p = document.getElementById('popup'); return !!p && p.ariaHidden === 'false'; }"
 
@@ -59,7 +60,7 @@ class Visitor(threading.Thread):
     def __init__(self, address: str, chromium: str, places: list[str], end: float, seed: int) -> None:
         super().__init__()
         self.address, self.chromium, self.places, self.end = address, chromium, places, end
-        self.rng = random.Random(seed)
+        self.rng, self.number = random.Random(seed), seed
         self.actions, self.frozen = 0, 0
         self.faults: collections.Counter[str] = collections.Counter()
         self.answers_ms: list[float] = []
@@ -70,7 +71,8 @@ class Visitor(threading.Thread):
 
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=self.chromium, args=["--no-sandbox"])
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            width_px, theme = VIEWS[self.number % len(VIEWS)]
+            context = browser.new_context(viewport={"width": width_px, "height": 900}, color_scheme=theme)
             page = context.new_page()
             page.set_default_timeout(1000 * FROZEN_S)
             page.on("pageerror", lambda error: self.faults.update([f"script: {str(error)[:120]}"]))

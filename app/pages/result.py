@@ -5,7 +5,7 @@ from typing import Any
 
 from nicegui import background_tasks, ui
 
-from app.pages import cloud, filters, layout
+from app.pages import cloud, filters, layout, numbers
 from app.pages.beads import retrieved_in
 from app.pages.layout import BLUE, away, framed, heading, link
 from app.routes import Shown, bounds_of
@@ -43,6 +43,7 @@ def page(shown: Shown, path: str) -> None:
                             f'<img src="{source}" alt="{name}" style="max-width: 100%; background: white">',
                             sanitize=False,
                         )
+            numbers.draw(folder)
         with ui.column().classes("gap-3"):
             with ui.card():
                 heading("To keep")
@@ -106,12 +107,14 @@ def _map(shown: Shown, folder: Path, kept: filters.Filters) -> None:
             show()
             kept.hears.append(hear)
             with ui.row().classes("items-center w-full gap-4"):
+                modes = {"light": "Gaussian", "histogram": "histogram", "depth": "depth"}
+                if drawn.z_um is None:
+                    del modes["depth"]
+                with ui.row().classes("items-center no-wrap gap-1"):
+                    toggle = ui.toggle(modes, value="light", on_change=lambda e: show(mode=e.value))
+                    toggle.props("dense no-caps")
+                    layout.question("mode")
                 if drawn.z_um is not None:
-                    with ui.row().classes("items-center no-wrap gap-1"):
-                        ui.toggle(
-                            {"light": "light", "depth": "depth"}, value="light", on_change=lambda e: show(mode=e.value)
-                        )
-                        layout.question("mode")
                     low, high = (1e3 * value for value in drawn.z_um)
                     ui.label(f"depth {low:.0f} (violet) to {high:.0f} nm (yellow)").classes("soft")
                 count = ui.label().classes("mono").props('id="within" role="status"')

@@ -3,7 +3,7 @@
 Tile (zoom, x, y) is the square of side S / 2^zoom at column x and row y of the list's own square of side S. Down to
 `BASE` the tiles are sums of one histogram of the whole; below, those rows are counted that lie in the tile, which are
 found at once because the list is sorted by the tiles of `BASE`. Every molecule is drawn as a Gaussian of the list's
-median precision, or of most of a pixel where that is finer, with a peak of 1.
+median precision, or of most of a pixel where that is finer, with a peak of 1; or is counted in its pixel.
 """
 
 import math
@@ -22,7 +22,7 @@ from localization import Localizations
 
 TILE_PX, BASE, DEEPEST = 256, 3, 14
 _SIDE_PX = TILE_PX << BASE
-MODES = ("light", "depth")
+MODES = ("light", "histogram", "depth")
 FILTERED = ("photons", "sigma", "z")  # what rows can be left out by: photons, the worse precision in nm, depth in nm
 _LEAST_PX, _MOST_PX = 0.7, 24.0  # the width of a molecule on the screen: it is seen, and no larger than a mark
 _UNKNOWN = 1 / 3000  # of the square: the width of molecules whose precision is not known
@@ -92,7 +92,7 @@ class Drawn:
         part = replace(
             self, x=self.x[kept], y=self.y[kept], depth=depth, first=before[np.asarray(self.first)], columns=columns
         )
-        part.__dict__["brightest"] = self.brightest
+        part.__dict__.update(brightest=self.brightest, fullest=self.fullest)
         return part
 
     def thinned(self, most: int) -> tuple[NDArray, NDArray]:
@@ -137,10 +137,24 @@ class Drawn:
             levels.append(max(levels[-1] * min(thinner, 1.0), 1.0))
         return levels
 
+    @cached_property
+    def fullest(self) -> list[float]:
+        """The rows in a pixel that are drawn brightest as a histogram, by zoom: the 99.5th percentile of those not empty."""
+        levels, counts = [], self.counts
+        for _ in range(BASE, -1, -1):
+            levels.insert(0, max(float(np.percentile(counts[counts > 0], 99.5)), 1.0))
+            counts = _summed(counts, 2)
+        for _ in range(BASE + 1, DEEPEST + 1):
+            levels.append(max(levels[-1] / 4, 1.0))
+        return levels
+
     def tile(self, zoom: int, x: int, y: int, mode: str = "light") -> bytes:
         """Draw a tile as PNG. Raises `Refused` for one that the map does not have."""
         if mode not in MODES or not (0 <= zoom <= DEEPEST and 0 <= x < 1 << zoom and 0 <= y < 1 << zoom):
             raise Refused("no such tile", 404)
+        if mode == "histogram":
+            share = np.sqrt(np.clip(self._pixels(zoom, x, y, 0) / self.fullest[zoom], 0, 1))
+            return png((255 * colormaps["inferno"](share)[..., :3]).astype(np.uint8))
         is_deep = mode == "depth" and self.depth is not None
         counts = self._level(zoom, x, y, deep=False)
         depths = self._level(zoom, x, y, deep=True) if is_deep else None
@@ -155,10 +169,13 @@ class Drawn:
         """The light of a tile, or its depths times its light; drawn with what is beside it, and cut."""
         width = self.width_px(zoom)
         margin = math.ceil(3.5 * width)
-        pixels = (
-            self._summed_part(zoom, x, y, margin, deep) if zoom <= BASE else self._counted(zoom, x, y, margin, deep)
-        )
+        pixels = self._pixels(zoom, x, y, margin, deep=deep)
         return _smoothed(pixels, width)[margin : margin + TILE_PX, margin : margin + TILE_PX]
+
+    def _pixels(self, zoom: int, x: int, y: int, margin: int, *, deep: bool = False) -> NDArray[np.float32]:
+        """Count the rows in each pixel of a tile and a margin around it, or sum their depths."""
+        part = self._summed_part if zoom <= BASE else self._counted
+        return part(zoom, x, y, margin, deep)
 
     def _summed_part(self, zoom: int, x: int, y: int, margin: int, deep: bool) -> NDArray[np.float32]:
         whole, factor = (self.depths if deep else self.counts), 1 << (BASE - zoom)

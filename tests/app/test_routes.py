@@ -120,6 +120,10 @@ def test_tiles_hold_every_row_where_it_lies():
             for cx, cy in zip(every_x, every_y, strict=True):
                 far[max(cy - 7, 0) : max(cy + 8, 0), max(cx - 7, 0) : max(cx + 8, 0)] = False
             assert (tile[far] == dark).all()
+            plain = np.asarray(Image.open(io.BytesIO(drawn.tile(zoom, *place, "histogram")))).astype(float).sum(2)
+            filled = np.zeros_like(tile, bool)
+            filled[at_y, at_x] = True
+            assert (filled == (plain > plain.min())).all()  # of the histogram: these pixels and no others
     assert drawn.tile(0, 0, 0, "depth") != drawn.tile(0, 0, 0, "light")
 
 
