@@ -274,9 +274,9 @@ def _curves(slices: dict[str, list[float | None]]) -> None:
         ("noise ceiling", ORANGE, "6 3", columns["noise_ceiling"]),
     ]
     chi2 = [("chi-square per pixel", BLUE, "", columns["chi2"])]
-    with ui.row().classes("w-full no-wrap gap-3"):
+    with ui.row().classes("w-full gap-3"):  # one below the other where the page is narrow
         for svg in (
             curves_svg(focus, lines, "focus (um)", "correlation", from_zero=False),
             curves_svg(focus, chi2, "focus (um)", "chi-square"),
         ):
-            ui.html(svg, sanitize=False).style("flex: 1; min-width: 0")
+            ui.html(svg, sanitize=False).style("flex: 1 1 320px; min-width: 0")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from app.pages.layout import COLOURS, away, heading, link
+from app.pages.layout import COLOURS, away, heading, link, tell_me
 from app.pages.run import FOREIGN, StepRow, notice
 from app.runs.files import SAID, own, tail
 from app.runs.launch import ask, command, stop
@@ -25,12 +25,14 @@ class JobCard:
             with ui.row().classes("gap-2 w-full"):
                 self.go = ui.button("Resume", icon="play_arrow", on_click=self.resume)
                 self.end = ui.button("Stop", icon="stop", on_click=self.halt).props("outline")
+            tell_me()
             self.steps = ui.column().classes("w-full gap-1")
             self.rows: dict[str, StepRow] = {}
             self.report = ui.link("report", link("/report", path=folder), new_tab=True)
         with ui.card():
             heading("Log")
-            self.log = ui.label().classes("mono w-full").style("max-height: 200px; overflow-y: auto")
+            with ui.element("div").classes("w-full newest"):
+                self.log = ui.label().classes("mono w-full")
         with ui.card():
             heading("The same in a terminal")
             line = command(folder)

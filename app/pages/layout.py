@@ -29,6 +29,7 @@ a { color: #0b62c4 } .body--dark a { color: #8ec5ff } .q-header a { color: white
   margin-right: 8px }
 .q-select, .q-select .q-field__native > span { min-width: 0; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap }
+.newest { max-height: 320px; overflow-y: auto; display: flex; flex-direction: column-reverse }
 .hinted { margin-bottom: 6px }
 .q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }
 .crisp img, img.crisp { image-rendering: pixelated }
@@ -47,6 +48,17 @@ def link(place: str, **query: Any) -> str:
     '/look?path=%2Fa+b.tif'
     """
     return f"{place}?{urlencode(query)}" if query else place
+
+
+def size(n_bytes: int) -> str:
+    """Write how large a file is.
+
+    >>> size(812), size(12_573), size(5_087_189), size(20_000_000_000)
+    ('1 kB', '13 kB', '5.1 MB', '20.0 GB')
+    """
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:.1f} GB"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{max(n_bytes / 1e3, 1):.0f} kB"
 
 
 @contextmanager
@@ -113,6 +125,20 @@ def choice(name: str, options: Any, value: Any) -> ui.select:
         field.props(f'data-field="{name}"')
         question(name)
     return field
+
+
+_TELL_JS = """event => {
+  const say = text => { event.target.closest('button').querySelector('.block').innerText = text; };
+  if (!window.isSecureContext || !window.Notification) say('This needs https, or a browser on the machine itself');
+  else Notification.requestPermission().then(answer =>
+    say(answer === 'granted' ? 'You are told when it ends' : 'The browser does not allow it'));
+}"""
+
+
+def tell_me() -> None:
+    """Draw the button that lets the browser show a notice when a job ends; it asks only where one has clicked."""
+    button = ui.button("Tell me when it ends", icon="notifications").props("flat dense no-caps")
+    button.on("click", js_handler=_TELL_JS)
 
 
 def say(error: Exception) -> None:

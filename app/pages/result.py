@@ -7,7 +7,7 @@ from nicegui import background_tasks, ui
 
 from app.pages import cloud, filters, layout, numbers
 from app.pages.beads import retrieved_in
-from app.pages.layout import BLUE, away, framed, heading, link
+from app.pages.layout import BLUE, away, framed, heading, link, size
 from app.routes import Shown, bounds_of
 from app.runs.files import LIST, PLAN
 from app.runs.state import is_run
@@ -49,13 +49,12 @@ def page(shown: Shown, path: str) -> None:
                 heading("To keep")
                 for name in _KEEP:
                     if (folder / name).exists():
-                        size = (folder / name).stat().st_size
                         with ui.row().classes("items-center no-wrap w-full"):
                             ui.link(name, link("/file", path=folder / name)).props(f'download data-keep="{name}"')
-                            ui.label(f"{size / 1e6:.2f} MB").classes("soft").style("margin-left: auto")
+                            ui.label(size((folder / name).stat().st_size)).classes("soft").style("margin-left: auto")
                 _export(folder)
-                ui.link("report", link("/report", path=folder), new_tab=True)
-                ui.link("run", link("/run", path=folder))
+                ui.link("the report, every step explained", link("/report", path=folder), new_tab=True)
+                ui.link("the run: steps, log, and the line for a terminal", link("/run", path=folder))
                 if retrieved_in(folder) is not None:
                     ui.link("beads", link("/beads", path=folder))
             with ui.card():

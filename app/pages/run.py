@@ -54,7 +54,8 @@ def page(shown: Shown, path: str) -> None:
             trial = TrialCard(folder)
             with ui.card():
                 heading("Log")
-                log = ui.label().classes("mono w-full").style("max-height: 320px; overflow-y: auto")
+                with ui.element("div").classes("w-full newest"):
+                    log = ui.label().classes("mono w-full")
         with ui.column().classes("gap-3"):
             _Live(folder, picture, log, trial)
             with ui.card():
@@ -86,6 +87,7 @@ class _Live:
             with ui.row().classes("gap-2 w-full"):
                 self.go = ui.button("Resume", icon="play_arrow", on_click=self.resume)
                 self.end = ui.button("Stop", icon="stop", on_click=self.halt).props("outline")
+            layout.tell_me()
             self.upto = layout.choice("upto", {"": "the picture", **{name: name for name in QUESTIONS}}, "")
             self.steps = {name: StepRow(name) for name in QUESTIONS}
         self.draw(read_run(folder))
@@ -94,9 +96,6 @@ class _Live:
 
     async def resume(self) -> None:
         """Put the run into the queue."""
-        ui.run_javascript(
-            "if (window.Notification && Notification.permission === 'default') Notification.requestPermission()"
-        )
         await away(ask, self.folder, self.upto.value or None)
         await self.refresh()
 

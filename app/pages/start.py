@@ -6,7 +6,7 @@ from pathlib import Path
 from nicegui import ui
 
 from app.folders import kind, listing, numbered
-from app.pages.layout import COLOURS, away, framed, heading, link
+from app.pages.layout import COLOURS, away, framed, heading, link, size
 from app.routes import Shown
 from app.runs.jobs import page_of
 from app.runs.launch import find_runs
@@ -91,7 +91,7 @@ def _browser(site: Site, place: Path) -> None:
             icon = {"run": "auto_graph", "movie": "movie"}.get(what, "folder")
             _entry(icon, found.name, target or link("/", folder=found), what)
         for found in files[:_MOST]:
-            _entry("movie", found.name, link("/look", path=found), _size(found))
+            _entry("movie", found.name, link("/look", path=found), size(found.stat().st_size))
         if len(files) > _MOST:
             ui.label(f"and {len(files) - _MOST} more that are not shown").classes("soft")
         if not folders and not files:
@@ -105,11 +105,6 @@ def _entry(icon: str, name: str, target: str, note: str) -> None:
         ui.icon(icon, size="20px")
         ui.link(name, target).style("overflow-wrap: anywhere")
         ui.label(note).classes("soft").style("margin-left: auto; white-space: nowrap")
-
-
-def _size(path: Path) -> str:
-    size = path.stat().st_size
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _runs(site: Site) -> None:

@@ -139,7 +139,7 @@ class Drawn:
 
     @cached_property
     def fullest(self) -> list[float]:
-        """The rows in a pixel that are drawn brightest as a histogram, by zoom: the 99.5th percentile of those not empty."""
+        """The rows in a pixel drawn brightest as a histogram, by zoom: the 99.5th percentile of those not empty."""
         levels, counts = [], self.counts
         for _ in range(BASE, -1, -1):
             levels.insert(0, max(float(np.percentile(counts[counts > 0], 99.5)), 1.0))

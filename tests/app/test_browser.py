@@ -77,7 +77,7 @@ HIDDEN = """
 window.noticed = [];
 window.Notification = class {
   static permission = 'granted';
-  static requestPermission() {}
+  static requestPermission() { return Promise.resolve('granted'); }
   constructor(title, options) { window.noticed.push(title + ': ' + options.body); }
 };
 Object.defineProperty(document, 'hidden', {get: () => true});
@@ -139,6 +139,8 @@ def test_from_nothing_to_a_picture_through_everything_that_happens(server, page,
     page.reload()
     for tab in (page, second):
         until(tab, "running")
+    second.get_by_role("button", name="Tell me when it ends").click()
+    second.get_by_text("You are told when it ends").wait_for()
     second.get_by_role("button", name="Stop").click()
     for tab in (page, second):
         until(tab, "stopped")
