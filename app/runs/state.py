@@ -85,14 +85,16 @@ def read_run(folder: Path) -> Run:
     """Read the state of a run, or of another job, from its folder."""
     asked, ended = read_json(own(folder, ASKED)), read_json(own(folder, ENDED))
     process, log, job = process_of(folder), events(folder), job_of(folder)
-    live = process is not None
+    live = (
+        process is not None and not ended
+    )  # who has noted how it ended works no more, though it lives a moment longer
     steps = _job_steps(folder, job, log, live) if job else _steps(folder, log, live)
     done = sum(step.state == "done" for step in steps)
     status = ended.get("status")
     state, message = "ready", "not begun"
     if asked.get("state") == "queued":  # though the process of before may still be ending
         state, message = "queued", "waits for its turn"
-    elif live and not ended:
+    elif live:
         stopping = bool(asked.get("stop"))
         state = "stopping" if stopping else "running"
         now = next((step for step in steps if step.state == "running"), None)

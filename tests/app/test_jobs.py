@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shlex
 
 import numpy as np
@@ -13,9 +14,10 @@ from app.experiments import PANEL, make_experiment, make_slm, presets
 from app.pages import masks
 from app.pictures.phase import phase_png
 from app.routes import Shown, add_routes
-from app.runs.files import own
+from app.runs.files import ASKED, ENDED, PROCESS, own
 from app.runs.jobs import job_of, page_of
 from app.runs.launch import advance, ask, command, find_runs, queue
+from app.runs.process import Process
 from app.runs.state import read_run
 from app.scopes import START, save_scope
 from app.site import Refused, Site
@@ -54,6 +56,21 @@ def test_a_form_begins_the_experiment_that_it_describes(site):
                   {"job_scope": "/etc/passwd"}):  # fmt: skip
         with pytest.raises(Refused):
             make_experiment(site, FORM | wrong)
+
+
+@pytest.mark.parametrize("status, said", [(0, "done"), (130, "stopped"), (1, "failed")])
+def test_a_job_has_ended_when_it_says_so_though_its_process_still_lives(site, status, said):
+    """The loading of a large library is undone last: for a second the process is there, and works no more."""
+    folder = make_experiment(site, FORM | {"job": "codesign"})
+    own(folder, ASKED).write_text(json.dumps({"state": "started", "at": 1.0}))
+    me = Process.find(os.getpid())
+    assert me is not None
+    own(folder, PROCESS).write_text(json.dumps({"pid": me.pid, "started": me.started}))
+    assert read_run(folder).state == "running"
+    if status == 0:
+        (folder / "metrics.json").write_text("{}")
+    own(folder, ENDED).write_text(json.dumps({"status": status}))
+    assert read_run(folder).state == said and not read_run(folder).is_active
 
 
 def test_a_job_waits_in_the_queue_like_a_run(site):
