@@ -222,6 +222,8 @@ def test_what_came_out_is_read_from_the_findings(site):
     numbers = {"filters": {"seconds": 60.0, "after": 12}, "picture": {"seconds": 30.0, "frc_nm": None},
                "test": {"seconds": 30.0, "sigma_xy_um": 0.0123}}  # fmt: skip
     (run / "findings.json").write_text(json.dumps(numbers))
+    (run / "plan.toml").write_text('movie = "/data/tuesday/cell/beads.tif"')
     cells = Outcome.read(run).cells()
+    assert cells["movie"] == "cell/beads.tif"  # many recordings have files of one name
     assert (cells["rows"], cells["precision"], cells["frc"], cells["minutes"]) == (12, 12.3, None, 2.0)
     assert Outcome.read(new(site)).cells()["rows"] is None
