@@ -55,7 +55,8 @@ class Outcome:
     def cells(self) -> dict[str, str | int | float | None]:
         """Return what the table shows."""
         return {
-            "run": self.run.folder.name, "movie": "/".join(Path(self.run.movie).parts[-2:]), "state": self.run.state, "rows": self.rows,
+            "run": self.run.folder.name, "movie": "/".join(Path(self.run.movie).parts[-2:]),
+            "state": self.run.state, "rows": self.rows,
             "precision": None if self.precision_nm is None else round(self.precision_nm, 1),
             "frc": None if self.frc_nm is None else round(self.frc_nm, 1), "minutes": round(self.minutes, 1),
             "path": str(self.run.folder), "page": page_of(self.run.folder),

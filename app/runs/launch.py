@@ -166,7 +166,9 @@ def _start(folder: Path) -> bool:
         child = subprocess.Popen(
             # -P: a file beside the movie that is named as a module is not taken for it
             [sys.executable, "-P", "-m", "app.runs.worker", str(folder), *argv],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))},
+            # what the compiler tells its own makers would push what the run says out of sight
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ,
+                 "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))},
             stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     _CHILDREN[folder] = child

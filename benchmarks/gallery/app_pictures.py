@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures"
-SIZE = {"width": 1280, "height": 820}
+SIZE = {"width": 1280, "height": 900}
 PATIENCE_MS = 600_000
 SLICES = 17
 
@@ -42,8 +42,7 @@ def reconstruct(page: Any, address: str) -> str:
     page.wait_for_function("document.querySelector('.crisp img').naturalWidth === 64")
     page.get_by_text("ONE CLICK").click()
     page.wait_for_url("**/run**")
-    page.wait_for_function("document.querySelector('[data-step=frames] .q-linear-progress') !== null")
-    page.locator("[data-step=test] .q-linear-progress").wait_for(state="visible", timeout=PATIENCE_MS)
+    page.locator("[data-step=frames] .q-linear-progress").wait_for(state="visible", timeout=PATIENCE_MS)
     take(page, "run", "light")
     page.wait_for_function("document.getElementById('state').innerText === 'done'", timeout=PATIENCE_MS)
     return page.url
