@@ -99,6 +99,13 @@ WORDS = {
         'Ends after this step. "test" reads a few frames and says how good it will be and how long it will take, '
         "before anything long begins.",
     ),
+    "setting": Word(
+        "setting",
+        "A number of plan.toml that a message of the run may name. What hangs on it is done again after Resume.",
+    ),
+    "setting_value": Word(
+        "its value", "In the unit that its name ends in. Empty: the run finds it out, or takes what is usual."
+    ),
     "trial_photons": Word(
         "photons, least (test frame)",
         "Marks only what is as bright as this in the frame that was read first. The button below writes it into the "

@@ -51,14 +51,18 @@ def plan_text(values: Mapping[str, Any], name: str = "") -> str:
 
 
 def change_plan(folder: Path, table: str, values: Mapping[str, Any]) -> None:
-    """Change settings in a table of a run's plan; None takes one away. Raises `Refused` while the run works."""
+    """Change settings in a table of a run's plan, or outside all with ""; None takes one away.
+
+    Raises `Refused` while the run works.
+    """
     with _STARTING:
         if read_run(folder).is_active:
             raise Refused("the run works or waits; stop it first", 409)
         plan = plan_of(folder)
         if not plan:
             raise Refused(f"{folder / PLAN}: cannot be read; write it again", 400)
-        write_whole(folder / PLAN, plan_text({**plan, table: {**plan.get(table, {}), **values}}) + "\n")
+        changed = {table: {**plan.get(table, {}), **values}} if table else values
+        write_whole(folder / PLAN, plan_text({**plan, **changed}) + "\n")
 
 
 def arguments(folder: Path, to: str | None = None) -> list[str]:

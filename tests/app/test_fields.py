@@ -11,6 +11,7 @@ from app.pages import filters, masks, microscope
 from app.pages.boxes import FIELD, LEAVE_OUT, SPARSE, Box, Boxes
 from app.pages.look import METHODS, plan_of_fields
 from app.pages.result import histogram_svg
+from app.pages.setting import SETTINGS, change_setting, value_of
 from app.runs.launch import ask, change_plan, make_run
 from app.runs.state import plan_of
 from app.site import Refused, Site
@@ -65,6 +66,26 @@ def test_what_cannot_be_is_refused_before_a_run_is_made(tmp_path, values):
     with pytest.raises(Refused) as refused:
         plan_of_fields(Site.make([tmp_path]), values, Box(9, 9), 20)
     assert "\n" not in str(refused.value)
+
+
+def test_a_setting_that_is_changed_is_the_plan_s_and_no_other_is(tmp_path):
+    """Read by the command's own reader; texts, which may name files, cannot be changed so."""
+    run = make_run(Site.make([tmp_path]), tmp_path / "m.tif", {"optics": {"na": 1.4}, "reader": {"method": "joint"}})
+    for number, name in enumerate(SETTINGS):
+        change_setting(run, name, number + 2.0)
+    plan = load_plan(run / "plan.toml")
+    for number, name in enumerate(SETTINGS):
+        found = plan
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert found == value_of(plan_of(run), name) == number + 2
+    assert (plan.reader.method, plan.movie) == ("joint", str(tmp_path / "m.tif"))
+    for name in SETTINGS:
+        change_setting(run, name, None)
+    assert load_plan(run / "plan.toml") == replace(Plan(movie=plan.movie), reader=ReaderPlan(method="joint"))
+    for name, value in (("movie", 1.0), ("camera.file", 1.0), ("test_frames", 1.5), ("x", 1.0)):
+        with pytest.raises(Refused):
+            change_setting(run, name, value)
 
 
 def test_methods_are_those_of_the_command():
