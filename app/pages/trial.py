@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from nicegui import ui
 
 from app.pages import layout
@@ -18,20 +19,20 @@ _CROSSES = 4000  # at most, the brightest
 _POINTS = 300
 
 
-def crosses(found: Spots, least: float) -> str:
-    """Draw a cross for each spot of at least `least` photons as SVG.
+def crosses(found: Spots, least: float | None) -> str:
+    """Draw a cross for each spot of at least `least` photons as SVG, for all with None.
 
     >>> import numpy as np
     >>> crosses(Spots(9, 9, np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([10.0, 99.0])), 50.0)[:18]
     '<path d="M1.9 4.0h'
     """
     arm = max(found.height, found.width) / 90
-    order = (-found.photons).argsort()[:_CROSSES]
+    order, kept = (-found.photons).argsort()[:_CROSSES], found.kept(least)
     path = "".join(
         f"M{found.x_px[k] - arm:.1f} {found.y_px[k]:.1f}h{2 * arm:.1f}M{found.x_px[k]:.1f} {found.y_px[k] - arm:.1f}"
         f"v{2 * arm:.1f}"
         for k in order
-        if found.photons[k] >= least
+        if kept[k]
     )
     return f'<path d="{path}" stroke="{ORANGE}" stroke-width="{arm / 3:.2f}" fill="none"/>' if path else ""
 
@@ -74,13 +75,21 @@ class TrialCard:
                         source = link("/trial", path=self.folder, kind=kind, v=self.version)
                         images.append(ui.interactive_image(source, sanitize=False).classes("crisp w-full"))
                         ui.label(_TITLES[kind]).classes("soft")
-            least, most = (float(f(found.photons)) if found.photons.size else 0.0 for f in (min, max))
+            known = found.photons[np.isfinite(found.photons)]
+            least, most = (float(f(known)) if known.size else 0.0 for f in (min, max))
+            unknown = found.photons.size - known.size
             said = ui.label().props('id="found" role="status"')
 
+            def bound(value: float) -> float | None:
+                return None if value <= least else value
+
             def show(value: float) -> None:
-                kept = int((found.photons >= value).sum())
-                said.text = f"{kept} of {found.photons.size} molecules have {value:.0f} photons or more"
-                images[0].content = crosses(found, value)
+                kept = int(found.kept(bound(value)).sum())
+                light = f"have {value:.0f} photons or more" if known.size else "are found"
+                said.text = f"{kept} of {found.photons.size} molecules {light}" + (
+                    f"; of {unknown} a network tells no light, and grey parts are not redrawn" if unknown else ""
+                )
+                images[0].content = crosses(found, bound(value))
 
             with ui.row().classes("w-full items-center no-wrap gap-2"):
                 ui.label("photons, least").style("white-space: nowrap")
@@ -92,9 +101,9 @@ class TrialCard:
                 layout.question("trial_photons")
 
             async def keep() -> None:
-                value = float(slider.value or 0.0)
-                bound = None if value <= least else round(value, 1)
-                if await away(lambda: change_plan(self.folder, "filters", {"photons_min": bound}) or True):
+                value = bound(float(slider.value or 0.0))
+                wanted = None if value is None else round(value, 1)
+                if await away(lambda: change_plan(self.folder, "filters", {"photons_min": wanted}) or True):
                     ui.notify("written into plan.toml; it holds from the next Resume on", type="positive")
 
             ui.button("Leave dimmer ones out of the result", icon="filter_alt", on_click=keep).props(

@@ -12,6 +12,7 @@ from app.site import Refused
 from experiments.reconstruction.questions import step_folder
 
 KINDS = ("frame", "redrawn", "left")
+_GREY = 128
 _REACH = 5.0  # standard deviations, from blue to red
 
 
@@ -22,13 +23,24 @@ def trial_file(run: Path) -> Path:
 
 @dataclass(frozen=True)
 class Spots:
-    """What was found in a frame of (height, width): places in px and photons, each (n,)."""
+    """What was found in a frame of (height, width): places in px and photons, each (n,).
+
+    Photons are NaN where a network read, which tells none.
+    """
 
     height: int
     width: int
     x_px: NDArray
     y_px: NDArray
     photons: NDArray
+
+    def kept(self, least: float | None) -> NDArray[np.bool_]:
+        """Ask of each whether it has so many photons, (n,); all with None. What is not known is no more, as in filters.
+
+        >>> Spots(9, 9, np.zeros(3), np.zeros(3), np.array([5.0, np.nan, 9.0])).kept(6.0).tolist()
+        [False, False, True]
+        """
+        return np.ones(self.photons.size, bool) if least is None else self.photons >= least
 
 
 def spots(run: Path) -> Spots:
@@ -39,7 +51,10 @@ def spots(run: Path) -> Spots:
 
 
 def trial_png(run: Path, kind: str) -> bytes:
-    """Draw the frame, it redrawn on the same scale, or what is left, in standard deviations of the noise."""
+    """Draw the frame, it redrawn on the same scale, or what is left, in standard deviations of the noise.
+
+    Where it was not redrawn, as the light there is not known, it is grey.
+    """
     if kind not in KINDS:
         raise Refused(f"no picture {kind!r}; there are {', '.join(KINDS)}", 400)
     arrays = _read(run, ("frame", kind))
@@ -47,9 +62,12 @@ def trial_png(run: Path, kind: str) -> bytes:
         from matplotlib import colormaps  # not before it is needed: the first page is quick
 
         share = np.clip(arrays["left"] / (2 * _REACH) + 0.5, 0, 1)
-        return png((255 * colormaps["RdBu_r"](share)[..., :3]).astype(np.uint8))
-    low, high = np.quantile(arrays["frame"], [0.01, 0.999])
-    return png(stretched(arrays[kind], float(low), float(high)))
+        pixels = (255 * colormaps["RdBu_r"](share)[..., :3]).astype(np.uint8)
+    else:
+        low, high = np.quantile(arrays["frame"], [0.01, 0.999])
+        pixels = stretched(np.nan_to_num(arrays[kind]), float(low), float(high))
+    pixels[np.isnan(arrays[kind])] = _GREY
+    return png(pixels)
 
 
 def _read(run: Path, names: tuple[str, ...]) -> dict[str, NDArray]:

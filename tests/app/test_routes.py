@@ -15,9 +15,10 @@ from fastapi import FastAPI
 from PIL import Image
 
 from app.demo import PIXEL_UM, simulate, write_demo
+from app.pages.trial import crosses
 from app.pictures.prepared import load
 from app.pictures.tiles import BASE, TILE_PX, Drawn
-from app.pictures.trial import trial_file
+from app.pictures.trial import spots, trial_file
 from app.routes import Shown, add_routes, bounds_of
 from app.runs.files import parts_of
 from app.site import Site
@@ -191,6 +192,12 @@ def test_the_test_frame_is_drawn_with_what_is_left_of_it(app, place):
     half = round(255 * 5 / float(np.quantile(frame, 0.999)))
     assert drawn["frame"][2, 3] == drawn["frame"].sum() == 255 and abs(int(drawn["redrawn"][2, 3]) - half) <= 1
     assert drawn["left"][0, 0].min() > 240 and drawn["left"][2, 3, 0] > 2 * drawn["left"][2, 3, 2]
+    left = frame / 2
+    left[5, 5] = np.nan  # read by a network, which tells no light: not redrawn, and neither black nor white
+    np.savez(file, frame=frame, redrawn=left, left=left, x_px=[3.5], y_px=[2.5], photons=[np.nan])
+    assert all((pixels(get(app, "/trial", path=run, kind=kind))[5, 5] == 128).all() for kind in ("redrawn", "left"))
+    found = spots(run)
+    assert crosses(found, None).count("M") == 2 and crosses(found, 1.0) == ""
     assert get(app, "/trial", path=run, kind="evil").status == 400
     assert get(app, "/trial", path=place.parent, kind="frame").status == 404
     np.savez(file, frame=np.array([{}], dtype=object))
