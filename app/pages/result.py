@@ -5,7 +5,7 @@ from typing import Any
 
 from nicegui import background_tasks, ui
 
-from app.pages import cloud, filters, layout, numbers
+from app.pages import cloud, doubts, filters, layout, numbers
 from app.pages.beads import retrieved_in
 from app.pages.layout import BLUE, away, framed, heading, link, size
 from app.routes import Shown, bounds_of
@@ -45,6 +45,7 @@ def page(shown: Shown, path: str) -> None:
                         )
             numbers.draw(folder)
         with ui.column().classes("gap-3"):
+            doubts.draw(folder)
             with ui.card():
                 heading("To keep")
                 for name in _KEEP:

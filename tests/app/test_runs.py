@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from app.pages.doubts import read_doubts
 from app.pages.queue import Outcome, make_batch
 from app.runs import launch
 from app.runs.files import ASKED, ENDED, PROCESS, own
@@ -215,6 +216,30 @@ def test_the_queue_changes_places_and_a_batch_takes_one_plan(site):
     ):
         with pytest.raises(Refused):
             make_batch(site, folder, plan)
+
+
+def test_what_a_run_is_not_sure_of_is_said_with_a_remedy(site):
+    """From the findings that the steps themselves write: a line for each doubt, none where there is none."""
+    run = new(site)
+    assert read_doubts(run) == []
+    sure = {
+        "look": {"pixel_um": None, "looks_like_beads": False, "floor_at_zero": False},
+        "camera": {"sure": "measured", "gain_adu_per_photon": 2.0}, "psf": {"source": "from 9 isolated spots"},
+        "test": {"left_over": 1.1},
+    }  # fmt: skip
+    doubtful = {
+        "look": {"looks_like_beads": True, "floor_at_zero": True}, "camera": {"sure": "guessed"},
+        "psf": {"source": "assumed", "sigma_um": 0.143, "pixel_um": 0.1}, "test": {"left_over": 2.34},
+    }  # fmt: skip
+    for found, plan, lines in ((sure, 0.1, 0), (sure, None, 1), (doubtful, 0.1, 5), (doubtful, None, 6)):
+        launch.change_plan(run, "optics", {"pixel_um": plan})
+        for step, finding in found.items():
+            place = run / step_folder(step)
+            place.mkdir(exist_ok=True)
+            (place / "finding.json").write_text(json.dumps(finding))
+        said = read_doubts(run)
+        assert len(said) == lines and all(line.endswith(".") and ". " in line for line in said)
+        assert "143 nm" in " ".join(said) or found is sure
 
 
 def test_what_came_out_is_read_from_the_findings(site):

@@ -169,7 +169,9 @@ def axis_part(name: str, span: Span | None, size: int, least: int) -> tuple[int,
     if not 0 <= first < stop <= size:
         raise ConfigError(f"{name} = {first}:{stop} does not lie in the movie, which has {size}; count from 0")
     if stop - first < least:
-        raise ConfigError(f"{name} = {first}:{stop} leaves {stop - first} px of the {least} that the model needs")
+        raise ConfigError(
+            f"{name} = {first}:{stop} leaves {stop - first} px of the {least} that the model needs; take more"
+        )
     return first, stop
 
 

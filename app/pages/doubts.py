@@ -1,0 +1,87 @@
+"""What a run could not tell for sure, and what to do about each: from the findings of its steps."""
+
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from app.pages.layout import ORANGE, away, heading
+from app.runs.files import read_json
+from app.runs.state import plan_of
+from experiments.reconstruction.questions import step_folder
+
+# times the noise: where the model is right it is 1, and neighbours that were missed seldom bring it above this
+_LEFT_OVER = 1.3
+_EVERY_S = 3.0
+
+
+def doubts(found: dict[str, dict[str, Any]], pixel_um: float | None) -> list[str]:
+    """Return a line for each doubt about a run, from its steps' findings and the pixel that its plan gives.
+
+    >>> doubts({"look": {"pixel_um": 0.1}, "camera": {"sure": "measured"}, "test": {"left_over": 1.02}}, None)
+    []
+    """
+    look, camera, psf, test = (found.get(step, {}) for step in ("look", "camera", "psf", "test"))
+    lines = []
+    if look.get("looks_like_beads"):
+        lines.append(
+            "The frames follow from one another, as those of beads do, and not of molecules that blink. "
+            "A stack of beads is opened on the page Beads."
+        )
+    if look.get("floor_at_zero"):
+        lines.append(
+            "An offset or a background was taken off these frames: light and precision come out wrong. "
+            "Take the raw movie."
+        )
+    if psf and pixel_um is None and look.get("pixel_um") is None:
+        lines.append(
+            f"The pixel in the sample is not known and taken as {1e3 * psf.get('pixel_um', 0.1):.0f} nm; every length "
+            "hangs on it. Change optics.pixel_um."
+        )
+    if camera.get("sure") in ("doubtful", "guessed"):
+        lines.append(
+            f"Counts per photon, {camera.get('gain_adu_per_photon', 1.0):.3g}, are {camera['sure']}; light and "
+            "precision hang on them. If you know them, change camera.gain_adu_per_photon and camera.offset_adu."
+        )
+    if psf.get("source") == "assumed":
+        lines.append(
+            f"The width of a molecule, {1e3 * psf.get('sigma_um', 0.0):.0f} nm, is assumed, as few lie apart. Change "
+            "psf.sigma_um, or draw a sparse part; molecules in depth need a stack of beads."
+        )
+    if isinstance(left := test.get("left_over"), int | float) and left > _LEFT_OVER:
+        lines.append(
+            f"What is left of the test frames is {left:.2g} times the noise: one molecule looks otherwise than the "
+            "model says. Molecules in depth, or a shaped PSF, need a stack of beads."
+        )
+    return lines
+
+
+def read_doubts(folder: Path) -> list[str]:
+    """Read the doubts about a run from its folder, as far as its steps are done."""
+    found = {step: read_json(folder / step_folder(step) / "finding.json") for step in ("look", "camera", "psf", "test")}
+    return doubts(found, plan_of(folder).get("optics", {}).get("pixel_um"))
+
+
+def draw(folder: Path) -> None:
+    """Draw the card, seen only where there is a doubt, and again as further steps are done."""
+    shown: list[str] = []
+    with ui.card().props('id="doubts"') as card:
+        heading("What is in doubt")
+        holder = ui.column().classes("w-full gap-2")
+    card.set_visibility(False)
+
+    async def refresh() -> None:
+        lines = await away(read_doubts, folder)
+        if lines is None or lines == shown:
+            return
+        shown[:] = lines
+        card.set_visibility(bool(lines))
+        holder.clear()
+        with holder:
+            for line in lines:
+                with ui.row().classes("items-start no-wrap gap-2"):
+                    ui.icon("warning", size="18px").style(f"color: {ORANGE}")
+                    ui.label(line).style("overflow-wrap: anywhere")
+
+    ui.timer(0.1, refresh, once=True)
+    ui.timer(_EVERY_S, refresh)
