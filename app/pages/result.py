@@ -5,7 +5,7 @@ from typing import Any
 
 from nicegui import background_tasks, ui
 
-from app.pages import cloud, doubts, filters, layout, numbers
+from app.pages import cloud, filters, findings, layout
 from app.pages.beads import retrieved_in
 from app.pages.layout import BLUE, away, framed, heading, link, size
 from app.routes import Shown, bounds_of
@@ -43,9 +43,9 @@ def page(shown: Shown, path: str) -> None:
                             f'<img src="{source}" alt="{name}" style="max-width: 100%; background: white">',
                             sanitize=False,
                         )
-            numbers.draw(folder)
+            findings.draw_numbers(folder)
         with ui.column().classes("gap-3"):
-            doubts.draw(folder)
+            findings.draw_doubts(folder)
             with ui.card():
                 heading("To keep")
                 for name in _KEEP:

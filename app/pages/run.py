@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from app.pages import doubts, layout, setting
+from app.pages import findings, layout, setting
 from app.pages.layout import COLOURS, away, framed, heading, link
 from app.pages.trial import TrialCard
 from app.routes import Shown
@@ -58,7 +58,7 @@ def page(shown: Shown, path: str) -> None:
                     log = ui.label().classes("mono w-full")
         with ui.column().classes("gap-3"):
             _Live(folder, picture, log, trial)
-            doubts.draw(folder)
+            findings.draw_doubts(folder)
             setting.draw(folder)
             with ui.card():
                 heading("The same in a terminal")

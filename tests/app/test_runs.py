@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from app.pages.doubts import read_doubts
+from app.pages.findings import read_doubts
 from app.pages.queue import Outcome, make_batch
 from app.runs import launch
 from app.runs.files import ASKED, ENDED, PROCESS, own
