@@ -1,4 +1,4 @@
-"""What the steps of a run found: what it could not tell for sure with what to do about it, and all numbers in a table."""
+"""What the steps of a run found: what is in doubt with what to do about it, and all numbers in a table."""
 
 from pathlib import Path
 from typing import Any

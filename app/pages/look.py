@@ -263,6 +263,15 @@ def plan_of_fields(site: Site, values: dict[str, Any], boxes: Box | Boxes, n_fra
     if na is not None and n is not None and na >= n:
         raise Refused(f"numerical aperture {na:g} is not below the index of the immersion, {n:g}; change one", 400)
     psf = tables.get("psf", {})
+    if "beads" in psf:
+        needed = ("focus", "na", "wavelength")
+        if missing := [WORDS[name].label for name in needed if values.get(name) in (None, "")]:
+            raise Refused(f"a stack of beads needs more: {', '.join(missing)}; fill in below, or leave it out", 400)
+    if (values.get("gain") is None) != (values.get("offset") is None):
+        raise Refused(f"{WORDS['gain'].label} and {WORDS['offset'].label}: give both, or neither", 400)
+    for name in ("pixel", "gain", "na", "wavelength", "immersion", "sample"):
+        if (given := values.get(name)) is not None and given <= 0:
+            raise Refused(f"{WORDS[name].label}: {given:g} is not positive; change it, or leave it empty", 400)
     if "focus" in psf and "beads" not in psf:
         raise Refused("focus of the slices: a stack of beads is missing; name one, or leave the focus empty", 400)
     if "file" in psf:

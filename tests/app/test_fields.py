@@ -60,11 +60,15 @@ def test_what_the_fields_hold_is_what_the_command_reads(tmp_path):
 
 @pytest.mark.parametrize(
     "values", [{"beads": "/etc/passwd", "focus": "0:1:2"}, {"focus": "0:1:2"}, {"first": 9, "stop": 3}, {"crop": 4.5},
-               {"first": 0.5}, {"stop": 99}, {"na": 1.6, "immersion": 1.518}],
+               {"first": 0.5}, {"stop": 99}, {"na": 1.6, "immersion": 1.518}, {"gain": 2.0}, {"offset": 100.0},
+               {"pixel": 0.0}, {"gain": -1.0, "offset": 100.0}, {"beads": "HERE/b.tif"},
+               {"beads": "HERE/b.tif", "focus": "0:1:2", "na": 1.4}],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_before_a_run_is_made(tmp_path, values):
+    (tmp_path / "b.tif").touch()
+    given = {name: str(tmp_path / "b.tif") if value == "HERE/b.tif" else value for name, value in values.items()}
     with pytest.raises(Refused) as refused:
-        plan_of_fields(Site.make([tmp_path]), values, Box(9, 9), 20)
+        plan_of_fields(Site.make([tmp_path]), given, Box(9, 9), 20)
     assert "\n" not in str(refused.value)
 
 
