@@ -150,7 +150,7 @@ class _Field:
         """Find the beads and ring them."""
         crop = self.crop_field.value
         if not isinstance(crop, int | float) or crop != int(crop):
-            raise Refused("crop of a bead: give a whole number of pixels", 400)
+            raise Refused("crop of a bead: give a whole number of pixels, such as 41, that a bead fits in", 400)
         self.notes.clear()
         request = {"kind": "beads", "path": str(self.path), "crop_px": int(crop)}
         answer = await self.shown.child.ask(request, id(self))

@@ -29,6 +29,7 @@ a { color: #0b62c4 } .body--dark a { color: #8ec5ff } .q-header a { color: white
   margin-right: 8px }
 .q-select, .q-select .q-field__native > span { min-width: 0; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap }
+.q-notification .q-btn { color: white !important; text-decoration: underline }
 .newest { max-height: 320px; overflow-y: auto; display: flex; flex-direction: column-reverse }
 .hinted { margin-bottom: 6px }
 .q-card { box-shadow: none !important; border: 1px solid rgba(128,128,128,.3); width: 100% }

@@ -266,7 +266,9 @@ def plan_of_fields(site: Site, values: dict[str, Any], boxes: Box | Boxes, n_fra
     if "beads" in psf:
         needed = ("focus", "na", "wavelength")
         if missing := [WORDS[name].label for name in needed if values.get(name) in (None, "")]:
-            raise Refused(f"a stack of beads needs more: {', '.join(missing)}; fill in below, or leave it out", 400)
+            raise Refused(
+                f"a stack of beads needs more: {', '.join(missing)}; fill them in, or leave the stack out", 400
+            )
     if (values.get("gain") is None) != (values.get("offset") is None):
         raise Refused(f"{WORDS['gain'].label} and {WORDS['offset'].label}: give both, or neither", 400)
     for name in ("pixel", "gain", "na", "wavelength", "immersion", "sample"):
