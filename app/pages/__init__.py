@@ -27,8 +27,8 @@ def add_pages(app: FastAPI, shown: Shown) -> None:
         return answer(start.page, folder)
 
     @ui.page("/look", title="Look - Colocus")
-    def _look(path: str = "", scope: str = ""):
-        return answer(look.page, path, scope)
+    def _look(path: str = "", scope: str = "", run: str = ""):
+        return answer(look.page, path, scope, run)
 
     @ui.page("/microscope", title="Microscope - Colocus")
     def _microscope(movie: str = "", run: str = "", scope: str = ""):

@@ -1,7 +1,7 @@
 """Rectangles on a frame: the field to reconstruct, where molecules lie apart, what is left out; drawn, moved, named."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -141,6 +141,32 @@ class Boxes:
         out = [box.text() for box in self.left_out if box.corners is not None]
         sparse = {"sparse": self.sparse.text()} if self.sparse.corners is not None else {}
         return self.field.settings() | sparse | ({"leave_out": out} if out else {})
+
+    def take(self, plan: Mapping[str, Any]) -> None:
+        """Take the rectangles of a plan, as `settings` writes them.
+
+        >>> boxes = Boxes(64, 64)
+        >>> boxes.take({"rows": "8:64", "columns": "", "leave_out": ["10:41 8:64 nucleus"]})
+        >>> boxes.field.corners, boxes.left_out[0].text()
+        ((0, 8, 64, 64), '10:41 8:64 nucleus')
+        """
+
+        def fill(box: Box, columns: str, rows: str, name: str = "") -> None:
+            spans = [span.split(":") for span in (columns or f"0:{self.width}", rows or f"0:{self.height}")]
+            if all(len(span) == 2 and all(end.strip().isdigit() for end in span) for span in spans):
+                (x0, x1), (y0, y1) = ([int(end) for end in span] for span in spans)
+                box.set(x0, y0, x1, y1)
+                box.name = name or box.name
+
+        columns, rows = (str(plan.get(name) or "") for name in ("columns", "rows"))
+        if columns or rows:
+            fill(self.field, columns, rows)
+        for text, box in [
+            (plan.get("sparse"), lambda: self.sparse),
+            *((t, self.add) for t in plan.get("leave_out", [])),
+        ]:
+            if len(parts := str(text or "").split(maxsplit=2)) >= 2:
+                fill(box(), *parts)
 
     def svg(self) -> str:
         """Draw them."""

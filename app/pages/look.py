@@ -4,7 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import run as threads
+from nicegui import ui
 
 from app.pages import layout
 from app.pages.boxes import Box, Boxes, BoxesCard, svg_text
@@ -12,12 +13,16 @@ from app.pages.layout import away, framed, handled, heading, link
 from app.pages.picker import pick_file
 from app.routes import Shown
 from app.runs.launch import ask, make_run
+from app.runs.state import plan_of
 from app.scopes import read_scope, scopes
 from app.site import Refused, Site
 from app.words import WORDS
 
 # what `experiments.reconstruction.methods` offers without a trained network; its module would load JAX
 METHODS = ("auto", "joint", "classical", "autods3d")
+# the fields that stand for a setting of a plan's table
+_PLANNED = ("pixel", "method", "gain", "offset", "na", "wavelength", "immersion", "sample", "depth", "beads", "focus",
+            "crop", "psf_file", "psf_low", "psf_high")  # fmt: skip
 _POINT = "point at a pixel"
 
 
@@ -56,10 +61,12 @@ def spoken_size(shape: tuple[int, int, int]) -> str:
     return f"{n} frame{'s' if n > 1 else ''} of {height} rows and {width} columns"
 
 
-def page(shown: Shown, path: str, scope: str = "") -> None:
-    """Draw the page of a movie, its optics from a file `scope`. Raises `Refused` for what is none."""
+def page(shown: Shown, path: str, scope: str = "", run: str = "") -> None:
+    """Draw the page of a movie, its optics from a file `scope`, or all as a run has it. Raises `Refused`."""
     place = shown.site.resolve(path)
-    optics = read_scope(shown.site.resolve(scope)) if scope else {}
+    given: dict[str, Any] = read_scope(shown.site.resolve(scope)) if scope else {}
+    plan = plan_of(shown.site.resolve(run)) if run else {}
+    given = fields_of_plan(plan) | given
     movie = shown.movies.take(place).movie
     n_frames, height, width = movie.shape
     with framed(place.name, here=shown.site.called(place)):
@@ -67,16 +74,19 @@ def page(shown: Shown, path: str, scope: str = "") -> None:
         for note in movie.notes:
             ui.label(note).classes("soft")
         with ui.element("div").classes("two"):
-            view = _View(shown, place, Boxes(height, width), movie.facts.pixel_um)
+            boxes = Boxes(height, width)
+            boxes.take(plan)
+            view = _View(shown, place, boxes, movie.facts.pixel_um)
             with ui.column().classes("gap-3"):
                 with ui.card():
                     heading("Rectangles")
                     card = BoxesCard(view.boxes, view.draw)
+                    card.heard()
                     view.changed.append(card.heard)
                 with ui.card():
                     heading("What is known")
                     fields = _fields(view, n_frames, movie.facts.pixel_um)
-                    for name, value in optics.items():
+                    for name, value in given.items():
                         fields[name].value = value
                     button = ui.button("ONE CLICK", icon="play_arrow").classes("w-full").props("size=lg")
                     button.on_click(handled(lambda: _begin(shown.site, place, view, fields, button)))
@@ -177,7 +187,7 @@ class _View:
             return float(picture[y, x])
 
         try:
-            value = await run.io_bound(look)
+            value = await threads.io_bound(look)
         except (Refused, ValueError):
             return
         if value is not None:
@@ -285,6 +295,26 @@ def plan_of_fields(site: Site, values: dict[str, Any], boxes: Box | Boxes, n_fra
     elif "/" in str(psf.get("focus", "")):
         psf["focus"] = str(site.resolve(psf["focus"]))
     return plan | tables
+
+
+def fields_of_plan(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return what the fields hold for a plan: the way back of `plan_of_fields`, but for the rectangles.
+
+    >>> fields_of_plan({"frames": "5:50", "optics": {"na": 1.4}, "psf": {"beads": ["/a/b.tif"]}})
+    {'first': 5, 'stop': 50, 'na': 1.4, 'beads': '/a/b.tif'}
+    """
+    ends = str(plan.get("frames") or "").split(":")
+    numbers = [int(end) if end.strip().isdigit() else None for end in ends] if len(ends) == 2 else [None, None]
+    found: dict[str, Any] = {name: end for name, end in zip(("first", "stop"), numbers, strict=True) if end is not None}
+    for name in _PLANNED:
+        table, _, key = WORDS[name].setting.partition(".")
+        settings = plan.get(table)
+        value = settings.get(key) if isinstance(settings, dict) else None
+        if name == "beads":
+            value = value[0] if isinstance(value, list) and value else None
+        if value not in (None, "") and (name != "method" or value in METHODS):
+            found[name] = value
+    return found
 
 
 async def _begin(site: Site, path: Path, view: _View, fields: dict[str, Any], button: ui.button) -> None:

@@ -69,7 +69,9 @@ def page(shown: Shown, path: str) -> None:
                 )
                 ui.link("plan.toml, which decides the run", link("/file", path=folder / PLAN))
                 ui.link("its microscope", link("/microscope", run=folder))
-                ui.link("the movie", link("/look", path=read_run(folder).movie))
+                ui.link(
+                    "the movie, with what this run was told", link("/look", path=read_run(folder).movie, run=folder)
+                )
 
 
 class _Live:

@@ -9,7 +9,7 @@ import pytest
 import app
 from app.pages import filters, masks, microscope
 from app.pages.boxes import FIELD, LEAVE_OUT, SPARSE, Box, Boxes
-from app.pages.look import METHODS, plan_of_fields
+from app.pages.look import METHODS, fields_of_plan, plan_of_fields
 from app.pages.result import histogram_svg
 from app.pages.setting import SETTINGS, change_setting, value_of
 from app.runs.launch import ask, change_plan, make_run
@@ -52,6 +52,12 @@ def test_what_the_fields_hold_is_what_the_command_reads(tmp_path):
     assert (plan.optics.pixel_um, plan.optics.na, plan.optics.focus_um) == (0.11, 1.4, None)
     assert (plan.psf.beads, plan.psf.focus, plan.psf.crop_px) == ((str(tmp_path / "beads.tif"),), "-1:1:21", 41)
     assert (plan.camera.gain_adu_per_photon, plan.reader.method) == (2.0, "joint")
+    # the way back, from the file that the run itself writes with all that is usual in it
+    (run / "plan.toml").write_text(plan_toml(plan))
+    boxes = Boxes(100, 80)
+    boxes.take(plan_of(run))
+    again = make_run(site, tmp_path / "beads.tif", plan_of_fields(site, fields_of_plan(plan_of(run)), boxes, 50))
+    assert load_plan(again / "plan.toml") == plan
     empty = load_plan(
         make_run(site, tmp_path / "beads.tif", plan_of_fields(site, {"method": "auto"}, Box(9, 9), 9)) / "plan.toml"
     )
