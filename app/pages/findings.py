@@ -54,9 +54,12 @@ def doubts(found: dict[str, dict[str, Any]], pixel_um: float | None) -> list[str
             "psf.sigma_um, or draw a sparse part; molecules in depth need a stack of beads."
         )
     if isinstance(left := test.get("left_over"), int | float) and left > _LEFT_OVER:
+        why = "Molecules in depth, or a shaped PSF, need a stack of beads."
+        if psf.get("z_range_um"):
+            why = "Beads unlike the sample, depths beyond theirs, or light from beyond the field may do that."
         lines.append(
-            f"What is left of the test frames is {left:.2g} times the noise: one molecule looks otherwise than the "
-            "model says. Molecules in depth, or a shaped PSF, need a stack of beads."
+            f"What is left of the test frames is {left:.2g} times the noise: molecules look otherwise than the model "
+            f"says. {why}"
         )
     return lines
 
