@@ -1,10 +1,10 @@
 """Frames of 121 x 121 px, from the disk to a table: the joint fit, and DeepSTORM3D's own program, in turn.
 
-    python benchmarks/joint_peer.py --torch-python PATH --deepstorm3d REPOSITORY
+    python benchmarks/joint_peer.py --torch-python PATH --deepstorm3d REPOSITORY [--one-thread]
 
 The frames are DeepSTORM3D's own simulations of STORM (ds3d-sim-reference, demo 2, in COLOCUS_DATA), which its published
 network was trained for. Every pass is read, infer, extract and write; programs are compiled and weights loaded before.
-Scores are of the lists that were timed.
+Scores are of the lists that were timed. Processor seconds count every thread; memory is the most that a process held.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from peers.table.asked import memory_mb, reset_peak
 
 import localization
 from experiments.reading.classical_config import ClassicalConfig
@@ -27,6 +28,7 @@ from measure.record import Rows, write_result
 from optics import make_camera
 from worlds import DATA, ROOT, truth_data
 from worlds.ds3d_psf import DEMOS, PIXEL_UM, demo_spots
+from worlds.peer_programs import take_one_thread
 
 PLACE = 181  # of its rows in benchmarks/README.md
 
@@ -41,6 +43,12 @@ def rows(numbers: dict) -> Rows:
             f"{numbers['times_faster']:.1f}x",
         )
         yield "their efficiencies (3D)", "higher", f"{ours:.1f}; {theirs:.1f}"
+        cpu_s, peak_mb = numbers["cpu_s_a_frame"], numbers["peak_mb"]
+        yield (
+            "their processor seconds a frame; peak memory (MB)",
+            "reported",
+            f"{cpu_s['joint']:.2f}, {cpu_s['deepstorm3d']:.1f}; {peak_mb['joint']:.0f}, {peak_mb['deepstorm3d']:.0f}",
+        )
 
 
 def main() -> int:
@@ -52,7 +60,10 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, default=ROOT / "runs" / "truth_sets", help="where tables of images are kept"
     )
+    parser.add_argument("--one-thread", action="store_true", help="both on one thread")
     arguments = parser.parse_args()
+    if arguments.one_thread:
+        take_one_thread()
     if not DATA.is_dir():
         print(f"joint_peer: no data at {DATA}; set COLOCUS_DATA. Nothing measured.")
         return 0
@@ -68,13 +79,17 @@ def main() -> int:
         tifffile.imwrite(folder / "movie.tif", counts, photometric="minisblack")
         for k, frame in enumerate(counts, start=1):
             tifffile.imwrite(folder / "frames" / f"{k}.tif", frame, photometric="minisblack")
-        cpu_s: list[float] = []
+        cpu_s: dict[str, list[float]] = {"joint": [], "deepstorm3d": []}
+        peak_mb: dict[str, float] = {}
 
         def joint() -> float:
+            reset_peak()
             began, cpu = time.perf_counter(), time.process_time()
             localize_with(reader, folder / "movie.tif", folder / "joint.csv", LocalizeConfig())
-            cpu_s.append(time.process_time() - cpu)
-            return time.perf_counter() - began
+            taken = time.perf_counter() - began
+            cpu_s["joint"].append(time.process_time() - cpu)
+            peak_mb["joint"] = memory_mb("VmHWM")
+            return taken
 
         clocks = {"joint": joint}
         peer = None
@@ -86,10 +101,18 @@ def main() -> int:
             )
             versions = peer.ready["versions"]
             numbers["threads of the peer"] = peer.ready["threads"]
-            clocks["deepstorm3d"] = lambda: float(_seconds(peer.seconds(str(folder / "frames"))))
+
+            def deepstorm3d() -> float:
+                answer: Any = peer.seconds(str(folder / "frames"))
+                cpu_s["deepstorm3d"].append(answer["cpu_s"])
+                peak_mb["deepstorm3d"] = answer["peak_mb"]
+                return answer["seconds"]
+
+            clocks["deepstorm3d"] = deepstorm3d
         times = in_turn(clocks, arguments.repeats)
         numbers["times"] = times
-        numbers["cpu_s_a_frame"] = float(np.median(cpu_s[1:])) / len(counts)
+        numbers["cpu_s_a_frame"] = {k: float(np.median(s[1:])) / len(counts) for k, s in cpu_s.items() if s}
+        numbers["peak_mb"] = peak_mb
         numbers["seconds_a_frame"] = {name: part["median_s"] / len(counts) for name, part in times.items()}
         lists = {"joint": localization.read(folder / "joint.csv")}
         if peer is not None:
@@ -107,10 +130,6 @@ def main() -> int:
     print(numbers)
     print(write_result("joint_peer", numbers, versions=versions))
     return 0
-
-
-def _seconds(answer: Any) -> float:
-    return answer["seconds"]
 
 
 def their_list(path: Path) -> Localizations:

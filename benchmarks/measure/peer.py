@@ -29,9 +29,10 @@ class Peer:
         return self._answer()
 
     def close(self) -> None:
-        assert self.process.stdin is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
     def _answer(self):
         assert self.process.stdout is not None

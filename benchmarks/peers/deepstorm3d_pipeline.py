@@ -1,8 +1,8 @@
 """DeepSTORM3D's own analysis of a folder of frames, timed on demand: one line of input, one JSON line out.
 
 Its network, its post-processing and its loop over `<number>.tif` (Testing_Localization_Model.py, without the figures
-that it draws): read, normalise, infer, extract, append to the results, write the CSV. Started by `end_to_end.py` with
-an interpreter that has PyTorch:
+that it draws): read, normalise, infer, extract, append to the results, write the CSV. Started by `end_to_end.py`
+and `joint_peer.py` with an interpreter that has PyTorch:
 `python deepstorm3d_pipeline.py REPOSITORY WEIGHTS.npz PACKAGES FOLDER...`, PACKAGES a folder where tifffile is.
 """
 
@@ -17,9 +17,10 @@ import torch
 
 repository, weights_path, packages, *folders = sys.argv[1:]
 sys.path.insert(0, repository)
-sys.path.append(packages)
+sys.path += [packages, str(Path(__file__).parent / "table")]
 
 import tifffile  # noqa: E402
+from asked import memory_mb  # noqa: E402
 from DeepSTORM3D.cnn_utils import LocalizationCNN  # noqa: E402
 from DeepSTORM3D.postprocess_utils import Postprocess  # noqa: E402
 
@@ -36,7 +37,7 @@ SETUP = {
 
 def analyse(cnn, extract, folder):
     """Seconds and rows of one pass over a folder, to the table on the disk."""
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     results = np.array(["frame", "x [nm]", "y [nm]", "z [nm]", "intensity [au]"])
     with torch.set_grad_enabled(False):
         for number, path in enumerate(sorted(Path(folder).glob("*.tif"), key=lambda path: int(path.stem))):
@@ -50,7 +51,12 @@ def analyse(cnn, extract, folder):
             results = np.vstack((results, np.column_stack((column, nm, np.asarray(confidence).ravel()))))
     with open(Path(folder) / "localizations.csv", "w", newline="") as file:
         csv.writer(file).writerows(results.tolist())
-    return {"seconds": time.perf_counter() - started, "rows": len(results) - 1 if results.ndim == 2 else 0}
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_s": time.process_time() - cpu,
+        "peak_mb": memory_mb("VmHWM"),
+        "rows": len(results) - 1 if results.ndim == 2 else 0,
+    }
 
 
 def main():
