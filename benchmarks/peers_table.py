@@ -34,13 +34,14 @@ PSF = {  # one medium, so that programs with and without a coverslip have one an
 REFERENCE, FINER = "160", "240"  # pupil samples of Colocus
 SETTINGS = {  # pupil samples or what stands for them, from coarse to fine
     "Colocus": ("default",),
-    "psf-generator": ("65", "129", "257", "401"),
+    "psf-generator": ("65", "129", "257"),
     "psfmodels": ("1", "3", "5"),
-    "FD-DeepLoc": ("single:128", "single:256", "double:256"),
-    "chromatix": ("128", "256", "512"),
+    "FD-DeepLoc": ("single:64", "single:128", "double:256"),
+    "chromatix": ("64", "128", "256"),
 }
 NEAR = 0.01  # relative L2 of the worst plane: the coarsest setting within it is the row of the table
 EMITTERS, PHOTONS, BACKGROUND, STACK_STEP_UM = 1000, 5000.0, 20.0, 0.05
+MARGIN_PX = 3  # of the wide stack, for splines that want to reach beyond the stamp
 FRAMES, FRAME_PX = 6, 128  # the middle six of eight frames
 
 
@@ -119,11 +120,13 @@ def measure_fits(options: argparse.Namespace, folder: Path) -> tuple[dict, dict]
     z = rng.uniform(*case.depth_um, EMITTERS)
     images, xyz = random_stamps(rng, psf, z, PHOTONS, BACKGROUND)
     depths = np.arange(case.fit_range_um[0], case.fit_range_um[1] + STACK_STEP_UM / 2, STACK_STEP_UM)
-    stack = exact_images(psf, jnp.asarray(np.column_stack([np.zeros((len(depths), 2)), depths])))
+    points = jnp.asarray(np.column_stack([np.zeros((len(depths), 2)), depths]))
+    stack, wide = (np.asarray(exact_images(p, points)) for p in (psf, case.psf(case.image_px + 2 * MARGIN_PX)))
     bound = jax.jit(lambda points: jax.lax.map(lambda p: crlb_std(psf, p, PHOTONS, BACKGROUND), points, batch_size=8))
     bound_um = np.asarray(bound(jnp.asarray(xyz)))[:, :3]
     given = folder / "given.npz"
-    np.savez(given, images=images, stack=np.asarray(stack), stack_z_um=depths, pixel_um=psf.microscope.pixel_um)
+    stacks = {"stack": stack, "wide": wide, "stack_z_um": depths}
+    np.savez(given, images=images, pixel_um=psf.microscope.pixel_um, **stacks)
     pythons = {"Colocus": sys.executable, **interpreters(options)}
     scripts = {"Colocus": "fits_colocus.py", "Picasso": "fits_picasso.py", "SMAPpy": "fits_smappy.py"}
     programs = [

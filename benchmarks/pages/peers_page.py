@@ -198,8 +198,8 @@ def _elsewhere() -> str:
             record = json.loads(path.read_text())
             kept = False
             for claim, _, measured in load(FOLDER / f"{name}.py").rows(record["numbers"]):
-                goes_on = claim.startswith(("its ", "the same"))  # of the row before
-                kept = kept if goes_on else any(peer in claim for peer in PEERS)
+                # "its ..." and "the same ..." go on with the row before
+                kept = any(peer in claim for peer in PEERS) or (kept and claim.startswith(("its ", "the same")))
                 if kept:
                     lines.append([claim, measured, f"`{name}.py`, {record['date'][:10]}"])
     return table(["what", "measured", "record"], lines)

@@ -1,7 +1,7 @@
 """SMAPpy's cubic-spline fits of single emitters: `python fits_smappy.py GIVEN.npz OUT.npz`, one thread.
 
-Its spline of the given stack, its compiled fitter with the iterations that its program asks for; started at the
-depth in the middle of the stack.
+Its spline of the wide stack, as its calibrations reach beyond the stamp, and its compiled fitter with the iterations
+that its program asks for, started at the depth in the middle of the stack.
 """
 
 import importlib.metadata
@@ -23,7 +23,7 @@ def main():
     images, z_um = np.ascontiguousarray(given["images"], np.float32), given["stack_z_um"]
     began = time.perf_counter()
     middle = (len(z_um) - 1) / 2
-    spline = SplineCalibration(spline_coefficients(given["stack"]), 1e3 * float(z_um[1] - z_um[0]), middle)
+    spline = SplineCalibration(spline_coefficients(given["wide"]), 1e3 * float(z_um[1] - z_um[0]), middle)
     prepared = time.perf_counter() - began
     psf = SplinePSF(spline)
     fit = psf.fit(images, STEPS, 1)
