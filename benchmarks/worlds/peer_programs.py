@@ -44,12 +44,14 @@ def ask_in_turn(
 ) -> Iterator[tuple[Program, dict[str, Any], dict[str, dict[str, float]]]]:
     """Start them all, ask each for all it can in every round, one after the other; the first round warms up.
 
+    Without repeats none is asked: what a program writes when it starts is there.
+
     Yields program, what it said when ready, and for each name the medians `cpu_s`, `wall_s` with the smallest and
     largest `cpu_s`, and `peak_mb`, the most resident memory of its process so far. `SystemExit` where one stops.
     """
     peers = [Peer(p.python, f"table/{p.script}", *p.arguments) for p in programs]
     taken: dict[tuple[int, str], list[Any]] = {}
-    for round_ in range(repeats + 1):
+    for round_ in range(repeats + 1 if repeats else 0):
         for k, peer in enumerate(peers):
             for name in peer.ready["names"]:
                 answer = peer.seconds(name)
@@ -57,7 +59,7 @@ def ask_in_turn(
                     taken.setdefault((k, name), []).append(answer)
     for k, (program, peer) in enumerate(zip(programs, peers, strict=True)):
         peer.close()
-        yield program, peer.ready, {name: _summed(taken[k, name]) for name in peer.ready["names"]}
+        yield program, peer.ready, {name: _summed(answers) for (of, name), answers in taken.items() if of == k}
 
 
 def _summed(answers: list[dict[str, float]]) -> dict[str, float]:
