@@ -42,7 +42,7 @@ SETTINGS = {  # pupil samples or what stands for them, from coarse to fine
 NEAR = 0.01  # relative L2 of the worst plane: the coarsest setting within it is the row of the table
 EMITTERS, PHOTONS, BACKGROUND, STACK_STEP_UM = 1000, 5000.0, 20.0, 0.05
 MARGIN_PX = 3  # of the wide stack, for splines that want to reach beyond the stamp
-FRAMES, FRAME_PX = 6, 128  # the middle six of eight frames
+FRAMES, FRAME_PX = 4, 128  # the middle four of six frames
 
 
 def interpreters(options: argparse.Namespace) -> dict[str, str | None]:
