@@ -26,7 +26,7 @@ from optics.fits.crowd import (
     rough,
     with_stray,
 )
-from optics.fits.smooth import gram, learn_spread, project, roughness, surface_at
+from optics.fits.smooth import MOST_SPREAD, gram, learn_spread, project, roughness, surface_at
 from optics.pytree import pytree, replace
 
 _CHORDS, _TRIES = 3, 6  # steps with the same derivatives, and how many may be tried
@@ -171,7 +171,12 @@ def _blurred(model: CrowdModel, crowd: Crowd, by_emitter: jax.Array) -> jax.Arra
 
 
 def crowd_steps(
-    model: CrowdModel, frame: Frame, crowd: Crowd, mean: jax.Array, least_gain: jax.Array | float
+    model: CrowdModel,
+    frame: Frame,
+    crowd: Crowd,
+    mean: jax.Array,
+    least_gain: jax.Array | float,
+    most_spread: jax.Array | float = MOST_SPREAD,
 ) -> tuple[Crowd, jax.Array, jax.Array, Slopes]:
     """Up to three steps of a whole crowd with the derivatives of where it stands, shorter ones where they fail.
 
@@ -179,7 +184,7 @@ def crowd_steps(
     derivatives.
     """
     at = slopes_at(model, frame, crowd, mean)
-    crowd = replace(crowd, spread=_learnt(model, frame, crowd, at, mean))
+    crowd = replace(crowd, spread=_learnt(model, frame, crowd, at, mean, most_spread))
     at = with_prior(model, crowd, at)
     slope = uphill(model, frame, crowd, at, mean)
     held = _held(model, crowd, slope)
@@ -225,8 +230,11 @@ def fit_crowd(
     crowd: Crowd,
     max_steps: jax.Array | int = 20,
     least_gain: jax.Array | float = 0.02,
+    most_spread: jax.Array | float = MOST_SPREAD,
 ) -> CrowdFit:
     """Climb until new derivatives gain less than `least_gain` in log-likelihood, or for `max_steps` of them.
+
+    The background varies by at most `most_spread` of its mean.
 
     Batch over frames with `jax.vmap`. Numbers of steps are data: another number needs no new compilation.
     """
@@ -244,7 +252,7 @@ def fit_crowd(
 
         def step(state):
             crowd, mean, _, n, *_ = state
-            crowd, mean, gain, at = crowd_steps(model, frame, crowd, mean, least_gain)
+            crowd, mean, gain, at = crowd_steps(model, frame, crowd, mean, least_gain, most_spread)
             return crowd, mean, gain, n + 1, at
 
         first = jnp.asarray(jnp.inf, mean.dtype)
@@ -362,7 +370,9 @@ def _evidence(model: CrowdModel, crowd: Crowd, at: Slopes) -> jax.Array:
     return rough(model, crowd) + (told - before) / 2
 
 
-def _learnt(model: CrowdModel, frame: Frame, crowd: Crowd, at: Slopes, mean: jax.Array) -> jax.Array:
+def _learnt(
+    model: CrowdModel, frame: Frame, crowd: Crowd, at: Slopes, mean: jax.Array, most: jax.Array | float
+) -> jax.Array:
     """By how much the background varies, as the frame tells, its emitters following."""
     n = len(at.columns)
     own = jnp.diagonal(at.fisher)[:n]
@@ -372,7 +382,7 @@ def _learnt(model: CrowdModel, frame: Frame, crowd: Crowd, at: Slopes, mean: jax
         jnp.linalg.cholesky(emitters), at.fisher[:n, n:] * size[:, None], lower=True
     )
     slope = uphill(model, frame, crowd, at, mean)[n:] + _prior(model, crowd) * crowd.level.ravel()
-    return learn_spread(model.surface, crowd.level, at.fisher[n:, n:] - half.T @ half, slope, crowd.spread)
+    return learn_spread(model.surface, crowd.level, at.fisher[n:, n:] - half.T @ half, slope, crowd.spread, most)
 
 
 def _overlap(crowd: Crowd, images: jax.Array) -> jax.Array:

@@ -285,13 +285,14 @@ class Candidates:
     """The strongest places for one more emitter, strongest first: `xyz_um` (C, 3), `photons` and `strength` (C,).
 
     `strength` is in standard deviations, 0 where there is no further candidate; `level` () how much is enough;
-    `channel` (C,) the species, None where there is but one.
+    `inside` (C,) says which lie in the frame, `channel` (C,) the species, None where there is but one.
     """
 
     xyz_um: jax.Array
     photons: jax.Array
     strength: jax.Array
     level: jax.Array
+    inside: jax.Array
     channel: jax.Array | None = None
 
 
@@ -327,10 +328,12 @@ def propose(
     # an even stamp's middle is the corner between pixels
     middle = jnp.stack([column, row], axis=1) - bank.margin - bank.side // 2 + bank.side / 2
     number = kind.ravel()[place]
+    inside = jnp.all((middle >= 0) & (middle <= jnp.array([model.shape[::-1]])), axis=1)
     return Candidates(
         xyz_um=jnp.concatenate([middle * model.pixel_um, bank.depth[number][:, None]], axis=1),
         photons=jnp.maximum(light.ravel()[place], bank.faintest),
         strength=found,
         level=enough,
+        inside=inside,
         channel=None if bank.channel is None else bank.channel[number],
     )

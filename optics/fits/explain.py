@@ -17,6 +17,7 @@ from optics.fits.crowd import Crowd, CrowdModel, Frame
 from optics.fits.crowd_search import Bank, Candidates, in_proportion
 from optics.fits.reread import Readings
 from optics.fits.shakes import Box, Place, doubtful, mattering, places, slid, slide_um, surprising
+from optics.fits.smooth import MOST_SPREAD
 from optics.fits.turns import likelier, merged, neighbours, together_or_alone, turned, unsure, worst
 from optics.fits.wishes import Fit, Fitted, Guess, Look, Reread, Start, Wish, begin, serve
 
@@ -26,6 +27,9 @@ _PARTNER = 0.15  # overlap of two images: without the one the other may be enoug
 _CLEAN = 0.1  # gain in log-likelihood that ends a fit after which emitters are taken out
 _WORTHLESS = 1.0  # gain in log-likelihood of a round that ends the search
 _BETTER = 0.5  # and of an explanation that replaces another
+_IMITABLE = 0.2  # of an emitter's information, at its worst depth: if a background leaves less, it looks like one
+_STRUCTURED, _EVEN = 0.1, 0.02  # of the light of a pixel: a background varies by much, and hardly
+_FEWER = 3  # times fewer candidates are added where all together make the frame less likely
 _AGAIN = 6  # times that what is worst explained is taken out, where there are several species
 _STALE = 2  # rounds in a row that make nothing better end the search of several species
 _TURNS = 2  # times that emitters are turned into another species before more are looked for
@@ -92,11 +96,12 @@ def search_frames(
     sized = replace(search, per_round=in_proportion(search.per_round, model.shape), faintest=faintest)
     if together is None:
         together = 1 if jax.default_backend() == "cpu" else _TOGETHER
+    imitated = float(bank.kept.min()) < _IMITABLE
     begins = starts if starts is not None else [None] * frames.adu.shape[0]
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):
         frame = jax.tree.map(lambda leaf, k=k: leaf[k], frames)
-        programs[k] = explain_one(begin(model, frame, start), sized, slide_um(model), inner_um, model.species)
+        programs[k] = explain_one(begin(model, frame, start), sized, slide_um(model), inner_um, model.species, imitated)
     found: dict[int, Found] = {}
     waiting = list(programs)
     answers: dict[int, Any] = {}
@@ -115,8 +120,13 @@ def search_frames(
     return [found[k] for k in range(len(programs))]
 
 
-def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None = None, species: int = 1) -> _Program:
+def explain_one(
+    start: Guess, search: Search, slide: float, inner_um: Box | None = None, species: int = 1, imitated: bool = False
+) -> _Program:
     """The search of one frame.
+
+    Where a background may look like an emitter (`imitated`), it takes the light before there are any: if it has got
+    much structure, emitters are searched once more over an even one, which may vary when they are there.
 
     What looks wrong is moved, or taken out with its partner and the frame searched from there (`shakes`); the
     explanation with the smaller misfit, each emitter costing what a false one is worth, is kept, until none is better.
@@ -130,6 +140,11 @@ def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None
     def better(tried: Fitted) -> Fitted:
         return tried if cost(tried) < cost(kept) - _BETTER else kept
 
+    if imitated and float(kept.emitters.spread) > _STRUCTURED * float(np.median(kept.mean)):
+        first, _, n = yield from _add_and_clean(start, search, species, _EVEN)
+        rounds += n
+        tried = yield Fit(first.emitters, search.steps[1], _CLEAN)
+        kept = better(tried)
     seen: set[Place] = set()
     for number in range(search.shakes):
         before, wanted = kept, mattering(kept, inner_um)
@@ -176,10 +191,12 @@ def explain_one(start: Guess, search: Search, slide: float, inner_um: Box | None
     return Found(crowd, std, last.significance, np.asarray(last.mean), rounds, posterior)
 
 
-def _add_and_clean(start: Guess, search: Search, species: int = 1) -> Generator[Wish, Any, tuple[Fitted, float, int]]:
+def _add_and_clean(
+    start: Guess, search: Search, species: int = 1, most_spread: float = MOST_SPREAD
+) -> Generator[Wish, Any, tuple[Fitted, float, int]]:
     """Add and fit until nothing is added, then take out what is not significant, the weakest first."""
     steps, gain = search.steps[0], search.gains[0]
-    fitted: Fitted = yield Fit(start, steps, gain)
+    fitted: Fitted = yield Fit(start, steps, gain, most_spread)
     rounds, level, least, stale = 0, 0.0, np.inf, 0
     for rounds in range(1, search.rounds + 1):
         before = fitted.misfit
@@ -188,14 +205,15 @@ def _add_and_clean(start: Guess, search: Search, species: int = 1) -> Generator[
         taken = np.flatnonzero(strength > 0)[: search.per_round]
         if not taken.size:
             break
-        kinds = None if candidates.channel is None else np.asarray(candidates.channel)[taken]
-        more = fitted.emitters.add(np.asarray(candidates.xyz_um)[taken], np.asarray(candidates.photons)[taken], kinds)
-        fitted = yield Fit(more, steps, gain)
+        more = yield from _with_more(fitted, candidates, taken, steps, gain, most_spread)
+        if more is None:
+            break
+        fitted = more
         if species > 1:
-            fitted = yield from _as_they_look(fitted, steps, gain)
+            fitted = yield from _as_they_look(fitted, steps, gain, most_spread)
         keep = fitted.significance > _FIRST_ROUNDS * level
         if not keep.all():  # what was taken out leaves its light to the others, or is a candidate again
-            fitted = yield Fit(fitted.emitters.keep(keep), steps, gain)
+            fitted = yield Fit(fitted.emitters.keep(keep), steps, gain, most_spread)
         if (
             rounds > 1 and abs(before - fitted.misfit) < _WORTHLESS
         ):  # what came was taken out again, or is worth nothing
@@ -206,13 +224,33 @@ def _add_and_clean(start: Guess, search: Search, species: int = 1) -> Generator[
             least = min(least, worth)
             if stale == _STALE:
                 break
-    fitted = yield Fit(fitted.emitters, search.steps[1], _CLEAN)
+    fitted = yield Fit(fitted.emitters, search.steps[1], _CLEAN, most_spread)
     while (out := _weakest(fitted, level, search.faintest)).any():
-        fitted = yield Fit(fitted.emitters.keep(~out), steps, _CLEAN)
+        fitted = yield Fit(fitted.emitters.keep(~out), steps, _CLEAN, most_spread)
     return fitted, level, rounds
 
 
-def _as_they_look(fitted: Fitted, steps: int, gain: float) -> Generator[Wish, Any, Fitted]:
+def _with_more(
+    fitted: Fitted, candidates: Candidates, taken: NDArray, steps: int, gain: float, most_spread: float
+) -> Generator[Wish, Any, Fitted | None]:
+    """Add those that are taken, or as many of the strongest as make the frame no less likely; None if none does.
+
+    What a frame tells of an emitter beyond its rim is little, and its light may be overrated by far: in the end the
+    strongest inside is tried alone.
+    """
+    kinds = None if candidates.channel is None else np.asarray(candidates.channel)
+    xyz, photons = np.asarray(candidates.xyz_um), np.asarray(candidates.photons)
+    fewer = [taken[: -(-taken.size // share)] for share in (1, _FEWER, taken.size)]
+    fewer.append(taken[np.asarray(candidates.inside)[taken]][:1])
+    for some in map(list, dict.fromkeys(tuple(each.tolist()) for each in fewer if each.size)):
+        more = fitted.emitters.add(xyz[some], photons[some], None if kinds is None else kinds[some])
+        tried: Fitted = yield Fit(more, steps, gain, most_spread)
+        if tried.misfit + tried.evidence < fitted.misfit + fitted.evidence + _BETTER:
+            return tried
+    return None
+
+
+def _as_they_look(fitted: Fitted, steps: int, gain: float, most_spread: float) -> Generator[Wish, Any, Fitted]:
     """Turn emitters into the species that the frame says they are, where all together is likelier then."""
     for _ in range(_TURNS):
         if not fitted.emitters.size:
@@ -220,7 +258,9 @@ def _as_they_look(fitted: Fitted, steps: int, gain: float) -> Generator[Wish, An
         read: Readings = yield Reread(fitted, starts=2)
         which = likelier(fitted, read)
         while which.any():
-            tried: Fitted = yield Fit(turned(fitted.emitters, which, read.gain.argmax(axis=0), read), steps, gain)
+            tried: Fitted = yield Fit(
+                turned(fitted.emitters, which, read.gain.argmax(axis=0), read), steps, gain, most_spread
+            )
             if tried.misfit + tried.evidence < fitted.misfit + fitted.evidence - _BETTER:
                 break
             if which.sum() == 1:

@@ -17,7 +17,7 @@ from optics.pytree import pytree, replace, static
 from optics.types import OpticsError
 
 _LEAST_SHARE = 1e-3  # of the strongest function of an axis: what is weaker is left out
-_LEAST_SPREAD, _MOST_SPREAD = 3e-3, 3.0  # of the mean: what a surface varies by
+_LEAST_SPREAD, MOST_SPREAD = 3e-3, 3.0  # of the mean: what a surface varies by
 _LEARNING = 4  # steps; where there is little to learn each one halves the spread
 
 
@@ -109,12 +109,18 @@ def roughness(surface: Surface, coefficients: jax.Array, spread: jax.Array) -> j
 
 
 def learn_spread(
-    surface: Surface, coefficients: jax.Array, information: jax.Array, slope: jax.Array, spread: jax.Array
+    surface: Surface,
+    coefficients: jax.Array,
+    information: jax.Array,
+    slope: jax.Array,
+    spread: jax.Array,
+    most_spread: jax.Array | float = MOST_SPREAD,
 ) -> jax.Array:
     """The spread in photons per pixel that a frame speaks for, from its likelihood by the coefficients (A, B).
 
     `information` (A B, A B) of the frame about them, all else fitted along, and its `slope` (A B,) there, both without
-    the prior. MacKay's iteration: the squares of the coefficients over how many of them the frame determines.
+    the prior. MacKay's iteration: the squares of the coefficients over how many of them the frame determines. It is at
+    most `most_spread` of the mean.
     """
     stiffness = surface.stiffness.ravel()
     pull = slope + information @ coefficients.ravel()
@@ -129,6 +135,6 @@ def learn_spread(
         variance = scale**2 * jnp.diagonal(inverse)
         told = jnp.sum(jnp.where(stiffness > 0, jnp.clip(1 - stiffness * variance / spread**2, 0.0, 1.0), 0.0))
         found = jnp.sqrt(jnp.sum(stiffness * best**2) / jnp.maximum(told, 0.5))
-        return jnp.clip(found, _LEAST_SPREAD * mean, _MOST_SPREAD * mean)
+        return jnp.clip(found, _LEAST_SPREAD * mean, most_spread * mean)
 
     return jax.lax.fori_loop(0, _LEARNING, again, spread)

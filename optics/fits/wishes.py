@@ -18,7 +18,7 @@ from optics.fits.crowd import Crowd, CrowdModel, Frame, draw_images, no_emitters
 from optics.fits.crowd_fit import CrowdFit, fit_crowd
 from optics.fits.crowd_search import Bank, Candidates, propose
 from optics.fits.reread import Readings, reread
-from optics.fits.smooth import surface_at
+from optics.fits.smooth import MOST_SPREAD, surface_at
 
 W = TypeVar("W")
 
@@ -83,11 +83,12 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Fit:
-    """A frame's wish: fit these."""
+    """A frame's wish: fit these, over a background that varies by at most `most_spread` of its mean."""
 
     guess: Guess
     max_steps: int
     least_gain: float
+    most_spread: float = MOST_SPREAD
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ _empty = jax.jit(partial(no_emitters, capacity=1))
 _propose, _fit, _surface = jax.jit(propose), jax.jit(fit_crowd), jax.jit(surface_at)
 _light = jax.jit(lambda model, crowd: draw_images(model, crowd)[:, 0] * crowd.photons[:, None, None])
 _propose_together = jax.jit(jax.vmap(propose, (None, None, 0, 0, 0, 0)))
-_fit_together = jax.jit(jax.vmap(fit_crowd, (None, 0, 0, 0, 0)))
+_fit_together = jax.jit(jax.vmap(fit_crowd, (None, 0, 0, 0, 0, 0)))
 
 
 def serve(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Wish], together: int) -> dict[int, Any]:
@@ -171,7 +172,7 @@ def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Ca
     if isinstance(wish, Look):
         return jax.device_get(_propose(model, bank, frame, wish.mean, wish.level, wish.spread))
     start = _with_slots(model, wish.guess, _slots(wish.guess.size))
-    return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain), wish.guess)
+    return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain, wish.most_spread), wish.guess)
 
 
 def _read_again(model: CrowdModel, frame: Frame, wish: Reread) -> Readings:
@@ -194,8 +195,8 @@ def _look(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Look])
 def _fit_all(model: CrowdModel, frames: Frame, wishes: dict[int, Fit], slots: int) -> dict[int, Fitted]:
     filled, frame = _filled(wishes, frames)
     start = jax.tree.map(lambda *leaves: np.stack(leaves), *(_with_slots(model, w.guess, slots) for w in filled))
-    steps, gains = np.array([w.max_steps for w in filled]), np.array([w.least_gain for w in filled])
-    fits = _fit_together(model, frame, start, steps, gains)
+    limits = (np.array([getattr(w, name) for w in filled]) for name in ("max_steps", "least_gain", "most_spread"))
+    fits = _fit_together(model, frame, start, *limits)
     return {
         k: _without_slots(jax.tree.map(lambda leaf, i=i: leaf[i], fits), wish.guess)
         for i, (k, wish) in enumerate(wishes.items())

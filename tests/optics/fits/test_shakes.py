@@ -128,6 +128,65 @@ def test_second_looks_are_for_the_inner_part_of_a_window():
     assert doubtful(stands, 5.0, 1, np.arange(5) == 0).tolist() == [True, True, False, False, False]
 
 
+def candidates(places, strengths, inside=None):
+    """Candidates of 50 photons each at `places`, where a level of 5 is enough."""
+    n = len(places)
+    where = jnp.ones(n, bool) if inside is None else jnp.array(inside)
+    return Candidates(jnp.array(places), jnp.full(n, 50.0), jnp.array(strengths), level=jnp.asarray(5.0), inside=where)
+
+
+def explained(program, serve_wish):
+    """What a program ends with, its wishes answered."""
+    wish = next(program)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            wish = program.send(serve_wish(wish))
+    return end.value.value
+
+
+def test_candidates_that_make_a_frame_less_likely_are_not_added():
+    """Of four candidates the three strongest lie beyond the rim and spoil every fit; the one inside explains the frame.
+
+    It is found, whatever the others do; where it spoils the fit as well nothing is added.
+    """
+    places = [(-1.0, 0.0, 0.0), (-1.0, 2.0, 0.0), (-1.0, 4.0, 0.0), (1.0, 1.0, 0.0)]
+
+    def serve_wish(wish, spoilt):
+        if isinstance(wish, Look):
+            left = np.asarray(wish.mean).item() > 0.0
+            return candidates(places, [40.0, 30.0, 20.0, 10.0] if left else [0.0] * 4, [False, False, False, True])
+        x = wish.guess.xyz_um[:, 0]
+        misfit = 100.0 - 60.0 * (x > 0).any() + 1e5 * ((x < 0).any() or (spoilt and x.size > 0))
+        done = fitted(wish.guess, misfit=float(misfit), significance=np.full(x.size, 50.0))
+        return replace(done, mean=jnp.asarray(0.0 if misfit < 100 else 1.0))
+
+    start = guess(np.zeros((0, 3)), [])
+    for spoilt, found in ((False, [[1.0, 1.0, 0.0]]), (True, [])):
+        program = explain_one(start, Search(shakes=0), slide=0.06)
+        ended = explained(program, lambda wish, spoilt=spoilt: serve_wish(wish, spoilt))
+        assert ended.crowd.xyz_um.tolist() == found
+
+
+def test_a_background_that_took_an_emitters_light_gives_it_back():
+    """Over a background that may vary nothing is left to be found; over an even one an emitter is, and is likelier.
+
+    Where no background looks like an emitter the second search is spared.
+    """
+
+    def serve_wish(wish):
+        if isinstance(wish, Look):
+            return candidates([(1.0, 1.0, 0.0)], [10.0 if float(wish.spread) == 0.2 else 0.0])
+        n = wish.guess.size
+        spread = 0.1 if n else 0.2 if wish.most_spread < 1 else 50.0
+        done = fitted(replace(wish.guess, spread=np.asarray(spread)), misfit=90.0 - 40.0 * (n > 0))
+        return replace(done, mean=jnp.full((4, 4), 60.0), significance=np.full(n, 20.0))
+
+    start = guess(np.zeros((0, 3)), [])
+    for imitated, found in ((True, 1), (False, 0)):
+        program = explain_one(start, Search(shakes=0), slide=0.06, imitated=imitated)
+        assert len(explained(program, serve_wish).crowd.photons) == found
+
+
 def test_what_is_taken_out_as_often_as_it_is_added_ends_the_search():
     """A candidate that a fit finds insignificant comes again in every round; the frame without it is no worse."""
     looks = 0
@@ -136,7 +195,7 @@ def test_what_is_taken_out_as_often_as_it_is_added_ends_the_search():
         nonlocal looks
         if isinstance(wish, Look):
             looks += 1
-            return Candidates(jnp.full((1, 3), 0.5), jnp.full(1, 50.0), jnp.full(1, 6.0), level=jnp.asarray(5.0))
+            return candidates([(0.5, 0.5, 0.5)], [6.0])
         n = wish.guess.size
         # the fit without the candidate ends a little later each time, as fits of few steps do
         return fitted(wish.guess, misfit=100.0 - 20.0 * (n > 1) + 0.01 * looks, significance=np.array([50.0, 2.0])[:n])
@@ -168,7 +227,7 @@ def test_another_summit_of_an_emitter_is_reached(model):
 
     def serve_wish(wish, left):
         if isinstance(wish, Look):
-            return Candidates(*(jnp.zeros(shape) for shape in ((1, 3), (1,), (1,))), level=jnp.asarray(5.0))
+            return candidates([(0.0, 0.0, 0.0)], [0.0])
         xyz = wish.guess.xyz_um.copy()
         xyz[:, 2] = np.where(xyz[:, 2] > 0.15, 0.2, -0.1)
         wrong = xyz[0, 2] > 0
