@@ -205,6 +205,8 @@ def species_images(psf: SpeciesPsf, xyz_um: ArrayLike) -> np.ndarray:
     """
     points = np.asarray(xyz_um, dtype=float).reshape(-1, 3)
     fields, images = species_fields(psf), []
+    # all that the plate does is in the fields: without it here, one compilation serves all plates
+    psf = replace(psf, lines=replace(psf.lines, mask=None, aberration=None, zernike_um=None))
     for start in range(0, len(points), _BATCH):
         batch = points[np.minimum(np.arange(start, start + _BATCH), len(points) - 1)]
         images.append(np.asarray(_images(psf, fields, jnp.asarray(batch)))[: len(points) - start])

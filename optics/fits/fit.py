@@ -21,6 +21,7 @@ from optics.pytree import pytree, replace
 from optics.types import Camera, OpticsError, Psf
 
 _FIRST_STEPS, _MORE_STEPS = 5, 6  # steps of a chunk before those that have ended are taken out of it
+_MOST_STARTS = 5  # of those that are usually asked for
 _HOPELESS = 20.0  # a depth this far behind in log-likelihood after the first steps is dropped
 _DISTINCT = 3.0  # standard deviations between two maxima that count as two
 _CHUNK_PIXELS = {"cpu": 2**18}  # pixels in a chunk: small enough for a processor's cache
@@ -109,9 +110,10 @@ def fit_emitters(
 
     owner = np.arange(n)
     if thetas is None:
-        work = partial(_starts, starts, table, _start_images(table), camera)
+        # the best of some, whatever their number: one compilation
+        work = partial(_starts, max(starts, _MOST_STARTS), table, _start_images(table), camera)
         thetas, there = _in_chunks(work, size, n, lambda rows: (stamps.rows(rows),))
-        owner, which = np.nonzero(there)
+        owner, which = np.nonzero(there[:, :starts])
         thetas = thetas[owner, which]
     climbs = _climb_all(partial(advance_climbs, table, camera, box), stamps, owner, thetas, max_steps, tolerance, size)
     best = _highest(owner, climbs.log_likelihood, n)
