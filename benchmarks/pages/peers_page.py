@@ -19,8 +19,10 @@ HEAD = """# Colocus beside other programs
 
 What can be measured of other programs on one machine without a graphics card, and Colocus beside them, written from
 `benchmarks/results` by `python benchmarks peers`. In each of the first four tables all rows ran in one go, each
-program in a process of its own on one thread, asked in turn; times are medians of processor seconds, after one
-round that is not counted; "held" is the most resident memory of that process, interpreter and libraries included.
+program in a process of its own (the joint fit in that of its benchmark) on one thread, asked in turn; times are
+medians of processor seconds, after one round that is not counted; "held" is the most resident memory of that process,
+interpreter and libraries included. Others worked on the machine at the same time, which slows every row alike: compare
+rows, not days.
 The programs stay where they are: nothing of them is part of Colocus, and nothing is fetched by the scripts.
 """
 PSF = """## A stack of images of one emitter
@@ -314,6 +316,12 @@ def bars() -> dict[str, dict[str, float]]:
     return panels
 
 
+def _short(milliseconds: float) -> str:
+    """Two digits, and no power of ten."""
+    value, unit = (milliseconds, "ms") if milliseconds < 1000 else (milliseconds / 1e3, "s")
+    return f"{float(f'{value:.2g}'):g} {unit}"
+
+
 def draw() -> None:
     """Draw the times as bars, a panel for each task."""
     panels = bars()
@@ -337,7 +345,7 @@ def draw() -> None:
             axis.set_axisbelow(True)
             axis.grid(visible=False, axis="y")
             for k, value in enumerate(values):
-                axis.text(value * 1.1, k, f"{value:.2g} ms" if value < 1000 else f"{value / 1e3:.2g} s", va="center")
+                axis.text(value * 1.1, k, _short(value), va="center")
             axis.set_title(title, loc="left")
         axes[-1].set_xlabel("processor milliseconds, one thread")
     save_png(figure, FIGURE)

@@ -90,6 +90,9 @@ def decode(folder):
         3, depth_shared=2, depth_union=2, initial_features=48, inter_features=48, activation=torch.nn.ELU(),
         norm=None, norm_head=None, pool_mode="StrideConv", upsample_mode="nearest", skip_gn_level=None,
     ).eval()  # fmt: skip
+    for part in net.modules():  # its heads are padded by True, which PyTorch no longer takes for 1
+        if isinstance(part, torch.nn.Conv2d):
+            part.padding = tuple(int(side) for side in part.padding)
     return net, lambda frames: net(torch.stack([frames[:-2], frames[1:-1], frames[2:]], 1) / 100.0)
 
 
