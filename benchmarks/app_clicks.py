@@ -111,9 +111,8 @@ class Visitor(threading.Thread):
         else:
             things = page.locator(THINGS)
             n = things.count()
-            thing = things.nth(self.rng.randrange(n)) if n else None
-            if thing is not None and not any(text in (thing.text_content(timeout=3000) or "") for text in BEGINS):
-                click(thing)
+            if n:
+                click(things.nth(self.rng.randrange(n)))
 
     def look(self, page: Any) -> None:
         """See whether the page still lives."""
@@ -148,10 +147,12 @@ def patiently(page: Any, work: Callable[[], T]) -> T:
 
 
 def click(thing: Any) -> None:
-    """Click where that is possible; what moved away, is covered or disabled meanwhile is no fault."""
+    """Click on what begins no job; what moved away, is covered or disabled meanwhile is no fault."""
     from playwright.sync_api import Error
 
     try:
+        if any(text in (thing.text_content(timeout=2000) or "") for text in BEGINS):
+            return
         thing.click(timeout=2000, no_wait_after=True)
     except Error:
         return

@@ -82,17 +82,29 @@ class Movies:
         """Open a movie, or find it open. Raises `Refused` in one line for what is none."""
         try:
             key = (path, path.stat().st_mtime_ns)
-            with self._lock:
-                if key not in self._open:
-                    self._open[key] = Opened(open_movie(path))
-                    while len(self._open) > _OPEN:
-                        _, old = self._open.popitem(last=False)
-                        with old.lock:
-                            old.movie.close()
-                self._open.move_to_end(key)
-                return self._open[key]
+            if (found := self._known(key)) is not None:
+                return found
+            movie = open_movie(path)  # without the lock: who looks at another movie does not wait for this one
         except (LocalizationError, OSError) as error:
             raise Refused(" ".join(str(error).split()), 415) from None
+        with self._lock:
+            if key in self._open:  # opened twice at once
+                movie.close()
+            else:
+                self._open[key] = Opened(movie)
+            found = self._open[key]
+            out = [self._open.popitem(last=False)[1] for _ in range(len(self._open) - _OPEN)]
+        for old in out:
+            with old.lock:
+                old.movie.close()
+        return found
+
+    def _known(self, key: tuple[Path, int]) -> Opened | None:
+        """Find an open movie, which is then the last to be closed."""
+        with self._lock:
+            if key in self._open:
+                self._open.move_to_end(key)
+            return self._open.get(key)
 
     def picture(self, path: Path, number: int, low: float, high: float, *, log: bool, kind: str = "") -> bytes:
         """Draw a frame, or a projection of the movie, as PNG; `low` and `high` are percentiles."""

@@ -123,6 +123,7 @@ def pictures(browser: Any, address: str, folder: Path) -> list[Path]:
     for theme in ("light", "dark"):
         context = browser.new_context(viewport=SIZE, color_scheme=theme)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
         made = folder / "runs" / "simulated filaments"
         run = f"{address}run?{urlencode({'path': made})}" if made.exists() else reconstruct(page, address)
         page.goto(address)

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -16,6 +18,7 @@ from PIL import Image
 
 from app.demo import PIXEL_UM, simulate, write_demo
 from app.pages.trial import crosses
+from app.pictures import frames
 from app.pictures.prepared import load
 from app.pictures.tiles import BASE, TILE_PX, Drawn
 from app.pictures.trial import spots, trial_file
@@ -70,6 +73,31 @@ def test_a_frame_is_drawn_between_its_percentiles(app, place):
         refused = get(app, "/frame", **({"path": place / "m.tif"} | wrong))
         assert refused.status in (400, 404) and refused.body.count(b"\n") == 1
     assert get(app, "/frame", path=place / "m.tif", low=-5).status == 422
+
+
+def test_a_movie_that_opens_slowly_keeps_no_other_waiting(place, monkeypatch):
+    """As on a disk far away: the other page has its frame before the first movie is open, which comes all the same."""
+    for name in ("slow.tif", "quick.tif"):
+        tifffile.imwrite(place / name, np.zeros((2, 8, 8), np.uint16), photometric="minisblack")
+    begun, may_end = threading.Event(), threading.Event()
+
+    def opening(path):
+        if path.name == "slow.tif":
+            begun.set()
+            assert may_end.wait(30)
+        return open_movie(path)
+
+    monkeypatch.setattr(frames, "open_movie", opening)
+    movies = frames.Movies()
+    with ThreadPoolExecutor(3) as threads:
+        slow = [threads.submit(movies.take, place / "slow.tif") for _ in range(2)]
+        assert begun.wait(30)
+        quick = threads.submit(movies.take, place / "quick.tif")
+        assert quick.result(30).movie.shape == (2, 8, 8) and not slow[0].done()
+        may_end.set()
+        assert slow[0].result(30) is slow[1].result(30)
+    for one in (slow[0], quick):
+        one.result().movie.close()
 
 
 def test_files_are_kept_as_files_and_others_are_not_given(app, place):
