@@ -115,7 +115,7 @@ def test_from_nothing_to_a_picture_through_everything_that_happens(server, page,
     page.wait_for_url("**/look**")
     frame = page.locator(".crisp img").first
     frame.wait_for()
-    page.wait_for_function("document.querySelector('.crisp img').naturalWidth === 64")
+    page.wait_for_function("document.querySelector('.crisp img')?.naturalWidth === 64")
     place = frame.bounding_box()
     unit = place["width"] / 64
     page.mouse.move(place["x"] + 8.5 * unit, place["y"] + 6.5 * unit)  # 2: the box
@@ -176,7 +176,7 @@ def test_from_nothing_to_a_picture_through_everything_that_happens(server, page,
 
 def test_rectangles_are_drawn_named_moved_and_in_the_plan(server, page):
     page.goto(f"{server.address}/look?path={server.folder / 'uploads' / NAME}")
-    page.wait_for_function("document.querySelector('.crisp img').naturalWidth === 64")
+    page.wait_for_function("document.querySelector('.crisp img')?.naturalWidth === 64")
     place = page.locator(".crisp img").first.bounding_box()
     unit = place["width"] / 64
 
