@@ -58,6 +58,7 @@ def browser():
 def page(browser, server):
     """A page that notes what it asks for, what goes wrong in it, and how often it is clicked."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(LONG_MS)
     page = context.new_page()
     asked, wrong = [], []
     context.on("request", lambda request: asked.append(request.url))
@@ -324,6 +325,7 @@ def test_with_a_token_only_its_address_leads_in(server, browser, tmp_path):
     guarded = Server(server.folder, tmp_path, "--token-file", str(tmp_path / "token"))
     try:
         context = browser.new_context()
+        context.set_default_timeout(LONG_MS)
         page = context.new_page()
         assert page.goto(guarded.address).status == 401
         assert page.goto(f"{guarded.address}/?token=wrong").status == 401
@@ -340,6 +342,7 @@ def test_with_a_token_only_its_address_leads_in(server, browser, tmp_path):
 def test_pages_fit_their_width_and_are_reached_by_keyboard(server, browser, width_px, theme):
     """No page scrolls sideways, and Tab reaches ONE CLICK from the top of the page."""
     context = browser.new_context(viewport={"width": width_px, "height": 800}, color_scheme=theme)
+    context.set_default_timeout(LONG_MS)
     page = context.new_page()
     movie = server.folder / "uploads" / NAME
     for address in (
