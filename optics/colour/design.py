@@ -23,7 +23,7 @@ from optics.masks.params import MaskParametrisation
 from optics.masks.sampling import mask_grid, sample_path_um
 from optics.progress import Event, Report, silent
 from optics.psf import value_and_slopes
-from optics.pytree import pytree, static
+from optics.pytree import pytree, replace, static
 from optics.types import OpticsError, PhaseMask, Psf, make_mask
 
 _SIDEWAYS_UM = 0.08  # how far the damped step may go: where a series of one term still holds
@@ -166,6 +166,18 @@ def pair_distances(own: tuple, rival: tuple, target: ColourTarget) -> jax.Array:
     return jax.lax.map(lambda i: jax.vmap(lambda j: against(i, j))(count), count)
 
 
+def _together(psfs: Sequence[SpeciesPsf]) -> SpeciesPsf:
+    """Species with a first axis, each filled up with lines of no weight to as many as the one that has most."""
+    most = max(psf.weight.shape[0] for psf in psfs)
+
+    def filled(psf: SpeciesPsf) -> SpeciesPsf:
+        room = most - psf.weight.shape[0]
+        more = jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[:1], room, axis=0)]), psf)
+        return replace(more, weight=jnp.concatenate([psf.weight, jnp.zeros(room, psf.weight.dtype)]))
+
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(filled, psfs))
+
+
 @pytree
 class ColourScore:
     """What `colour_loss` is made of: `error` the mean of exp(-D) / 2, `bound_um` the precision's geometric mean."""
@@ -176,21 +188,22 @@ class ColourScore:
 
 def colour_loss(psfs: Sequence[SpeciesPsf], target: ColourTarget) -> tuple[jax.Array, ColourScore]:
     """The number that a design makes small, and its parts. Traceable; differentiable by every height."""
-    pictures = [depth_images(psf, target.z_um) for psf in psfs]
-    errors = [
-        jnp.exp(-pair_distances(own, rival, target).min(axis=1)) / 2
-        for own in pictures
-        for rival in pictures
-        if own is not rival
-    ]
-    error = jnp.mean(jnp.stack(errors))
+    # one program for all species and one for all pairs of them: theirs side by side took as many times to compile
+    pictures = jax.lax.map(lambda psf: depth_images(psf, target.z_um), _together(psfs))
+    pairs = np.array([(own, rival) for own in range(len(psfs)) for rival in range(len(psfs)) if own != rival])
+
+    def error_of(pair):
+        own, rival = (jax.tree.map(lambda leaf, k=k: leaf[pair[k]], pictures) for k in (0, 1))
+        return jnp.exp(-pair_distances(own, rival, target).min(axis=1)) / 2
+
+    error = jnp.mean(jax.lax.map(error_of, jnp.asarray(pairs)))
     prior = jnp.diag(jnp.asarray([_PRIOR_UM**-2] * 3 + [0.0, 0.0], target.z_um.dtype))
 
     def bound(image, slope):
         by = jnp.concatenate([target.photons * slope, image[None], jnp.ones_like(image)[None]])
         return bound_std(information(by, target.photons * jnp.maximum(image, 0) + target.background) + prior)[:3]
 
-    stds = jnp.stack([jax.vmap(bound)(*picture) for picture in pictures])
+    stds = jax.vmap(jax.vmap(bound))(*pictures)
     mean = jnp.exp(jnp.mean(jnp.log(stds)))
     worse = jnp.log(mean / jnp.minimum(target.bound_um, 1e6))  # without one: never
     sharp = 40.0  # of the kink at "good enough"

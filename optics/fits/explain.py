@@ -92,6 +92,8 @@ def search_frames(
     sized = replace(search, per_round=in_proportion(search.per_round, model.shape), faintest=faintest)
     if together is None:
         together = 1 if jax.default_backend() == "cpu" else _TOGETHER
+    if together == 1:  # on the host a frame is cut out of them without a program
+        frames = jax.device_get(frames)
     begins = starts if starts is not None else [None] * frames.adu.shape[0]
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):

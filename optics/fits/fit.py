@@ -15,12 +15,13 @@ from jax.typing import ArrayLike
 from optics.fits import climb
 from optics.fits.climb import Climb, ExactImages
 from optics.fits.input import FitInput, check_input, check_start
-from optics.psf import pupil_fields
+from optics.psf import compiled_fields
 from optics.psf_table import PsfTable, tabulate_psf
 from optics.pytree import pytree, replace
 from optics.types import Camera, OpticsError, Psf
 
 _FIRST_STEPS, _MORE_STEPS = 5, 6  # steps of a chunk before those that have ended are taken out of it
+_MOST_STARTS = 5  # of those that are usually asked for
 _HOPELESS = 20.0  # a depth this far behind in log-likelihood after the first steps is dropped
 _DISTINCT = 3.0  # standard deviations between two maxima that count as two
 _CHUNK_PIXELS = {"cpu": 2**18}  # pixels in a chunk: small enough for a processor's cache
@@ -109,16 +110,17 @@ def fit_emitters(
 
     owner = np.arange(n)
     if thetas is None:
-        work = partial(_starts, starts, table, _start_images(table), camera)
+        # the best of some, whatever their number: one compilation
+        work = partial(_starts, max(starts, _MOST_STARTS), table, _start_images(table), camera)
         thetas, there = _in_chunks(work, size, n, lambda rows: (stamps.rows(rows),))
-        owner, which = np.nonzero(there)
+        owner, which = np.nonzero(there[:, :starts])
         thetas = thetas[owner, which]
     climbs = _climb_all(partial(advance_climbs, table, camera, box), stamps, owner, thetas, max_steps, tolerance, size)
     best = _highest(owner, climbs.log_likelihood, n)
     final, source = _take(climbs, best), table
     if exact is not None and exact_steps:
         angles = None if dipole_rad is None else jnp.asarray(dipole_rad)
-        source, size = ExactImages(exact, _pupil_fields(exact), angles), max(1, size // _EXACT_SHARE)
+        source, size = ExactImages(exact, compiled_fields(exact), angles), max(1, size // _EXACT_SHARE)
         advance = partial(advance_climbs, source, camera, box)
         final = _climb_all(advance, stamps, np.arange(n), final.theta, exact_steps, tolerance, size)
         final = replace(final, iterations=final.iterations + climbs.iterations[best])
@@ -180,7 +182,6 @@ def _no_fits() -> Fits:
 
 
 _limits, _start_images = jax.jit(climb.limits), jax.jit(climb.start_images)
-_pupil_fields = jax.jit(pupil_fields)
 
 
 def _own(stamp, camera):
