@@ -168,6 +168,21 @@ def log_likelihood(camera: Camera, adu: ArrayLike, photons: ArrayLike) -> jax.Ar
     >>> round(float(log_likelihood(make_camera(), 3.0, 2.0)), 4)  # log(2^3 exp(-2) / 3!)
     -1.7123
     """
+    relative = relative_log_likelihood(camera, adu, photons)
+    if camera.kind == "emccd":
+        return relative
+    return relative - gammaln(jnp.maximum(adu_to_electrons(camera, adu) + camera.read_noise_e**2, 0) + 1)
+
+
+def relative_log_likelihood(camera: Camera, adu: ArrayLike, photons: ArrayLike) -> jax.Array:
+    """`log_likelihood` but for what depends on the reading alone: enough to compare means of one reading.
+
+    What is left out, log Gamma, takes longer than all the rest, and a fit compares a thousand means with one frame.
+
+    >>> from optics.types import make_camera
+    >>> round(float(relative_log_likelihood(make_camera(), 3.0, 2.0)), 4)  # log(2^3 exp(-2))
+    0.0794
+    """
     reading = adu_to_electrons(camera, adu)
     mean = _not_negative(camera.quantum_efficiency * jnp.asarray(photons)) + camera.spurious_e
     if camera.kind == "emccd":
@@ -176,7 +191,7 @@ def log_likelihood(camera: Camera, adu: ArrayLike, photons: ArrayLike) -> jax.Ar
     counts = jnp.maximum(reading + shift, 0)
     mean = mean + shift
     log_mean = jnp.log(jnp.maximum(mean, DARK_MEAN_E)) + jnp.minimum(mean / DARK_MEAN_E - 1, 0)
-    return counts * log_mean - mean - gammaln(counts + 1)
+    return counts * log_mean - mean
 
 
 def _multiplied_log_density(reading: jax.Array, mean: jax.Array, read: jax.Array) -> jax.Array:

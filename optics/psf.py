@@ -194,6 +194,14 @@ def pupil_fields(psf: Psf, nodes: DiskNodes | None = None) -> PupilFields:
     )
 
 
+compiled_fields = jax.jit(pupil_fields)
+
+
+def without_plates(psf: Psf) -> Psf:
+    """A `Psf` without what is in its `pupil_fields` already: with those one program serves all masks of its optics."""
+    return replace(psf, mask=None, aberration=None, zernike_um=None)
+
+
 def _materialised(values: jax.Array) -> jax.Array:
     """The same complex values, behind a product with the identity.
 

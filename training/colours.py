@@ -211,7 +211,7 @@ def _from_tables(looks: SpeciesTables, emitters: Emitters, shape: tuple[int, int
     light = jnp.where(emitters.valid, emitters.photons, 0.0)
     stamps, missing = jnp.zeros((light.size, side * side), light.dtype), jnp.zeros_like(light)
     for number, table in enumerate(looks.tables):
-        share = jax.vmap(lambda point, table=table: weights(table, point)[0])(at)
+        share = jax.vmap(lambda point, table=table: weights(table, point, 1)[0])(at)
         own = jnp.where(emitters.channel == number, light, 0.0)
         stamps = stamps + own[:, None] * jnp.maximum(share @ table.pictures, 0.0)
         z = jnp.linspace(table.z_range_um[0], table.z_range_um[1], _DEPTHS)

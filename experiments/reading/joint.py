@@ -22,7 +22,7 @@ from experiments.reading.spots import SpotTable
 from localization import Localizations, concatenate, make_localizations, select
 from optics import Camera, Wings
 from optics.camera import adu_to_photons
-from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Path, make_crowd_model, make_frame, species_path
+from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Frame, Path, make_crowd_model, make_frame, species_path
 from optics.fits.crowd_search import Bank, make_bank
 from optics.fits.explain import Found, search_frames
 from optics.fits.shakes import Box
@@ -52,8 +52,16 @@ def search_window(
 
     `inner_um` is the box of a window whose emitters are wanted (None: all).
     """
-    frame = make_frame(model.camera, jnp.asarray(counts, dtype=float), jnp.asarray(known))
-    return search_frames(model, bank, jax.tree.map(lambda leaf: leaf[None], frame), [start], inner_um=inner_um)[0]
+    frames = _frames(model.camera, jnp.asarray(counts, dtype=float), jnp.asarray(known))
+    return search_frames(model, bank, frames, [start], inner_um=inner_um)[0]
+
+
+@jax.jit
+def _frames(camera: Camera, counts: jax.Array, known: jax.Array) -> Frame:
+    return jax.tree.map(lambda leaf: leaf[None], make_frame(camera, counts, known))
+
+
+_level = jax.jit(surface_at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +200,7 @@ class JointReader:
             first = (first[0], light, first[2])
         inner = core_box(row, column, self.pixel_um)
         found = search_window(model, bank, np.where(known, counts, 0), known, first, inner)
-        level = surface_at(model.surface, found.crowd.level)
+        level = _level(model.surface, found.crowd.level)
         own = _emitters(found)
         own = own.take(near_core(own.xyz_um[:, 0], own.xyz_um[:, 1], row, column, self.pixel_um))
         tally = residual(model.camera, counts, known, found.mean, level)

@@ -12,7 +12,9 @@ from scipy.special import ndtr
 
 from optics import Psf, Wings, make_wings, plan_wings
 from optics.calibrations import CalibratedImages, tabulate_calibration
-from optics.psf_table import PsfTable, evaluate, tabulate_psf
+from optics.psf import without_plates
+from optics.psf_table import PsfTable, evaluate_on_host, tabulate_psf
+from optics.wings.sizes import wing_fields
 from training import ConfigError
 
 _REACH_PX = 1.5
@@ -45,8 +47,7 @@ class SpotTable:
         side = self.image_px
         low, high = np.asarray(self.table.z_range_um, np.float64)
         z = np.linspace(low, high, 9)
-        points = jnp.asarray(np.column_stack([0 * z, 0 * z, z]), dtype=float)
-        images = np.asarray(jax.vmap(lambda point: evaluate(self.table, point)[0])(points)).reshape(-1, side, side)
+        images = evaluate_on_host(self.table, np.column_stack([0 * z, 0 * z, z]))[:, 0].reshape(-1, side, side)
         apart = np.abs(np.arange(side) - (side - 1) / 2)
         within = apart[None] <= np.arange(side // 2 + 1)[:, None]
         held = np.stack([images.sum(axis=axis) @ within.T for axis in (1, 2)])
@@ -59,7 +60,9 @@ class SpotTable:
             return None
         low, high = np.asarray(self.table.z_range_um, np.float64)
         plan = plan_wings(self.psf, shape, (float(low), float(high)))
-        return None if plan.side_px <= self.image_px else _make_wings(self.psf, plan, shape)
+        if plan.side_px <= self.image_px:
+            return None
+        return _make_wings(without_plates(self.psf), plan, shape, wing_fields(self.psf, plan))
 
     def at_end(self, z_um: NDArray) -> NDArray[np.bool_]:
         """Say which depths (or log widths) stand at an end of what the table holds."""

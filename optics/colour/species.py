@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from optics.colour.plate import Plate, check_plate, plate_at
-from optics.psf import PupilFields, image_of, make_psf, pupil_fields, pupil_samples, ring_samples
+from optics.psf import PupilFields, image_of, make_psf, pupil_fields, pupil_samples, ring_samples, without_plates
 from optics.psf_table import PsfTable, check_z_range, first_degrees, tabulate_images
 from optics.pytree import pytree, replace, static
 from optics.types import OpticsError, Psf
@@ -206,7 +206,7 @@ def species_images(psf: SpeciesPsf, xyz_um: ArrayLike) -> np.ndarray:
     points = np.asarray(xyz_um, dtype=float).reshape(-1, 3)
     fields, images = species_fields(psf), []
     # all that the plate does is in the fields: without it here, one compilation serves all plates
-    psf = replace(psf, lines=replace(psf.lines, mask=None, aberration=None, zernike_um=None))
+    psf = replace(psf, lines=without_plates(psf.lines))
     for start in range(0, len(points), _BATCH):
         batch = points[np.minimum(np.arange(start, start + _BATCH), len(points) - 1)]
         images.append(np.asarray(_images(psf, fields, jnp.asarray(batch)))[: len(points) - start])

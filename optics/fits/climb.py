@@ -93,7 +93,7 @@ def start_images(table: PsfTable) -> StartImages:
     side = jnp.linspace(-1, 1, n + 2)[1:-1] * table.reach_um
     z, y, x = jnp.meshgrid(depth, side, side, indexing="ij")
     points = jnp.stack([x, y, z], axis=-1).reshape(-1, 3)
-    components = jax.vmap(lambda point: weights(table, point)[0])(points)
+    components = jax.vmap(lambda point: weights(table, point, 1)[0])(points)
     total = jnp.matmul(components, table.pictures.sum(axis=1), precision=Precision.HIGHEST)
     square = jnp.matmul(components**2, jnp.sum(table.pictures**2, axis=1), precision=Precision.HIGHEST)
     return StartImages(

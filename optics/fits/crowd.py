@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from optics.camera import DARK_MEAN_E, adu_to_photons, log_likelihood
+from optics.camera import DARK_MEAN_E, adu_to_photons, relative_log_likelihood
 from optics.fits.smooth import Surface, even, make_surface, roughness, stack, surface_at
 from optics.multipath import SplitPsf
 from optics.psf_table import PsfTable, weights
@@ -93,7 +93,7 @@ class CrowdModel:
 
 @pytree
 class Frame:
-    """One frame: counts, whether they count, and the log-likelihood of each count under the mean that fits it best."""
+    """One frame: counts, whether they count, and `relative_log_likelihood` of each under the mean that fits it best."""
 
     adu: jax.Array
     valid: jax.Array
@@ -220,7 +220,7 @@ def make_frame(camera: Camera, adu: jax.Array, valid: jax.Array) -> Frame:
     """Make a frame (H, W) ready for fits; `valid` (H, W): pixels that count, such as those not saturated."""
     adu = jnp.where(valid, adu, 0.0)
     photons = jnp.maximum(adu_to_photons(camera, adu), DARK_MEAN_E)
-    return Frame(adu=adu, valid=valid, best=log_likelihood(camera, adu, photons))
+    return Frame(adu=adu, valid=valid, best=relative_log_likelihood(camera, adu, photons))
 
 
 def no_emitters(model: CrowdModel, frame: Frame, capacity: int) -> Crowd:
@@ -262,7 +262,7 @@ def _draw_path(path: Path, model: CrowdModel, crowd: Crowd, rows: int) -> jax.Ar
     points = jnp.concatenate([xy - (first + side / 2) * pixel, xyz_um[:, 2:]], axis=1)
 
     def mix(table):
-        mixed = jax.vmap(lambda point: weights(table, point)[: min(rows, 4)])(points) * path.share
+        mixed = jax.vmap(lambda point: weights(table, point, rows))(points) * path.share
         if rows > 1:
             mixed = mixed.at[:, 1:3].set(jnp.einsum("ij,mir->mjr", turn, mixed[:, 1:3]))
         return mixed
@@ -318,7 +318,7 @@ def with_stray(model: CrowdModel, crowd: Crowd) -> Crowd:
 
 def misfit(model: CrowdModel, frame: Frame, mean: jax.Array) -> jax.Array:
     """Half the deviance of a frame: summed as differences, so that single precision tells small gains."""
-    each = frame.best - log_likelihood(model.camera, frame.adu, mean)
+    each = frame.best - relative_log_likelihood(model.camera, frame.adu, mean)
     return jnp.sum(jnp.where(frame.valid, each, 0.0))
 
 

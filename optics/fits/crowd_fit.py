@@ -8,12 +8,14 @@ doi 10.1137/1.9780898719468, ch. 7). Fitting everything at once goes back to Boy
 doi 10.1186/2192-2853-1-6).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optics.bounds.fisher import pixel_information
-from optics.camera import adu_to_electrons, adu_to_photons, log_likelihood
+from optics.camera import adu_to_electrons, adu_to_photons, relative_log_likelihood
 from optics.fits.crowd import (
     LEAST_MEAN,
     Crowd,
@@ -115,11 +117,16 @@ def _blur_prior(model: CrowdModel, crowd: Crowd) -> tuple[jax.Array, jax.Array]:
 
 def uphill(model: CrowdModel, frame: Frame, crowd: Crowd, at: Slopes, mean: jax.Array) -> jax.Array:
     """The slopes (J,) of likelihood times prior at a crowd and its mean along the derivatives `at`, in 1 / scale."""
-    of_mean = jax.jvp(lambda mean: log_likelihood(model.camera, frame.adu, mean), (mean,), (jnp.ones_like(mean),))[1]
-    of_mean = jnp.where(frame.valid, of_mean, 0.0)
+    of_mean = _by_mean(model, frame, mean)
     background = project(model.surface, of_mean) - _prior(model, crowd) * crowd.level.ravel()
     known, apart = _blur_prior(model, crowd)
     return jnp.concatenate([at.columns @ of_mean.ravel() - known * apart, background]) * at.scale
+
+
+def _by_mean(model: CrowdModel, frame: Frame, mean: jax.Array) -> jax.Array:
+    """The slope (H, W) of the likelihood by each pixel's mean."""
+    slope = jax.jvp(partial(relative_log_likelihood, model.camera, frame.adu), (mean,), (jnp.ones_like(mean),))[1]
+    return jnp.where(frame.valid, slope, 0.0)
 
 
 def factorise(crowd: Crowd, at: Slopes, held: jax.Array) -> jax.Array:
@@ -381,7 +388,7 @@ def _learnt(
     half = jax.scipy.linalg.solve_triangular(
         jnp.linalg.cholesky(emitters), at.fisher[:n, n:] * size[:, None], lower=True
     )
-    slope = uphill(model, frame, crowd, at, mean)[n:] + _prior(model, crowd) * crowd.level.ravel()
+    slope = project(model.surface, _by_mean(model, frame, mean))
     return learn_spread(model.surface, crowd.level, at.fisher[n:, n:] - half.T @ half, slope, crowd.spread, most)
 
 

@@ -12,7 +12,6 @@ doi 10.1002/(SICI)1097-0193(1996)4:1<58::AID-HBM4>3.0.CO;2-O, table II).
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,7 @@ from optics.bounds.fisher import pixel_information
 from optics.camera import adu_to_photons
 from optics.fits.crowd import BACKGROUND_PX, CrowdModel, Frame, Path, doubted, one_path
 from optics.fits.smooth import surface_at
-from optics.psf_table import PsfTable, evaluate
+from optics.psf_table import PsfTable, evaluate_on_host
 from optics.pytree import pytree, replace, static
 from optics.types import OpticsError
 
@@ -146,8 +145,8 @@ def _rows(paths: tuple[Path, ...], depth: NDArray, part_um: NDArray | None = Non
     images = []
     for number, path in enumerate(paths):
         x, y = (0.0, 0.0) if part_um is None else part_um[number]
-        points = jnp.asarray(np.stack([0 * depth + x, 0 * depth + y, depth], axis=1), dtype=float)
-        rows = np.asarray(jax.vmap(partial(evaluate, path.table))(points), np.float64) * float(path.share)
+        points = np.stack([0 * depth + x, 0 * depth + y, depth], axis=1)
+        rows = evaluate_on_host(path.table, points) * float(path.share)
         images.append(rows - rows.mean(axis=2, keepdims=True))
     return np.stack(images, axis=2)
 

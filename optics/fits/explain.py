@@ -97,6 +97,8 @@ def search_frames(
     if together is None:
         together = 1 if jax.default_backend() == "cpu" else _TOGETHER
     imitated = float(bank.kept.min()) < _IMITABLE
+    if together == 1:  # on the host a frame is cut out of them without a program
+        frames = jax.device_get(frames)
     begins = starts if starts is not None else [None] * frames.adu.shape[0]
     programs: dict[int, _Program] = {}
     for k, start in enumerate(begins):

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from optics.fits import climb
 from optics.fits.climb import Climb, ExactImages
 from optics.fits.input import FitInput, check_input, check_start
-from optics.psf import pupil_fields
+from optics.psf import compiled_fields
 from optics.psf_table import PsfTable, tabulate_psf
 from optics.pytree import pytree, replace
 from optics.types import Camera, OpticsError, Psf
@@ -120,7 +120,7 @@ def fit_emitters(
     final, source = _take(climbs, best), table
     if exact is not None and exact_steps:
         angles = None if dipole_rad is None else jnp.asarray(dipole_rad)
-        source, size = ExactImages(exact, _pupil_fields(exact), angles), max(1, size // _EXACT_SHARE)
+        source, size = ExactImages(exact, compiled_fields(exact), angles), max(1, size // _EXACT_SHARE)
         advance = partial(advance_climbs, source, camera, box)
         final = _climb_all(advance, stamps, np.arange(n), final.theta, exact_steps, tolerance, size)
         final = replace(final, iterations=final.iterations + climbs.iterations[best])
@@ -182,7 +182,6 @@ def _no_fits() -> Fits:
 
 
 _limits, _start_images = jax.jit(climb.limits), jax.jit(climb.start_images)
-_pupil_fields = jax.jit(pupil_fields)
 
 
 def _own(stamp, camera):

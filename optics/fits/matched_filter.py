@@ -14,7 +14,7 @@ import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from optics.psf_table import PsfTable, evaluate
+from optics.psf_table import PsfTable, evaluate_on_host
 from optics.pytree import pytree, static
 from optics.render import lay_stamps
 
@@ -59,8 +59,7 @@ def choose_depths(table: PsfTable) -> tuple[NDArray, NDArray]:
     """Depths (Z,) and images (Z, K, K) of one photon there: as few as leave no depth unlike all of them."""
     low, high = np.asarray(table.z_range_um, np.float64)
     depth = np.linspace(low, high, int(3 * table.degrees[1]) + 2)
-    points = jnp.asarray(np.stack([0 * depth, 0 * depth, depth], axis=1), dtype=float)
-    images = np.asarray(jax.vmap(lambda point: evaluate(table, point)[0])(points), np.float64)
+    images = evaluate_on_host(table, np.stack([0 * depth, 0 * depth, depth], axis=1))[:, 0]
     flat = images - images.mean(axis=1, keepdims=True)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     alike = flat @ flat.T

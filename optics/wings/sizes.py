@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from optics.grids import pixel_centres_um, safe_sqrt
-from optics.psf import intensity_at, pupil_fields, pupil_samples, ring_samples, transmitted_fraction
+from optics.psf import (
+    PupilFields,
+    compiled_fields,
+    intensity_at,
+    pupil_fields,
+    pupil_samples,
+    ring_samples,
+    transmitted_fraction,
+    without_plates,
+)
 from optics.pupil import make_pupil
 from optics.pytree import replace
 from optics.types import Psf
@@ -54,21 +63,26 @@ def stamp_side(psf: Psf, z_range_um: tuple[float, float], share: float = _SHARE,
     most_px -= (most_px - psf.image_px) % 2
     plan = _plan(psf, most_px, z_range_um, "one")
 
-    least = np.asarray(_held(psf, plan)).min(axis=0)
+    least = np.asarray(_held(without_plates(psf), plan, *wing_fields(psf, plan))).min(axis=0)
     enough = np.flatnonzero(least >= share)
     return most_px if not enough.size else int(2 * enough[0] + 1 if most_px % 2 else 2 * enough[0] + 2)
 
 
+def wing_fields(psf: Psf, plan: WingPlan) -> tuple[PupilFields, PupilFields]:
+    """What all depths share of the wide pictures, and of the stamps: compiled once, they serve both programs below."""
+    return _wide_fields(psf, plan), compiled_fields(psf)
+
+
 @partial(jax.jit, static_argnames="plan")
-def _held(psf: Psf, plan: WingPlan) -> jax.Array:
+def _held(psf: Psf, plan: WingPlan, wide: PupilFields, own: PupilFields) -> jax.Array:
     """Share of the light that squares about the centre hold, from the smallest out, at five depths: (5, S / 2)."""
     side = plan.side_px
     radius = np.maximum(*np.meshgrid(*2 * [np.abs(np.arange(side) - (side - 1) / 2)])).ravel().astype(int)
-    picture, pupil = pictures_of(psf, plan), pupil_fields(psf)
+    picture = pictures_of(psf, plan, wide)
 
     def held(z):
         sums = jax.ops.segment_sum(picture(z).ravel(), jnp.asarray(radius), (side + 1) // 2)
-        return jnp.cumsum(sums) / transmitted_fraction(psf, pupil, z)
+        return jnp.cumsum(sums) / transmitted_fraction(psf, own, z)
 
     return jax.lax.map(held, jnp.linspace(plan.z_min_um, plan.z_max_um, 5))
 
@@ -105,17 +119,31 @@ def _plan(psf: Psf, side_px: int, z_range_um: tuple[float, float], fields: str) 
     return WingPlan(side_px, pupil, ring, float(z_range_um[0]), float(z_range_um[1]), fields)
 
 
-def pictures_of(psf: Psf, plan: WingPlan) -> Callable[[jax.Array], jax.Array]:
-    """From a depth to the wide picture (S, S) of an emitter there, at the centre."""
+def _wide(psf: Psf, plan: WingPlan) -> Psf:
+    """The same optics at the samplings of a plan."""
     wide = replace(
         psf, image_px=plan.side_px, pupil_px=plan.pupil_px, ring_px=plan.ring_px, pixel="centre", oversampling=1
     )
-    wide = replace(wide, blur_um=None)
+    return replace(wide, blur_um=None)
+
+
+def wide_fields(psf: Psf, plan: WingPlan) -> PupilFields:
+    """What all depths share of the wide pictures."""
+    wide = _wide(psf, plan)
     pupil = pupil_fields(wide)
     if plan.fields == "one":
         nodes = make_pupil(wide)
         size = jnp.sqrt(jnp.maximum(nodes.phasor.real**2 + nodes.phasor.imag**2, 1e-12))
         pupil = replace(pupil, fields=(safe_sqrt(pupil.light * nodes.weight) * nodes.phasor / size)[None])
+    return pupil
+
+
+_wide_fields = jax.jit(wide_fields, static_argnames="plan")
+
+
+def pictures_of(psf: Psf, plan: WingPlan, pupil: PupilFields) -> Callable[[jax.Array], jax.Array]:
+    """From a depth to the wide picture (S, S) of an emitter there, at the centre; `pupil` are its `wide_fields`."""
+    wide = _wide(psf, plan)
     x = pixel_centres_um(plan.side_px, psf.microscope.pixel_um)
 
     def picture(z_um: jax.Array) -> jax.Array:

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optics.psf import image_of, pupil_fields, transmitted_fraction
+from optics.psf import PupilFields, image_of, pupil_fields, transmitted_fraction
 from optics.pytree import pytree, static
 from optics.render import stamp_place
 from optics.types import Emitters, Psf
-from optics.wings.sizes import WingPlan, pictures_of
+from optics.wings.sizes import WingPlan, pictures_of, wide_fields
 
 _CELL_PX = 2  # side of a cell, on which the light of wings is even
 
@@ -36,10 +36,13 @@ class Wings:
     shape: tuple[int, int] = static()
 
 
-def make_wings(psf: Psf, plan: WingPlan, shape: tuple[int, int]) -> Wings:
+def make_wings(
+    psf: Psf, plan: WingPlan, shape: tuple[int, int], fields: tuple[PupilFields, PupilFields] | None = None
+) -> Wings:
     """Compute the table of wings of a PSF for frames of `shape`; differentiable in the PSF.
 
-    What stamp and pictures do not hold of an emitter's light is `beyond`, so that none is lost.
+    What stamp and pictures do not hold of an emitter's light is `beyond`, so that none is lost. `fields` are the
+    `wing_fields`, where they are computed already: the `psf` may then be `without_plates`.
     """
     inner, outer, cell = psf.image_px, plan.side_px, _CELL_PX
     cells = tuple(-(-n // cell) for n in shape)
@@ -49,7 +52,8 @@ def make_wings(psf: Psf, plan: WingPlan, shape: tuple[int, int]) -> Wings:
     hole = np.ones((outer, outer))
     hole[edge : outer - edge, edge : outer - edge] = 0
     outside = jnp.asarray(hole, dtype=float)
-    picture, shared = pictures_of(psf, plan), pupil_fields(psf)
+    wide, shared = (wide_fields(psf, plan), pupil_fields(psf)) if fields is None else fields
+    picture = pictures_of(psf, plan, wide)
 
     def at(z_um):
         whole = picture(z_um)

@@ -12,6 +12,7 @@ from optics.camera import (
     log_likelihood,
     photons_to_adu,
     quantise,
+    relative_log_likelihood,
     sample_camera,
     sample_camera_differentiable,
     variance_adu,
@@ -88,6 +89,19 @@ def test_likelihood_without_read_noise_is_poisson(efficiency):
         got = log_likelihood(exact, 100 + 2.2 * counts, photons)
         np.testing.assert_allclose(got, stats.poisson(efficiency * photons).logpmf(counts), rtol=1e-10)
     assert abs(float(log_likelihood(exact, 100.0, 0.0))) < 1e-12
+
+
+@pytest.mark.parametrize("kind", ["scmos", "emccd"])
+def test_what_compares_two_means_is_their_likelihoods_difference(kind):
+    """Of Poisson counts scipy's; behind a multiplication that of the whole law."""
+    camera = make_camera(kind=kind, em_gain=50.0, read_noise_e=20.0) if kind == "emccd" else make_camera()
+    adu, means = np.array([0.0, 3.0, 120.0]) * (50 if kind == "emccd" else 1), ([0.7, 2.0, 90.0], [1.3, 4.0, 130.0])
+    found = np.subtract(*(relative_log_likelihood(camera, adu, np.array(mean)) for mean in means))
+    if kind == "scmos":
+        wanted = np.subtract(*(stats.poisson.logpmf(adu, mean) for mean in means))
+    else:
+        wanted = np.subtract(*(log_likelihood(camera, adu, np.array(mean)) for mean in means))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_likelihood_with_read_noise_approximates_the_convolution():

@@ -7,7 +7,7 @@ import pytest
 
 from optics import make_microscope, make_psf, masks, shipped_mask, tabulate_psf
 from optics.psf import psf_image
-from optics.psf_table import evaluate, pad_table
+from optics.psf_table import PsfTable, evaluate, evaluate_on_host, pad_table
 from optics.types import OpticsError
 
 images_of = jax.jit(jax.vmap(psf_image, (None, 0)))
@@ -90,3 +90,34 @@ def test_a_table_with_room_to_spare_gives_the_same_images():
     assert worst_error(psf, padded, 0.5, 24) < 1e-3
     with pytest.raises(OpticsError, match="does not fit"):
         pad_table(table, terms - 1, pictures, table.degrees)
+
+
+def test_image_and_slopes_are_those_of_the_series():
+    """Against numpy's Chebyshev series and its derivatives, terms of any degrees up to others across than along z."""
+    rng, degrees, n_terms, side = np.random.default_rng(3), (9, 14), 40, 3
+    terms = np.stack([rng.integers(0, 10, n_terms), rng.integers(0, 10, n_terms), rng.integers(0, 15, n_terms)], axis=1)
+    coefficients, pictures = rng.normal(size=(n_terms, 5)), rng.normal(size=(5, side**2))
+    table = PsfTable(
+        coefficients=jnp.asarray(coefficients),
+        pictures=jnp.asarray(pictures),
+        terms=jnp.asarray(terms),
+        reach_um=jnp.asarray(0.2),
+        z_range_um=jnp.asarray((0.5, 2.5)),
+        error=jnp.asarray(0.0),
+        image_px=side,
+        reach_px=1.5,
+        degrees=degrees,
+    )
+    series = np.zeros((10, 10, 15, side**2))
+    np.add.at(series, tuple(terms.T), coefficients @ pictures)
+    points = rng.uniform([-0.2, -0.2, 0.5], [0.2, 0.2, 2.5], (6, 3))
+    unit = (points / [0.2, 0.2, 1.0] - [0.0, 0.0, 1.5]).T
+    rows = [np.polynomial.chebyshev.chebval3d(*unit, series)]
+    for axis, length in enumerate((0.2, 0.2, 1.0)):
+        slope = np.polynomial.chebyshev.chebder(series, axis=axis) / length
+        rows.append(np.polynomial.chebyshev.chebval3d(*unit, slope))
+    wanted = np.stack(rows).transpose(2, 0, 1)
+    scale = np.abs(wanted).max()
+    np.testing.assert_allclose(evaluate_on_host(table, points), wanted, atol=1e-12 * scale)
+    found = jax.jit(jax.vmap(evaluate, (None, 0)))(table, jnp.asarray(points))
+    np.testing.assert_allclose(found, wanted, atol=1e-12 * scale)

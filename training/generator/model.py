@@ -128,7 +128,7 @@ def render_emitters(
     offset = xyz_um[:, :2] - (start + side / 2) * pixel_um
     z = jnp.clip(xyz_um[:, 2], table.z_range_um[0], table.z_range_um[1])
     stamp_um = jnp.concatenate([offset, z[:, None]], axis=1)
-    mixing = jax.vmap(lambda point: weights(table, point)[0])(stamp_um)
+    mixing = jax.vmap(lambda point: weights(table, point, 1)[0])(stamp_um)
     images = (mixing @ table.pictures).reshape(-1, side, side) * photons[:, None, None]
     corner = start[:, ::-1]
     mean = lay_stamps(presence[:, None, None] * images, corner, shape)
