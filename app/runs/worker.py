@@ -43,6 +43,11 @@ def main(folder: Path, argv: list[str]) -> int:
                         prepare(folder / LIST)
         except KeyboardInterrupt:  # before the command was reached
             status = 130
+        except Exception:
+            # Ctrl-C while numpy is being loaded ends as an error of another kind
+            if not read_json(own(folder, ASKED)).get("stop"):
+                raise
+            status = 130
         finally:
             write_whole(own(folder, ENDED), json.dumps({"status": status}))
         return status

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -210,7 +211,7 @@ def test_rectangles_are_drawn_named_moved_and_in_the_plan(server, page):
     page.locator("input[data-field=region_name]").nth(1).wait_for(state="detached")
     page.get_by_text("ONE CLICK").click()
     page.wait_for_url("**/run**")
-    run = next(folder for folder in (server.folder / "runs").iterdir() if folder.name.endswith("-2"))
+    run = Path(parse_qs(urlsplit(page.url).query)["path"][0])
     plan = load_plan(run / "plan.toml")
     assert (plan.sparse, plan.leave_out) == ("2:41 2:31", ("49:59 46:53 <b>the corner</b>",))
     page.get_by_role("button", name="Stop").click()

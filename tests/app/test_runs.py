@@ -11,7 +11,7 @@ import pytest
 
 from app.pages.findings import read_doubts
 from app.pages.queue import Outcome, make_batch
-from app.runs import launch
+from app.runs import launch, worker
 from app.runs.files import ASKED, ENDED, PROCESS, own
 from app.runs.process import Process
 from app.runs.state import read_run
@@ -125,6 +125,24 @@ def test_a_run_is_stopped_as_by_ctrl_c(site):
         launch.stop(run)
         assert child.wait(10) == 130
     assert read_run(run).state == "stopped"
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_who_is_stopped_while_libraries_load_is_stopped_and_not_failed(site, monkeypatch, stopped):
+    """Ctrl-C within numpy's own loading becomes a RecursionError; without Stop an error stays one."""
+    run = new(site)
+    own(run, ASKED).write_text(json.dumps({"state": "started", "at": 1.0, "stop": stopped}))
+
+    def broken(argv):
+        raise RecursionError
+
+    monkeypatch.setattr("experiments.cli.main", broken)
+    if stopped:
+        assert worker.main(run, []) == 130
+    else:
+        pytest.raises(RecursionError, worker.main, run, [])
+    own(run, PROCESS).unlink()
+    assert read_run(run).state == ("stopped" if stopped else "failed")
 
 
 def test_who_does_not_stop_is_stopped_at_once_when_asked_again(site):
