@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ def kept_interrupts() -> Iterator[None]:
     def hook(dropped: "sys.UnraisableHookArgs") -> None:
         if isinstance(dropped.exc_value, KeyboardInterrupt):
             # later and from another thread: raised here, in the hook, it would be dropped again
-            threading.Timer(_AFTER_S, _thread.interrupt_main).start()
+            threading.Timer(_AFTER_S, _interrupt).start()
         else:
             before(dropped)
 
@@ -34,3 +35,11 @@ def kept_interrupts() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt() -> None:
+    """Interrupt the main thread, where there are signals with one, which wakes it from whatever it waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()

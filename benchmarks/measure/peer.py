@@ -14,6 +14,7 @@ class Peer:
     """A script of `peers/`: prints one JSON line when ready, then the seconds of each name it is sent."""
 
     def __init__(self, python: str, script: str, *arguments: str):
+        self.script = script
         self.process = subprocess.Popen(
             [python, str(PEERS / script), *arguments],
             stdin=subprocess.PIPE,
@@ -38,7 +39,7 @@ class Peer:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.process.args[1]}: the peer stopped; does its interpreter have PyTorch?")
+            raise SystemExit(f"{self.script}: the peer stopped; does its interpreter have PyTorch?")
         return json.loads(line)
 
 

@@ -33,6 +33,7 @@ def run(tmp_path, capsys, *extra):
     return status, captured.out, captured.err, out
 
 
+@pytest.mark.slow
 def test_table_files_and_figure(tmp_path, capsys):
     """Two masks, one from a file: the numbers printed and written are those of optics; the figure is there."""
     path = tmp_path / "mine.npz"

@@ -29,6 +29,7 @@ def run(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_design_writes_its_folder(run):
     """Mask, settings, numbers, table and figure; nothing half-written."""
     names = {"bounds.csv", "config.json", "design.json", "design.png", "mask.mat", "mask.npz"}
@@ -45,6 +46,7 @@ def test_a_design_writes_its_folder(run):
     assert (run / "design.png").stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_the_mask_is_one_for_other_commands(run):
     """`mask = { name = "file", path = ... }` needs the path alone, and both files hold the same."""
     scope = build_microscope(MicroscopeConfig())
@@ -52,6 +54,7 @@ def test_the_mask_is_one_for_other_commands(run):
     np.testing.assert_array_equal(built.opd_um, mask_io.load(run / "mask.mat").opd_um)
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_left_alone(run, capsys):
     before = (run / "design.json").read_bytes()
     assert cli.main(["design", *TINY, "--out", str(run)]) == 2

@@ -113,6 +113,7 @@ def test_look_up_tables_are_read_in_either_form(tmp_path):
         read_lut_rad(tmp_path / "bad.csv")
 
 
+@pytest.mark.slow
 def test_the_command_makes_everything(tmp_path, capsys):
     """Files, table and scores; the made masks load again; no error is no loss, 256 levels nearly none, 2 much."""
     assert cli.main(["fabricate", *QUICK, "--out", str(tmp_path)]) == 0

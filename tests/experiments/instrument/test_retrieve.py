@@ -84,6 +84,7 @@ def run(job):
     return job[1]
 
 
+@pytest.mark.slow
 def test_a_retrieval_writes_its_folder(run):
     """Everything that the help promises, and nothing half-written."""
     names = {
@@ -98,6 +99,7 @@ def test_a_retrieval_writes_its_folder(run):
     assert all(path.read_bytes().endswith(b"IEND\xaeB`\x82") for path in (run / "figures").iterdir())
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_run_are_finite_and_fit_together(run):
     """metrics.json, slices.csv and the notes in psf.npz tell the same."""
     metrics = json.loads((run / "metrics.json").read_text(), parse_constant=pytest.fail)
@@ -118,6 +120,7 @@ def test_the_numbers_of_a_run_are_finite_and_fit_together(run):
     assert any("Not determined by beads" in note for note in metrics["notes"])
 
 
+@pytest.mark.slow
 def test_the_mask_for_peers_is_in_radians_and_turned(run):
     """mask.mat is the phase of mask.npz in radians, turned by 180 degrees, 0 outside the NA; scipy reads it."""
     mask = mask_io.load(run / "mask.npz")
@@ -137,6 +140,7 @@ def test_the_mask_for_peers_is_in_radians_and_turned(run):
     np.testing.assert_allclose(np.asarray(loaded.opd_um)[inside], np.asarray(mask.opd_um)[inside], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_run_file_trains_on_the_retrieved_psf(run):
     """run.toml is an experiment that builds, and its PSF is the retrieved one, to the last digit that a stamp shows."""
     config = load_experiment(str(run / "run.toml"), ["learn.n_cosines=4"])
@@ -152,6 +156,7 @@ def test_the_run_file_trains_on_the_retrieved_psf(run):
     np.testing.assert_allclose(jax.jit(psf_image)(same, at), expected, atol=1e-6 * expected.max())
 
 
+@pytest.mark.slow
 def test_the_report_holds_its_figures_and_tables(run):
     """One file: pupil, slices and fit of each bead, both tables."""
     text = (run / "report.html").read_text()
@@ -160,6 +165,7 @@ def test_the_report_holds_its_figures_and_tables(run):
         assert part in text
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_left_alone(run, tmp_path, capsys):
     """As with designs: results are replaced by nobody's second thought."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

@@ -57,6 +57,7 @@ def test_a_plan_keeps_its_rectangles_and_the_movie_must_hold_them(tmp_path, movi
         look(movie, load_plan(None, ["sparse=0:9 0:9", "columns=20:64"]))
 
 
+@pytest.mark.slow
 def test_width_and_light_are_those_of_the_sparse_rectangle(tmp_path, movie):
     """Of two kinds of spots, drawn by numpy, the one that the plan points at, or does not leave out, is measured."""
     camera = make_camera(offset_adu=0.0)

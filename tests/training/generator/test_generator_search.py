@@ -95,6 +95,7 @@ def test_an_emitter_in_the_wrong_place_is_exchanged(frame, misplaced):
     assert cost(frame, ascended) - cost(frame, found) > 50.0
 
 
+@pytest.mark.slow
 def test_what_is_right_stays(frame):
     """From the truth, the search ends where ascent does: both emitters, and a bound that is not lower."""
     true = posterior_of([*TRUE_UM, (0.3, 2.2, 0.2)], [3.0, 3.0, -4.0])
@@ -105,6 +106,7 @@ def test_what_is_right_stays(frame):
     assert cost(frame, found) < cost(frame, begin) + 1.0
 
 
+@pytest.mark.slow
 def test_only_empty_slots_go_to_the_residual(frame, misplaced):
     """The one empty slot goes to the emitter that no slot explains; the others stay to the bit."""
     moved_slots = placed(frame, misplaced)
@@ -114,12 +116,14 @@ def test_only_empty_slots_go_to_the_residual(frame, misplaced):
     assert float(moved_slots.presence[2]) > 0 and np.array_equal(moved_slots.presence[:2], misplaced.presence[:2])
 
 
+@pytest.mark.slow
 def test_no_slot_moves_to_noise(frame):
     """Where the residual is noise alone, no slot moves to where it would count as an emitter."""
     true = posterior_of([*TRUE_UM, (0.3, 2.2, 0.2)], [9.0, 9.0, -4.0])
     assert float(placed(frame, true).presence[2]) < 0
 
 
+@pytest.mark.slow
 def test_frames_are_searched_apart(frame, misplaced):
     """Ten frames (more than are searched at a time), the first misplaced: each answer is that of the frame alone."""
     frames = jnp.stack([frame] + [jnp.roll(frame, k, axis=1) for k in range(9)])
