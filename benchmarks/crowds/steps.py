@@ -14,7 +14,8 @@ from experiments.report.plot_style import LEARNED_COLOURS, new_figure, styled
 from localization import make_localizations
 from optics.fits.crowd import make_crowd_model, make_frame
 from optics.fits.crowd_search import make_bank, propose, significance
-from optics.fits.explain import Found, Search, search_frames
+from optics.fits.explain import Found, search_frames
+from optics.fits.rounds import Search
 
 MASK, COUNT, FRAME = "tetrapod", 18, 2
 WAIT = 0.3  # of a round's strongest candidate: the search lets weaker ones wait

@@ -107,7 +107,8 @@ class Crowd:
     `blur_px2` (M,) is the variance of each emitter's blur beyond that of the table (0 where that is not fitted).
     `level` (A, B) are the coefficients of the background in photons per pixel, `spread` () by how many it varies.
     `misfit` () is half the deviance: how much less likely the frame is than under means that fit every pixel; `damping`
-    () belongs to the steps. `stray` (H, W) is the emitters' light around their stamps, as it was when a fit began.
+    () belongs to the steps. `stray` (H, W) is light that stays during a fit: that of the emitters around their stamps,
+    as it was when it began, and that of others.
     `channel` (M,) is the species of each, from 0; None where there is but one.
     """
 

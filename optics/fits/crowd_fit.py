@@ -238,15 +238,18 @@ def fit_crowd(
     max_steps: jax.Array | int = 20,
     least_gain: jax.Array | float = 0.02,
     most_spread: jax.Array | float = MOST_SPREAD,
+    around: jax.Array | float = 0.0,
 ) -> CrowdFit:
     """Climb until new derivatives gain less than `least_gain` in log-likelihood, or for `max_steps` of them.
 
-    The background varies by at most `most_spread` of its mean.
+    The background varies by at most `most_spread` of its mean. `around` (H, W) is light in photons that stays, as that
+    of emitters which are not fitted along.
 
     Batch over frames with `jax.vmap`. Numbers of steps are data: another number needs no new compilation.
     """
     with jax.default_matmul_precision("highest"):
         crowd = with_stray(model, crowd)
+        crowd = replace(crowd, stray=crowd.stray + around)
         mean = draw_crowd(model, crowd)
         damping = jnp.full_like(crowd.damping, _FIRST_DAMPING)
         crowd = replace(crowd, misfit=misfit(model, frame, mean), damping=damping)

@@ -4,8 +4,6 @@ A search that only adds ends on a local summit now and then: an emitter explaine
 stands beside its summit on a slanted ridge, its image cut off by the frame.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,16 +65,3 @@ def doubtful(
     near = np.sort(overlap, axis=1)[:, -min(n_partners, len(photons) - 1)]
     partners = (overlap >= np.maximum(near, _PARTNER)[:, None]) & chosen[:, None]
     return chosen | partners.any(axis=0)
-
-
-def slid(fitted: Fitted, which: NDArray[np.bool_], depth_um: float) -> Guess:
-    """Emitters with those of a mask (n,) moved by `depth_um` along z, and along what goes with it.
-
-    That is the direction in which least is known of their positions.
-    """
-    xyz = fitted.emitters.xyz_um.copy()
-    for k in np.flatnonzero(which):
-        along = np.linalg.eigh(fitted.covariance[k, :3, :3])[1][:, -1]
-        along = along / along[2] if abs(along[2]) > 0.5 else np.array([0.0, 0.0, 1.0])
-        xyz[k] += depth_um * along
-    return replace(fitted.emitters, xyz_um=xyz)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from optics.fits.crowd import Crowd, CrowdModel, Frame, draw_images, no_emitters
+from optics.fits.crowd import Crowd, CrowdModel, Frame, draw_crowd, draw_images, no_emitters, with_stray
 from optics.fits.crowd_fit import CrowdFit, fit_crowd
 from optics.fits.crowd_search import Bank, Candidates, propose
 from optics.fits.reread import Readings, reread
@@ -52,14 +52,14 @@ class Guess:
     def add(self, xyz_um: NDArray, photons: NDArray, channel: NDArray | None = None) -> "Guess":
         """These and more, at positions (m, 3) with photons (m,), of species (m,), the first unless said."""
         kinds = np.zeros(len(photons), int) if channel is None else channel
-        xyz, light = np.concatenate([self.xyz_um, xyz_um]), np.concatenate([self.photons, photons])
-        return replace(
-            self,
-            xyz_um=xyz,
-            photons=light,
-            blur_px2=np.pad(self.blur_px2, (0, len(photons))),
-            channel=np.concatenate([self.channel, kinds]),
-        )
+        more = replace(self, xyz_um=xyz_um, photons=photons, blur_px2=np.zeros(len(photons)), channel=kinds)
+        return self.join(more)
+
+    def join(self, others: "Guess") -> "Guess":
+        """These and others, over the background of the others."""
+        per_emitter = ("xyz_um", "photons", "blur_px2", "channel")
+        both = {name: np.concatenate([getattr(self, name), getattr(others, name)]) for name in per_emitter}
+        return replace(others, **both)
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,24 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Fit:
-    """A frame's wish: fit these, over a background that varies by at most `most_spread` of its mean."""
+    """A frame's wish: fit these, over a background that varies by at most `most_spread` of its mean.
+
+    `around` is the light (H, W) of emitters that stay, None where there are no others.
+    """
 
     guess: Guess
     max_steps: int
     least_gain: float
     most_spread: float = MOST_SPREAD
+    around: jax.Array | None = None
+
+
+@dataclass(frozen=True)
+class Around:
+    """A frame's wish: what is left of an explanation's mean without its background and the light of `some` of it."""
+
+    mean: jax.Array
+    some: Guess
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,7 @@ class Reread:
     starts: int = 3
 
 
-Wish = Fit | Look | Reread
+Wish = Fit | Look | Reread | Around
 # positions (n, 3) in um, photons (n,) and, of several species, the number of each (n,)
 Start = tuple[NDArray, NDArray] | tuple[NDArray, NDArray, NDArray]
 
@@ -135,17 +147,26 @@ _empty = jax.jit(partial(no_emitters, capacity=1))
 _propose, _fit, _surface = jax.jit(propose), jax.jit(fit_crowd), jax.jit(surface_at)
 _light = jax.jit(lambda model, crowd: draw_images(model, crowd)[:, 0] * crowd.photons[:, None, None])
 _propose_together = jax.jit(jax.vmap(propose, (None, None, 0, 0, 0, 0)))
-_fit_together = jax.jit(jax.vmap(fit_crowd, (None, 0, 0, 0, 0, 0)))
+_fit_together = jax.jit(jax.vmap(fit_crowd, (None, 0, 0, 0, 0, 0, 0)))
+
+
+@jax.jit
+def _around(model: CrowdModel, mean: jax.Array, some: Crowd) -> jax.Array:
+    with jax.default_matmul_precision("highest"):
+        return mean - draw_crowd(model, with_stray(model, some))
 
 
 def serve(model: CrowdModel, bank: Bank, frames: Frame, wishes: dict[int, Wish], together: int) -> dict[int, Any]:
-    """Answer the wishes of frames (F, H, W), by frame: `Fitted`, `Candidates` or `Readings`, `together` at once."""
+    """Answer the wishes of frames (F, H, W), by frame, `together` at once.
+
+    `Fit` is answered by a `Fitted`, `Look` by `Candidates`, `Reread` by `Readings`, `Around` by light (H, W).
+    """
     if together == 1:
         return {k: _one(model, bank, jax.tree.map(lambda leaf, k=k: leaf[k], frames), w) for k, w in wishes.items()}
     answers: dict[int, Any] = {
-        k: _read_again(model, jax.tree.map(lambda leaf, k=k: leaf[k], frames), wish)
+        k: _one(model, bank, jax.tree.map(lambda leaf, k=k: leaf[k], frames), wish)
         for k, wish in wishes.items()
-        if isinstance(wish, Reread)
+        if isinstance(wish, Reread | Around)
     }
     looks = {k: wish for k, wish in wishes.items() if isinstance(wish, Look)}
     fits: dict[int, dict[int, Fit]] = {}
@@ -166,13 +187,21 @@ def _some(wishes: dict[int, W], together: int) -> Iterator[dict[int, W]]:
         yield {k: wishes[k] for k in numbers[first : first + together]}
 
 
-def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Candidates | Readings:
+def _one(model: CrowdModel, bank: Bank, frame: Frame, wish: Wish) -> Fitted | Candidates | Readings | jax.Array:
     if isinstance(wish, Reread):
         return _read_again(model, frame, wish)
+    if isinstance(wish, Around):
+        return _around(model, wish.mean, _with_slots(model, wish.some, _slots(wish.some.size)))
     if isinstance(wish, Look):
         return jax.device_get(_propose(model, bank, frame, wish.mean, wish.level, wish.spread))
     start = _with_slots(model, wish.guess, _slots(wish.guess.size))
-    return _without_slots(_fit(model, frame, start, wish.max_steps, wish.least_gain, wish.most_spread), wish.guess)
+    limits = wish.max_steps, wish.least_gain, wish.most_spread
+    return _without_slots(_fit(model, frame, start, *limits, _light_around(model, wish)), wish.guess)
+
+
+def _light_around(model: CrowdModel, wish: Fit) -> jax.Array | NDArray:
+    """What stays beneath a fit; an array of one shape, so that there is one program."""
+    return np.zeros(model.surface.shape, wish.guess.level.dtype) if wish.around is None else wish.around
 
 
 def _read_again(model: CrowdModel, frame: Frame, wish: Reread) -> Readings:
@@ -196,7 +225,8 @@ def _fit_all(model: CrowdModel, frames: Frame, wishes: dict[int, Fit], slots: in
     filled, frame = _filled(wishes, frames)
     start = jax.tree.map(lambda *leaves: np.stack(leaves), *(_with_slots(model, w.guess, slots) for w in filled))
     limits = (np.array([getattr(w, name) for w in filled]) for name in ("max_steps", "least_gain", "most_spread"))
-    fits = _fit_together(model, frame, start, *limits)
+    around = jnp.stack([jnp.asarray(_light_around(model, w)) for w in filled])
+    fits = _fit_together(model, frame, start, *limits, around)
     return {
         k: _without_slots(jax.tree.map(lambda leaf, i=i: leaf[i], fits), wish.guess)
         for i, (k, wish) in enumerate(wishes.items())

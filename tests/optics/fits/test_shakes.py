@@ -10,8 +10,10 @@ import pytest
 
 from optics.fits.crowd import make_crowd_model, make_frame
 from optics.fits.crowd_search import Candidates, make_bank
-from optics.fits.explain import Search, explain_one
-from optics.fits.shakes import doubtful, mattering, slid, slide_um
+from optics.fits.explain import explain_one
+from optics.fits.parts import Part, slid
+from optics.fits.rounds import Search
+from optics.fits.shakes import doubtful, mattering, slide_um
 from optics.fits.wishes import Fit, Fitted, Guess, Look, begin, serve
 from optics.psf import make_psf
 from optics.psf_table import evaluate, tabulate_psf
@@ -214,7 +216,8 @@ def test_an_emitter_slides_along_what_is_known_least():
     ridge = np.array([0.8, 0.0, 1.0])
     covariance[1, :3, :3] += 0.01 * np.outer(ridge, ridge)
     stands = fitted(guess([(1.0, 1.0, 0.0), (2.0, 2.0, 0.1)], [900.0, 900.0]), covariance=covariance)
-    moved = slid(stands, np.array([False, True]), 0.05).xyz_um
+    part = Part(stands.emitters, np.array([False, True]), stands.covariance, None)
+    moved = slid(part, 0.05).xyz_um
     assert moved == pytest.approx(np.array([(1.0, 1.0, 0.0), (2.04, 2.0, 0.15)]), abs=1e-9)
 
 
