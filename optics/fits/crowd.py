@@ -299,7 +299,8 @@ def draw_crowd(model: CrowdModel, crowd: Crowd) -> jax.Array:
     """Draw the mean (H, W) that is expected of a crowd, in photons."""
     images = draw_images(model, crowd)[:, 0]
     light = jnp.where(crowd.present, crowd.photons, 0.0)
-    mean = jnp.tensordot(light, images, 1) + surface_at(model.surface, crowd.level) + crowd.stray
+    shown = jnp.sum(light[:, None, None] * images, axis=0)
+    mean = shown + surface_at(model.surface, crowd.level) + crowd.stray
     return jnp.maximum(mean, LEAST_MEAN)
 
 

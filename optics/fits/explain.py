@@ -147,6 +147,7 @@ def explain_one(
 
     whole = species > 1
     seen: set[Place] = set()
+    in_vain: set[frozenset[Place]] = set()
     for number in range(search.shakes):
         before, wanted = kept, mattering(kept, inner_um)
         moved = np.array([place not in seen for place in places(kept.emitters)], bool) & surprising(kept) & wanted
@@ -155,7 +156,9 @@ def explain_one(
         if species > 1:
             kept = yield from _merged(kept, price, search)
         out = doubtful(kept, level, n_partners=number + 1, wanted=mattering(kept, inner_um))
-        kept = yield from part_by_part(kept, out, searched_again, price, search.steps[1], anew=True, whole=whole)
+        kept = yield from part_by_part(
+            kept, out, searched_again, price, search.steps[1], anew=True, whole=whole, in_vain=in_vain
+        )
         if kept is before and number:  # with one partner, and with two
             break
     asked: set[Place] = set()

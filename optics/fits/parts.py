@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from optics.fits.rounds import BETTER, CLEAN, PARTNER
+from optics.fits.shakes import Place, places
 from optics.fits.wishes import Around, Fit, Fitted, Guess, Wish
 
 _TOGETHER = 0.4  # overlap of two images: what is tried with the one is tried with the other at once
@@ -54,12 +55,13 @@ def part_by_part(
     *,
     anew: bool = False,
     whole: bool = False,
+    in_vain: set[frozenset[Place]] | None = None,
 ) -> Generator[Wish, Any, Fitted]:
     """Try `attempt` with each group of the chosen (n,), keep what costs less, and fit all together then.
 
     Those whose images overlap with one of a group follow, all others stay; with `whole` all are one part. An attempt
-    answers with the part's emitters moved, or with others in their place (`anew`), which then stay. Returns `kept`
-    itself where nothing was better.
+    answers with the part's emitters moved, or with others in their place (`anew`), which then stay. Groups
+    that stand where one of `in_vain` did are not tried again. Returns `kept` itself where nothing was better.
     """
     now, number, together = kept, np.arange(chosen.size), True
     for group in groups(kept.overlap, chosen) if not whole else [chosen][: int(chosen.any())]:
@@ -68,7 +70,8 @@ def part_by_part(
         if whole or free.sum() > _MOST * number.size:
             free[:] = True
         own = np.isin(number[free], np.flatnonzero(group))
-        if not own.any():  # they went with another group
+        where = frozenset(places(kept.emitters.keep(group)))
+        if not own.any() or (in_vain is not None and where in in_vain):  # they went with another group, or stand still
             continue
         emitters = now.emitters.keep(free)
         around: jax.Array | None = None
@@ -77,6 +80,8 @@ def part_by_part(
         covariance = kept.covariance[np.maximum(number[free], 0)]
         tried = yield from attempt(Part(emitters, own, covariance, around))
         if cost(tried, price) > now.misfit + now.evidence + price * emitters.size - BETTER:
+            if in_vain is not None:
+                in_vain.add(where)
             continue
         number = np.concatenate([number[~free], np.full(tried.emitters.size, -1) if anew else number[free]])
         together = around is None
