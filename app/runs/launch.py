@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,16 @@ def advance(site: Site) -> Path | None:
         return waiting[0] if _start(waiting[0]) else None
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Begin processes with Ctrl-C's signal held back, which they take when they are ready: none is lost till then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start(folder: Path) -> bool:
     """Start a run that waits; False where another server over the same folder was faster."""
     asked = read_json(own(folder, ASKED))
@@ -166,7 +176,7 @@ def _start(folder: Path) -> bool:
         return False
     argv = [str(part) for part in asked.get("argv", arguments(folder))]
     own(folder, ENDED).unlink(missing_ok=True)
-    with own(folder, SAID).open("w") as said:
+    with own(folder, SAID).open("w") as said, held():
         child = subprocess.Popen(
             # -P: a file beside the movie that is named as a module is not taken for it
             [sys.executable, "-P", "-m", "app.runs.worker", str(folder), *argv],

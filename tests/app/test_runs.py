@@ -145,6 +145,49 @@ def test_who_is_stopped_while_libraries_load_is_stopped_and_not_failed(site, mon
     assert read_run(run).state == ("stopped" if stopped else "failed")
 
 
+INTERRUPTED = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(100): pass
+except BaseException:
+    pass  # as NumPy does while it loads
+"""
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+import experiments.cli
+from app.runs import worker
+
+def command(argv):
+    if argv == ["loads"]:
+        import interrupted
+    print("went on", file=sys.stderr)
+    return 0
+
+experiments.cli.main = command
+if sys.argv[2] == "begins":
+    os.kill(os.getpid(), signal.SIGINT)
+sys.exit(worker.main(Path(sys.argv[1]), sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("when", ["begins", "loads"])
+def test_no_stop_is_lost_from_the_first_moment_on(site, tmp_path, when):
+    """Before Python is ready, or while a library loads that drops errors: stopped, with no traceback in the log."""
+    run = new(site)
+    own(run, ASKED).write_text(json.dumps({"state": "started", "at": 1.0, "stop": True}))
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    with launch.held():
+        said = subprocess.run(
+            [sys.executable, "-c", STOPPED, str(run), when],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert said.returncode == 130 and "Traceback" not in said.stderr and "went on" not in said.stderr, said.stderr
+    assert read_run(run).state == "stopped"
+
+
 def test_who_does_not_stop_is_stopped_at_once_when_asked_again(site):
     """A process that is deaf to Ctrl-C, as a long compilation is."""
     run = new(site)
