@@ -1,19 +1,20 @@
 """Two people who click at random on every page of `colocus app` while four jobs work or wait: what breaks.
 
-    python benchmarks/app_clicks.py [--minutes 30] [--chromium FILE]
+    python benchmarks/app_clicks.py [--minutes 30] [--chromium FILE] [--dry]
 
 Two Chromiums without a window open pages, follow links, press buttons, move sliders and type numbers, sensible or not.
 Two jobs are reconstructions of the small simulated movie, one learns a mask (preset tiny), one has a movie that cannot
 be read. Buttons that begin further jobs are left alone, Stop and Resume are not. A fault is an error in a page's
-script, a page that answers with an error, or one that says that it has lost the server; a page is frozen where it does
-not answer for 30 s. In the end every job is asked for once more: it is lost where it is no longer there or does not
-come to an end.
+script, a page that answers with an error or shows a traceback, in a job's log too, one that says that it has lost the
+server, or an error in the server's own log; a page is frozen where it does not answer for 30 s. In the end every job is
+asked for once more: it is lost where it is no longer there or does not come to an end.
 """
 
 import argparse
 import collections
 import os
 import random
+import re
 import shutil
 import statistics
 import tempfile
@@ -93,7 +94,7 @@ class Visitor(threading.Thread):
         """Open a page."""
         answer = patiently(page, lambda: page.goto(self.address + place))
         if answer is not None and answer.status >= 400 and not place.startswith("/result"):  # before there is one
-            self.faults.update([f"{answer.status} {place}"])
+            self.faults.update([f"{answer.status} {place}: {' '.join(answer.text().split())[:200]}"])
 
     def act(self, page: Any) -> None:
         """Do one thing at random."""
@@ -128,8 +129,9 @@ class Visitor(threading.Thread):
             if page.evaluate(LOST_JS):
                 self.faults.update(["lost the server"])
         text = page.evaluate("() => document.body.innerText.slice(0, 4000)")
-        if "Internal Server Error" in text or "Traceback" in text:
-            self.faults.update([f"error page {page.url[len(self.address) :][:80]}"])
+        if found := re.search(r"Internal Server Error|Traceback", text):
+            said = " ".join(text[found.start() :].split())
+            self.faults.update([f"error on {page.url[len(self.address) :][:80]}: {said[:60]} ... {said[-200:]}"])
 
 
 def patiently(page: Any, work: Callable[[], T]) -> T:
@@ -199,13 +201,14 @@ def measure(minutes: float, chromium: str) -> dict:
             patience = time.monotonic() + 480
             states = finish(jobs, patience, ask, read_run)
             found = find_runs(site)
+            errors = collections.Counter(server.errors())
         finally:
             for job in jobs:
                 stop(job)
             server.close()
         lost = [job for job in jobs if job not in found or states[job] not in ("done", "failed")]
         answers = [ms for visitor in visitors for ms in visitor.answers_ms]
-        faults = sum((visitor.faults for visitor in visitors), collections.Counter())
+        faults = sum((visitor.faults for visitor in visitors), errors)
         return {
             "minutes": took, "actions": sum(visitor.actions for visitor in visitors),
             "frozen": sum(visitor.frozen for visitor in visitors), "faults": sum(faults.values()),
@@ -230,13 +233,15 @@ def finish(jobs: list[Path], patience: float, ask: Any, read_run: Any) -> dict[P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--dry", action="store_true", help="print and record nothing")
     parser.add_argument("--chromium", default=shutil.which("chromium") or "")
     arguments = parser.parse_args()
     numbers = measure(arguments.minutes, arguments.chromium)
     for claim, target, measured in rows(numbers):
         print(f"{claim}\n    {target}: {measured}")
-    print(numbers["what"], numbers["states"])
-    print(write_result("app_clicks", numbers, versions={name: version(name) for name in ("nicegui", "starlette")}))
+    print(*numbers["what"].items(), numbers["states"], sep="\n")
+    if not arguments.dry:
+        print(write_result("app_clicks", numbers, versions={name: version(name) for name in ("nicegui", "starlette")}))
 
 
 if __name__ == "__main__":

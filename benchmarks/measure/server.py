@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlencode
@@ -17,14 +18,14 @@ class Server:
 
     def __init__(self, *folders: Path) -> None:
         began = time.perf_counter()
+        self.log = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill up and hold the server
         self.process = subprocess.Popen(
             [sys.executable, "-m", "experiments.cli", "app", "--folder", *map(str, folders), "--port", "0"],
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=self.log, text=True,
         )  # fmt: skip
-        assert self.process.stderr is not None
-        said = [self.process.stderr.readline() for _ in range(2)]
-        found = re.search(r":(\d+)/", said[1])
-        assert found is not None, said
+        while (found := re.search(r"http://\S*:(\d+)/", self.said())) is None:
+            assert self.process.poll() is None, self.said()
+            time.sleep(0.01)
         self.port = int(found[1])
         assert self.get("/")[0] == 200
         self.first_page_s = time.perf_counter() - began
@@ -44,7 +45,20 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024  # pyright: ignore[reportOptionalSubscript]
 
+    def said(self) -> str:
+        """What it has written to stderr by now."""
+        return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    def errors(self) -> list[str]:
+        """Return a line for each error that it has logged: where it came up, and what it was."""
+        lines = []
+        for part in self.said().split("Traceback (most recent call last):")[1:]:
+            places = re.findall(r"^ *File (.*)$", part, re.MULTILINE)
+            lines.append(": ".join([*places[-1:], *re.findall(r"^\w.*$", part, re.MULTILINE)[:1]]))
+        return lines
+
     def close(self) -> None:
         """End it."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.log.close()
