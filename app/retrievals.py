@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.runs.files import write_whole
+from app.runs.files import changed_ns, number, write_whole
 from app.runs.jobs import make_job
 from app.scopes import key_of, read_scope
 from app.site import Refused, Site
@@ -100,10 +100,12 @@ def read_retrieval(folder: Path) -> dict[str, Any]:
             for name in ("focus_um", "correlation", "noise_ceiling", "chi2"):
                 value = float(row[name])
                 kept.setdefault(name, []).append(value if math.isfinite(value) else None)
+        zernike = [mode for mode in metrics.get("zernike", [])
+                   if None not in (number(mode.get(name)) for name in ("n", "m", "rms_rad"))]  # fmt: skip
         pictures = [path for path in sorted((folder / "figures").glob("*.png"))]
         pictures.sort(key=lambda path: path.stem != "pupil")
         return {"beads": beads, "slices": slices, "notes": list(map(str, metrics.get("notes", []))),
-                "pupil": metrics.get("pupil", {}), "zernike": metrics.get("zernike", []),
-                "pictures": [(path.stem, str(path), path.stat().st_mtime_ns) for path in pictures]}  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):
+                "pupil": metrics.get("pupil", {}), "zernike": zernike,
+                "pictures": [(path.stem, str(path), changed_ns(path)) for path in pictures]}  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

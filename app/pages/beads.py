@@ -13,6 +13,7 @@ from app.pages.layout import BLUE, ORANGE, away, framed, handled, heading, link
 from app.pages.picker import pick_file
 from app.retrievals import make_retrieval, read_retrieval
 from app.routes import Shown
+from app.runs.files import changed_ns
 from app.runs.jobs import job_of
 from app.runs.launch import ask, find_runs
 from app.runs.state import Run, is_run, read_run
@@ -121,7 +122,7 @@ class _Field:
         self.centres: list[tuple[int, int]] = []
         self.ticked: set[int] = set()
         self.crop: int | None = None
-        version = path.stat().st_mtime_ns
+        version = changed_ns(path)
         with ui.column().classes("gap-3"), ui.card():
             heading("All slices, the brightest of each pixel")
             source = link("/frame", path=path, kind="maximum", low=1, high=99.9, v=version)
@@ -220,7 +221,7 @@ class _Found:
     async def refresh(self, run: Run | None = None) -> None:
         """Draw what is new."""
         place = self.folder / "metrics.json"
-        version = place.stat().st_mtime_ns if place.exists() else 0
+        version = changed_ns(place)
         if not version or version == self.version:
             return
         found = await away(read_retrieval, self.folder)

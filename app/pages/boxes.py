@@ -158,12 +158,13 @@ class Boxes:
                 box.set(x0, y0, x1, y1)
                 box.name = name or box.name
 
+        left_out = plan.get("leave_out")
         columns, rows = (str(plan.get(name) or "") for name in ("columns", "rows"))
         if columns or rows:
             fill(self.field, columns, rows)
         for text, box in [
             (plan.get("sparse"), lambda: self.sparse),
-            *((t, self.add) for t in plan.get("leave_out", [])),
+            *((t, self.add) for t in (left_out if isinstance(left_out, list) else [])),
         ]:
             if len(parts := str(text or "").split(maxsplit=2)) >= 2:
                 fill(box(), *parts)

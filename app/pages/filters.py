@@ -10,7 +10,7 @@ from nicegui import ui
 from app.pages import layout
 from app.pages.layout import away, link
 from app.runs.launch import ask, change_plan
-from app.runs.state import plan_of
+from app.runs.state import plan_of, table_of
 from app.site import Refused
 from app.words import WORDS
 
@@ -28,7 +28,7 @@ _OPEN = (-1e6, 1e6)  # an end that is left empty
 
 def of_plan(plan: dict[str, Any]) -> dict[str, float | None]:
     """Return what the fields show of a plan."""
-    given, shown = plan.get("filters", {}), {}
+    given, shown = table_of(plan, "filters"), {}
     for name, (key, end, factor) in _PLACES.items():
         value = given.get(key)
         if isinstance(value, list) and end is not None and len(value) == 2:

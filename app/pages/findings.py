@@ -6,7 +6,8 @@ from typing import Any
 from nicegui import ui
 
 from app.pages.layout import ORANGE, away, heading
-from app.runs.files import read_json
+from app.pages.setting import value_of
+from app.runs.files import findings_of, number, read_json
 from app.runs.state import plan_of
 from experiments.reconstruction.questions import QUESTIONS, step_folder
 
@@ -38,22 +39,24 @@ def doubts(found: dict[str, dict[str, Any]], pixel_um: float | None) -> list[str
             "An offset or a background was taken off these frames: light and precision come out wrong. "
             "Take the raw movie."
         )
+    assumed_nm = 1e3 * (number(psf.get("pixel_um")) or 0.1)
+    width_nm, gain = 1e3 * (number(psf.get("sigma_um")) or 0.0), number(camera.get("gain_adu_per_photon")) or 1.0
     if psf and pixel_um is None and look.get("pixel_um") is None:
         lines.append(
-            f"The pixel in the sample is not known and taken as {1e3 * psf.get('pixel_um', 0.1):.0f} nm; every length "
+            f"The pixel in the sample is not known and taken as {assumed_nm:.0f} nm; every length "
             "hangs on it. Change optics.pixel_um."
         )
     if camera.get("sure") in ("doubtful", "guessed"):
         lines.append(
-            f"Counts per photon, {camera.get('gain_adu_per_photon', 1.0):.3g}, are {camera['sure']}; light and "
+            f"Counts per photon, {gain:.3g}, are {camera['sure']}; light and "
             "precision hang on them. If you know them, change camera.gain_adu_per_photon and camera.offset_adu."
         )
     if psf.get("source") == "assumed":
         lines.append(
-            f"The width of a molecule, {1e3 * psf.get('sigma_um', 0.0):.0f} nm, is assumed, as few lie apart. Change "
+            f"The width of a molecule, {width_nm:.0f} nm, is assumed, as few lie apart. Change "
             "psf.sigma_um, or draw a sparse part; molecules in depth need a stack of beads."
         )
-    if isinstance(left := test.get("left_over"), int | float) and left > _LEFT_OVER:
+    if (left := number(test.get("left_over"))) is not None and left > _LEFT_OVER:
         why = "Molecules in depth, or a shaped PSF, need a stack of beads."
         if psf.get("z_range_um"):
             why = "Beads unlike the sample, depths beyond theirs, or light from beyond the field may do that."
@@ -67,7 +70,7 @@ def doubts(found: dict[str, dict[str, Any]], pixel_um: float | None) -> list[str
 def read_doubts(folder: Path) -> list[str]:
     """Read the doubts about a run from its folder, as far as its steps are done."""
     found = {step: read_json(folder / step_folder(step) / "finding.json") for step in ("look", "camera", "psf", "test")}
-    return doubts(found, plan_of(folder).get("optics", {}).get("pixel_um"))
+    return doubts(found, number(value_of(plan_of(folder), "optics.pixel_um")))
 
 
 def draw_doubts(folder: Path) -> None:
@@ -141,7 +144,7 @@ def draw_numbers(folder: Path) -> None:
         table.props('id="numbers"').add_slot("no-data", "none yet")
 
     async def fill() -> None:
-        found = await away(lambda: rows(read_json(folder / "findings.json")))
+        found = await away(lambda: rows(findings_of(folder)))
         if found is not None:
             table.rows = found
 

@@ -12,6 +12,7 @@ from app.pages.boxes import Box, Boxes, BoxesCard, svg_text
 from app.pages.layout import away, framed, handled, heading, link
 from app.pages.picker import pick_file
 from app.routes import Shown
+from app.runs.files import changed_ns
 from app.runs.launch import ask, make_run
 from app.runs.state import plan_of
 from app.scopes import read_scope, scopes
@@ -98,7 +99,7 @@ class _View:
 
     def __init__(self, shown: Shown, path: Path, boxes: Boxes, pixel_um: float | None) -> None:
         self.shown, self.path, self.boxes, self.pixel_um = shown, path, boxes, pixel_um
-        self.version = path.stat().st_mtime_ns
+        self.version = changed_ns(path)
         self.changed: list[Any] = []  # who hears of the rectangles
         n_frames = shown.movies.take(path).movie.shape[0]
         self.state: dict[str, Any] = {"k": 0, "low": 1.0, "high": 99.8, "log": False, "kind": ""}

@@ -14,7 +14,7 @@ from app.pages.job_card import JobCard
 from app.pages.layout import BLUE, GREEN, ORANGE, RED, away, framed, heading, link
 from app.pages.microscope import spoken
 from app.routes import Shown
-from app.runs.files import tail
+from app.runs.files import changed_ns, tail
 from app.runs.jobs import arm_log, arms, job_of
 from app.runs.launch import ask, find_runs
 from app.runs.state import Run, read_run
@@ -203,9 +203,7 @@ class _Learning:
 
     async def _psf(self, snapshots: dict[str, list[str]]) -> None:
         """Draw the PSF of the newest mask."""
-        newest = max(
-            (name for names in snapshots.values() for name in names), key=lambda name: Path(name).stat().st_mtime
-        )
+        newest = max((name for names in snapshots.values() for name in names), key=lambda name: changed_ns(Path(name)))
         request = {"kind": "learned", "arm": str(Path(newest).parents[1]), "snapshot": newest}
         try:
             answer = await self.shown.child.ask(request, id(self))
@@ -240,7 +238,7 @@ def look_at(folder: Path) -> dict[str, Any]:
     return {
         "snapshots": snapshots, "steps": steps, "counts": counts, "scores": scores,
         "losses": {name: [told.get(step) for step in steps] for name, told in losses.items()},
-        "figures": [(name, (folder / name).stat().st_mtime_ns) for name in figures if (folder / name).exists()],
+        "figures": [(name, changed_ns(folder / name)) for name in figures if (folder / name).exists()],
         "keep": [name for name in _KEEP if (folder / name).is_file()],
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from app.folders import listing
 from app.pages import layout
 from app.pages.layout import COLOURS, away, framed, heading, link
 from app.routes import Shown
-from app.runs.files import read_json
+from app.runs.files import findings_of, number
 from app.runs.jobs import page_of
 from app.runs.launch import ask, find_runs, make_run, move_up, queue, stop
 from app.runs.state import Run, is_run, plan_of, read_run
@@ -39,17 +39,17 @@ class Outcome:
     @classmethod
     def read(cls, folder: Path) -> "Outcome":
         """Read a run and its findings."""
-        found = read_json(folder / "findings.json")
+        found = findings_of(folder)
 
-        def number(step: str, name: str, factor: float = 1.0) -> float | None:
-            value = found.get(step, {}).get(name)
-            return factor * value if isinstance(value, int | float) else None
+        def of(step: str, name: str, factor: float = 1.0) -> float | None:
+            value = number(found.get(step, {}).get(name))
+            return None if value is None else factor * value
 
-        rows = number("filters", "after")
-        seconds = sum(number(step, "seconds") or 0.0 for step in found)
+        rows = of("filters", "after")
+        seconds = sum(of(step, "seconds") or 0.0 for step in found)
         return cls(
-            read_run(folder), None if rows is None else int(rows), number("test", "sigma_xy_um", 1e3),
-            number("picture", "frc_nm"), seconds / 60,
+            read_run(folder), None if rows is None else int(rows), of("test", "sigma_xy_um", 1e3),
+            of("picture", "frc_nm"), seconds / 60,
         )  # fmt: skip
 
     def cells(self) -> dict[str, str | int | float | None]:

@@ -9,7 +9,7 @@ from app.pages import cloud, filters, findings, layout
 from app.pages.beads import retrieved_in
 from app.pages.layout import BLUE, away, framed, heading, link, size
 from app.routes import Shown, bounds_of
-from app.runs.files import LIST, PLAN
+from app.runs.files import LIST, PLAN, changed_ns, size_of
 from app.runs.state import is_run
 from app.site import Refused
 from experiments.reconstruction.questions import QUESTIONS, step_folder
@@ -38,7 +38,7 @@ def page(shown: Shown, path: str) -> None:
                 if place.exists():
                     with ui.card():
                         heading(QUESTIONS[name])
-                        source = link("/picture", path=place, v=place.stat().st_mtime_ns)
+                        source = link("/picture", path=place, v=changed_ns(place))
                         ui.html(
                             f'<img src="{source}" alt="{name}" style="max-width: 100%; background: white">',
                             sanitize=False,
@@ -52,7 +52,7 @@ def page(shown: Shown, path: str) -> None:
                     if (folder / name).exists():
                         with ui.row().classes("items-center no-wrap w-full"):
                             ui.link(name, link("/file", path=folder / name)).props(f'download data-keep="{name}"')
-                            ui.label(size((folder / name).stat().st_size)).classes("soft").style("margin-left: auto")
+                            ui.label(size(size_of(folder / name))).classes("soft").style("margin-left: auto")
                 _export(folder)
                 ui.link("the report, every step explained", link("/report", path=folder), new_tab=True)
                 ui.link("the run: steps, log, and the line for a terminal", link("/run", path=folder))
@@ -77,7 +77,7 @@ def _map(shown: Shown, folder: Path, kept: filters.Filters) -> None:
         if found is None:
             return
         drawn = found.drawn
-        version = (folder / LIST).stat().st_mtime_ns
+        version = changed_ns(folder / LIST)
         holder.clear()
         with holder:
             options = {"attributionControl": False, "minZoom": 0, "maxZoom": drawn.deepest}

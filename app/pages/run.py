@@ -10,7 +10,7 @@ from app.pages import findings, layout, setting
 from app.pages.layout import COLOURS, away, framed, heading, link
 from app.pages.trial import TrialCard
 from app.routes import Shown
-from app.runs.files import PLAN, SAID, chunks, own, tail
+from app.runs.files import PLAN, SAID, changed_ns, chunks, own, tail
 from app.runs.launch import ask, command, stop
 from app.runs.state import Run, StepState, is_run, read_run
 from app.site import Refused
@@ -151,7 +151,7 @@ class _Live:
             return
         self.live = None
         place = run.thumbnail
-        key = None if place is None else (place, place.stat().st_mtime_ns)
+        key = None if place is None else (place, changed_ns(place))
         if self.shown_picture is not None and key == self.shown_picture:
             return
         if place is None and self.shown_picture is None and self.picture.default_slot.children:

@@ -9,7 +9,7 @@ from nicegui import ui
 from app.pages import layout
 from app.pages.layout import away, handled, heading
 from app.runs.launch import change_plan
-from app.runs.state import plan_of
+from app.runs.state import plan_of, table_of
 from app.site import Refused
 
 # numbers alone: a text could name a file outside the folders of the page
@@ -48,7 +48,7 @@ def change_setting(folder: Path, name: str, value: float | None) -> None:
         return
     values: dict[str, Any] = {key: value}
     if inner := tables[1:]:
-        kept = plan_of(folder).get(tables[0], {}).get(inner[0], {})
+        kept = table_of(table_of(plan_of(folder), tables[0]), inner[0])
         values = {inner[0]: {**kept, **values}}
     change_plan(folder, tables[0], values)
 

@@ -8,6 +8,7 @@ from nicegui import ui
 from app.folders import kind, listing, numbered
 from app.pages.layout import COLOURS, away, framed, heading, link, size
 from app.routes import Shown
+from app.runs.files import changed_ns, size_of
 from app.runs.jobs import page_of
 from app.runs.launch import find_runs
 from app.runs.state import Run, read_run
@@ -91,7 +92,7 @@ def _browser(site: Site, place: Path) -> None:
             icon = {"run": "auto_graph", "movie": "movie"}.get(what, "folder")
             _entry(icon, found.name, target or link("/", folder=found), what)
         for found in files[:_MOST]:
-            _entry("movie", found.name, link("/look", path=found), size(found.stat().st_size))
+            _entry("movie", found.name, link("/look", path=found), size(size_of(found)))
         if len(files) > _MOST:
             ui.label(f"and {len(files) - _MOST} more that are not shown").classes("soft")
         if not folders and not files:
@@ -138,7 +139,7 @@ def _card(run: Run) -> None:
         picture = run.thumbnail
         with ui.element("div").style("width: 64px; height: 48px; flex: none; background: rgba(128,128,128,.2)"):
             if picture is not None:
-                version = picture.stat().st_mtime_ns
+                version = changed_ns(picture)
                 ui.image(link("/picture", path=picture, v=version)).classes("w-full h-full").props('fit=cover alt=""')
         with ui.column().classes("gap-0").style("min-width: 0"):
             ui.link(run.folder.name, link(page_of(run.folder), path=run.folder)).style("overflow-wrap: anywhere")

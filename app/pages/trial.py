@@ -8,8 +8,9 @@ from nicegui import ui
 from app.pages import layout
 from app.pages.curves import curves_svg
 from app.pages.layout import ORANGE, away, heading, link
+from app.pages.setting import value_of
 from app.pictures.trial import KINDS, Spots, spots, trial_file
-from app.runs.files import read_json
+from app.runs.files import changed_ns, read_json, size_of
 from app.runs.jobs import steps_of
 from app.runs.launch import change_plan
 from experiments.reconstruction.questions import step_folder
@@ -56,7 +57,7 @@ class TrialCard:
         """Draw what is new."""
         await self._training()
         place = trial_file(self.folder)
-        version = place.stat().st_mtime_ns if place.exists() else 0
+        version = changed_ns(place)
         if version == self.version:
             return
         self.version = version
@@ -118,15 +119,15 @@ class TrialCard:
         folder = next((place for place in places if (place / "log.jsonl").exists()), None)
         if folder is None:
             return
-        stat = (folder / "log.jsonl").stat()
-        if (stat.st_size, stat.st_mtime_ns) == self.loss_key:
+        key = (size_of(folder / "log.jsonl"), changed_ns(folder / "log.jsonl"))
+        if key == self.loss_key:
             return
-        self.loss_key = (stat.st_size, stat.st_mtime_ns)
+        self.loss_key = key
         told = await away(steps_of, folder / "log.jsonl")
         steps = {record["step"]: record.get("loss") for record in told or []}
         shown = sorted(steps)[:: max(len(steps) // _POINTS, 1)]
         lines = [("loss", layout.BLUE, "", [steps[step] for step in shown])]
         self.loss.content = curves_svg([float(step) for step in shown], lines, "step", "loss", from_zero=False)
-        total = read_json(folder / "config.json").get("optimiser", {}).get("steps")
+        total = value_of(read_json(folder / "config.json"), "optimiser.steps")
         self.loss_card.set_visibility(bool(self.loss.content))
         self.loss.props(f'title="{shown[-1] if shown else 0} of {total} steps"')

@@ -69,7 +69,7 @@ def _begin(identity: dict[str, Any]) -> _Growing:
 
 
 def _add(growing: _Growing, path: Path) -> None:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # closed where it is cut off, too
         at = [((file[name] - corner) * growing.per_um).astype(int)
               for name, corner in zip(("y_um", "x_um"), growing.corner_um, strict=True)]  # fmt: skip
     height, width = growing.counts.shape

@@ -72,7 +72,8 @@ def trial_png(run: Path, kind: str) -> bytes:
 
 def _read(run: Path, names: tuple[str, ...]) -> dict[str, NDArray]:
     try:
-        with np.load(trial_file(run), allow_pickle=False) as file:
+        # opened here: of a file that is cut off, NumPy would leave it open
+        with trial_file(run).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: np.asarray(file[name]) for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         raise Refused("no test frame in this folder yet") from None

@@ -1,6 +1,7 @@
 """What the page keeps in a run's folder, in `page/`: what was asked for, which process, how it ended, what it said."""
 
 import json
+import math
 import os
 import secrets
 from pathlib import Path
@@ -36,6 +37,37 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """Take what a file says for a number; None where it is none, or no finite one.
+
+    >>> number(3), number("3"), number(True), number(float("nan"))
+    (3.0, None, None, None)
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
+
+
+def changed_ns(path: Path) -> int:
+    """Return when a file was changed last, in ns; 0 where there is none, also where it has gone this very moment."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def findings_of(run: Path) -> dict[str, dict[str, Any]]:
+    """Read what the steps of a run found, by their names."""
+    return {step: found for step, found in read_json(run / "findings.json").items() if isinstance(found, dict)}
 
 
 def tail(path: Path, size: int = _TAIL) -> list[str]:

@@ -24,8 +24,8 @@ KINDS = {
 def job_of(folder: Path) -> dict[str, Any]:
     """Read what a job's folder says of it; empty for what is no job."""
     found = read_json(own(folder, JOB))
-    argv = found.get("argv")
-    if found.get("kind") not in KINDS or not isinstance(argv, list) or argv[:1] != [found["kind"]]:
+    kind, argv = found.get("kind"), found.get("argv")
+    if not isinstance(kind, str) or kind not in KINDS or not isinstance(argv, list) or argv[:1] != [kind]:
         return {}
     return found if all(isinstance(word, str) for word in argv) else {}
 

@@ -16,7 +16,7 @@ from typing import Any
 from app.runs.files import ASKED, ENDED, FOLDER, PLAN, PROCESS, SAID, TURN, own, read_json, write_whole
 from app.runs.jobs import job_of, new_folder
 from app.runs.process import Process
-from app.runs.state import is_run, plan_of, process_of, read_run
+from app.runs.state import is_run, plan_of, process_of, read_run, table_of
 from app.site import RUNS, Refused, Site
 from experiments.reconstruction.questions import QUESTIONS
 
@@ -61,7 +61,7 @@ def change_plan(folder: Path, table: str, values: Mapping[str, Any]) -> None:
         plan = plan_of(folder)
         if not plan:
             raise Refused(f"{folder / PLAN}: cannot be read; write it again", 400)
-        changed = {table: {**plan.get(table, {}), **values}} if table else values
+        changed = {table: {**table_of(plan, table), **values}} if table else values
         write_whole(folder / PLAN, plan_text({**plan, **changed}) + "\n")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from app.runs.files import ASKED, ENDED, LOG, PLAN, PROCESS, SAID, events, own, read_json, tail
+from app.runs.files import ASKED, ENDED, LOG, PLAN, PROCESS, SAID, changed_ns, events, number, own, read_json, tail
 from app.runs.jobs import KINDS, arms, job_of
 from app.runs.process import Process
 from experiments.reconstruction.questions import QUESTIONS, step_folder
@@ -81,6 +81,16 @@ def plan_of(folder: Path) -> dict[str, Any]:
         return {}
 
 
+def table_of(plan: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a table of a plan; empty where there is none, or something else of that name.
+
+    >>> table_of({"optics": {"na": 1.4}, "psf": 3}, "psf")
+    {}
+    """
+    found = plan.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def read_run(folder: Path) -> Run:
     """Read the state of a run, or of another job, from its folder."""
     asked, ended = read_json(own(folder, ASKED)), read_json(own(folder, ENDED))
@@ -113,7 +123,7 @@ def read_run(folder: Path) -> Run:
         known = "ended without a word" if asked else "not finished"
         state, message = "broken off", f"{known}; Resume goes on"
     places = (folder / LOG, own(folder, ASKED), own(folder, ENDED), folder / PLAN)
-    changed = max((place.stat().st_mtime for place in places if place.exists()), default=0.0)
+    changed = max(map(changed_ns, places)) / 1e9
     movie = job.get("movie", "") if job else plan_of(folder).get("movie", "")
     return Run(folder, state, str(movie), steps, message, changed)
 
@@ -133,22 +143,22 @@ def _last_line(folder: Path) -> str:
 
 def _steps(folder: Path, log: list[dict[str, Any]], live: bool) -> tuple[StepState, ...]:
     begins = [k for k, record in enumerate(log) if record.get("event") == "start"]
-    latest = log[begins[-1] :] if begins else log
+    latest = [record for record in log[begins[-1] if begins else 0 :] if isinstance(record.get("step"), str)]
     passed = {record.get("step") for record in latest if record.get("event") in ("done", "kept")}
     begun = [record.get("step") for record in latest if record.get("event") in ("begun", "progress")]
     now = begun[-1] if live and begun and begun[-1] in QUESTIONS and begun[-1] not in passed else None
     names, steps = list(QUESTIONS), []
-    for number, name in enumerate(names):
+    for place, name in enumerate(names):
         kept = read_json(folder / step_folder(name) / "done.json")
         is_done = bool(kept)
         if live and begins:  # steps to come may be done again
             is_done = name in passed
         elif live and now is not None:
-            is_done = number < names.index(now)
+            is_done = place < names.index(now)
         if name == now:
             steps.append(_running(name, latest))
         elif is_done:
-            steps.append(StepState(name, "done", kept.get("seconds")))
+            steps.append(StepState(name, "done", number(kept.get("seconds"))))
         else:
             steps.append(StepState(name, "waiting"))
     return tuple(steps)
@@ -165,10 +175,9 @@ def _job_steps(folder: Path, job: dict[str, Any], log: list[dict[str, Any]], liv
     for arm, seed in found:
         name = arm if len({number for _, number in found}) == 1 else f"{arm}, seed {seed}"
         if (last.get("arm"), last.get("seed")) == (arm, seed) and last.get("event") != "scored":
-            total, at = last.get("steps", 0), last.get("step", 0)
-            seconds = last.get("seconds")
-            left = seconds / at * (total - at) if at and isinstance(seconds, int | float) else None
-            steps.append(StepState(name, "running", None, str(last["event"]), at, total, left))
+            total, at, seconds = (number(last.get(key)) or 0.0 for key in ("steps", "step", "seconds"))
+            left = seconds / at * (total - at) if at and seconds else None
+            steps.append(StepState(name, "running", None, str(last.get("event")), round(at), round(total), left))
         elif any((folder / "arms" / f"{arm}-seed{seed}").glob("scores*.json")):
             steps.append(StepState(name, "done"))
         else:
@@ -181,9 +190,10 @@ def _job_steps(folder: Path, job: dict[str, Any], log: list[dict[str, Any]], liv
 def _running(name: str, latest: list[dict[str, Any]]) -> StepState:
     """How far a step is: its last progress, and the time left at the pace of the last minute."""
     since = max((k for k, record in enumerate(latest) if record.get("event") == "begun"), default=None)
-    began = None if since is None else latest[since].get("at")
-    seconds = time.time() - began if isinstance(began, float | int) else None
-    told = [record for record in latest[since or 0 :] if record.get("event") == "progress"]
+    began = None if since is None else number(latest[since].get("at"))
+    seconds = None if began is None else time.time() - began
+    told = [record for record in latest[since or 0 :] if record.get("event") == "progress"
+            and None not in (number(record.get(key)) for key in ("at", "done", "total"))]  # fmt: skip
     if not told:
         return StepState(name, "running", seconds)
     last = told[-1]
@@ -193,4 +203,4 @@ def _running(name: str, latest: list[dict[str, Any]]) -> StepState:
     if last["done"] > first["done"]:
         pace = (last["at"] - first["at"]) / (last["done"] - first["done"])
         left = max(pace * (last["total"] - last["done"]) - (time.time() - last["at"]), 0.0)
-    return StepState(name, "running", seconds, str(last["stage"]), last["done"], last["total"], left)
+    return StepState(name, "running", seconds, str(last.get("stage")), last["done"], last["total"], left)
