@@ -168,6 +168,11 @@ def axis_part(name: str, span: Span | None, size: int, least: int) -> tuple[int,
     stop = size if stop is None else stop
     if not 0 <= first < stop <= size:
         raise ConfigError(f"{name} = {first}:{stop} does not lie in the movie, which has {size}; count from 0")
+    if size < least:
+        raise ConfigError(
+            f"the frames have {size} {name}, fewer than the {least} that the model needs; a movie of whole fields is "
+            "read, not molecules that were cut out of one"
+        )
     if stop - first < least:
         raise ConfigError(
             f"{name} = {first}:{stop} leaves {stop - first} px of the {least} that the model needs; take more"

@@ -132,7 +132,14 @@ def draw_picture(
     locs: Path, plan: Plan, seen: Look, pixel_um: float, deep: bool, folder: Path, report: Report = silent
 ) -> Drawn:
     """Draw a list over the whole part that was read, as PNG for the eye and TIFF for measuring, and its resolution."""
-    table = read(locs)
+    table, said = read(locs), ()
+    told = (table.sigma_x_um > 0) & (table.sigma_y_um > 0)
+    if told.any() and not told.all():  # what a network read, in a crowded part of the movie, is of no known precision
+        blind = table.frame.size - int(told.sum())
+        said = (f"{blind} rows of a network, which tells no precision, are drawn as wide as the others' median",)
+        usual = {name: np.where(told, (values := getattr(table, name)), np.median(values[told]))
+                 for name in ("sigma_x_um", "sigma_y_um")}  # fmt: skip
+        table = replace(table, **usual)
     sigma_nm = 1e3 * np.hypot(table.sigma_x_um, table.sigma_y_um) / math.sqrt(2)
     known = sigma_nm[np.isfinite(sigma_nm)]
     (y0, y1), (x0, x1) = ((side[0] * pixel_um, side[1] * pixel_um) for side in (seen.rows, seen.columns))
@@ -162,7 +169,9 @@ def draw_picture(
         rings, threshold = found.rings, found.rings.threshold
     except LocalizationError as error:
         why = str(error)
-    return Drawn(pixel_nm, int(table.frame.size), frc, why, tuple(picture.lines()), (shown.image(), rings, threshold))
+    return Drawn(
+        pixel_nm, int(table.frame.size), frc, why, (*picture.lines(), *said), (shown.image(), rings, threshold)
+    )
 
 
 def write_list(path: Path, locs: Localizations) -> None:

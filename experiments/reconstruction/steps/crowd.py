@@ -93,30 +93,33 @@ class Crowd(Finding):
 def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Known) -> Crowd:
     """Count what stands out of the noise in a few frames, without fitting it, and where it lies close together.
 
-    Raises `LocalizationError` where nothing stands out in any of them.
+    Where molecules blink so seldom that these hold next to none, in more frames. Raises `LocalizationError` where
+    nothing stands out in those either.
     """
     fits, (sparse, left_out) = known.fit_settings(), plan.regions()
     spots = spots_of(describe(Path(known.spots)), fits)
-    numbers, counts = read_sample(movie, plan, seen, _FRAMES)
     level = fits.threshold_sigma or significance_level(spots.table, fits.false_per_um2)
     detector = Detector(spots, camera, level, fits.background_px)
-    frame, place, photons, snr, touching, levels = [], [], [], [], [], []
-    for first in range(0, len(counts), _GROUP):
-        group = counts[first : first + _GROUP]
-        n = len(group)
-        group = np.concatenate([group, np.repeat(group[-1:], _GROUP - n, axis=0)])
-        light = np.asarray(adu_to_photons(camera, group), np.float64)
-        found, background = detector.find(light, np.zeros_like(light), fits.model_error)
-        found = found.take((found.frame < n) & ~inside_any(left_out, *place_px(found.theta, spots.pixel_um, seen)))
-        frame.append(found.frame + first)
-        place.append(found.theta[:, :2])
-        photons.append(found.theta[:, 3])
-        touching.append(~is_alone(found, spots.image_px * spots.pixel_um))
-        snr.append(found.theta[:, 3] * _peak(spots) / np.sqrt(np.maximum(found.theta[:, 4], 0.1)))
-        levels.append(background[:n])
-    where, xy, each = np.concatenate(frame), np.concatenate(place), np.concatenate(photons)
-    by_chance = fits.false_per_um2 * len(counts) * math.prod(counts.shape[1:]) * spots.pixel_um**2
-    if len(where) <= by_chance + 3 * math.sqrt(by_chance) + 1:
+    for most in (_FRAMES, max(_FRAMES, _more_frames(seen))):
+        _, counts = read_sample(movie, plan, seen, most)
+        frame, place, photons, snr, touching = [], [], [], [], []
+        for first in range(0, len(counts), _GROUP):
+            group = counts[first : first + _GROUP]
+            n = len(group)
+            group = np.concatenate([group, np.repeat(group[-1:], _GROUP - n, axis=0)])
+            light = np.asarray(adu_to_photons(camera, group), np.float64)
+            found, _ = detector.find(light, np.zeros_like(light), fits.model_error)
+            found = found.take((found.frame < n) & ~inside_any(left_out, *place_px(found.theta, spots.pixel_um, seen)))
+            frame.append(found.frame + first)
+            place.append(found.theta[:, :2])
+            photons.append(found.theta[:, 3])
+            touching.append(~is_alone(found, spots.image_px * spots.pixel_um))
+            snr.append(found.theta[:, 3] * _peak(spots) / np.sqrt(np.maximum(found.theta[:, 4], 0.1)))
+        where, xy, each = np.concatenate(frame), np.concatenate(place), np.concatenate(photons)
+        by_chance = fits.false_per_um2 * len(counts) * math.prod(counts.shape[1:]) * spots.pixel_um**2
+        if len(where) > by_chance + 3 * math.sqrt(by_chance) + 1:
+            break
+    else:
         raise LocalizationError(
             f"{movie}: nothing stands out of the noise in {len(counts)} frames (threshold {level:.1f} sigma); is this "
             "the movie of blinking molecules? psf.sigma_um, camera.gain_adu_per_photon and reader.threshold decide it"
@@ -159,12 +162,16 @@ def place_px(xy_um: NDArray, pixel_um: float, seen: Look) -> tuple[NDArray, NDAr
 
 def _fluctuations(movie: Path, plan: Plan, seen: Look, pixel_um: float) -> tuple[_Table, _Table]:
     """Density and signal to noise of the patches, from how pixels of more frames fluctuate."""
-    side = (seen.rows[1] - seen.rows[0]) * (seen.columns[1] - seen.columns[0])
-    _, counts = read_sample(movie, plan, seen, int(np.clip(_PIXELS // side, FLUCTUATING, _MOST)))
+    _, counts = read_sample(movie, plan, seen, max(FLUCTUATING, _more_frames(seen)))
     patch_um = float(np.clip(plan.patch_um, LEAST_UM, MOST_UM))
     found = patch_features(counts, cut_patches((counts.shape[1], counts.shape[2]), pixel_um, patch_um), pixel_um)
     there = found.level > 0
     return _table(np.where(there, found.density_per_um2, 0.0)), _table(np.where(there, found.snr, 0.0))
+
+
+def _more_frames(seen: Look) -> int:
+    side = (seen.rows[1] - seen.rows[0]) * (seen.columns[1] - seen.columns[0])
+    return min(_PIXELS // side, _MOST)
 
 
 def _table(values: NDArray) -> _Table:

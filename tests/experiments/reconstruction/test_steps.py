@@ -173,4 +173,4 @@ def test_a_movie_without_molecules_is_told_so_in_one_line(tmp_path, capsys):
     movie = saved(tmp_path, 100 + 2 * np.random.default_rng(8).poisson(20.0, (9, 32, 32)))
     command = ["reconstruct", str(movie), "--out", str(tmp_path / "run"), "camera.gain_adu_per_photon=2"]
     assert cli.main([*command, "camera.offset_adu=100", "psf.sigma_um=0.13"]) == 2
-    assert "nothing stands out of the noise in 8 frames" in capsys.readouterr().err.splitlines()[-1]
+    assert "nothing stands out of the noise in 9 frames" in capsys.readouterr().err.splitlines()[-1]
