@@ -18,7 +18,7 @@ from experiments.reconstruction.finding import Finding
 from experiments.reconstruction.methods import Known
 from experiments.reconstruction.plan import Plan
 from experiments.reconstruction.regions import inside_any
-from experiments.reconstruction.steps.look import Look, read_sample
+from experiments.reconstruction.steps.look import Look, more_frames, read_sample
 from experiments.reconstruction.steps.psf import is_alone
 from experiments.report.plot_style import Figure, hide_axes, new_figure, styled
 from localization import LocalizationError
@@ -31,7 +31,6 @@ from optics.fits.crowd_search import significance_level
 from optics.psf_table import evaluate
 
 _FRAMES, _GROUP = 8, 4
-_MOST, _PIXELS = 100, 20_000_000  # frames whose fluctuations are looked at, and pixels that they may have
 _Table = tuple[tuple[float, ...], ...]
 WINDOW_PX = 128  # about the side of the windows that single fits or a joint one read
 
@@ -100,7 +99,7 @@ def measure_crowd(movie: Path, plan: Plan, seen: Look, camera: Camera, known: Kn
     spots = spots_of(describe(Path(known.spots)), fits)
     level = fits.threshold_sigma or significance_level(spots.table, fits.false_per_um2)
     detector = Detector(spots, camera, level, fits.background_px)
-    for most in (_FRAMES, max(_FRAMES, _more_frames(seen))):
+    for most in (_FRAMES, max(_FRAMES, more_frames(seen))):
         _, counts = read_sample(movie, plan, seen, most)
         frame, place, photons, snr, touching = [], [], [], [], []
         for first in range(0, len(counts), _GROUP):
@@ -162,16 +161,11 @@ def place_px(xy_um: NDArray, pixel_um: float, seen: Look) -> tuple[NDArray, NDAr
 
 def _fluctuations(movie: Path, plan: Plan, seen: Look, pixel_um: float) -> tuple[_Table, _Table]:
     """Density and signal to noise of the patches, from how pixels of more frames fluctuate."""
-    _, counts = read_sample(movie, plan, seen, max(FLUCTUATING, _more_frames(seen)))
+    _, counts = read_sample(movie, plan, seen, max(FLUCTUATING, more_frames(seen)))
     patch_um = float(np.clip(plan.patch_um, LEAST_UM, MOST_UM))
     found = patch_features(counts, cut_patches((counts.shape[1], counts.shape[2]), pixel_um, patch_um), pixel_um)
     there = found.level > 0
     return _table(np.where(there, found.density_per_um2, 0.0)), _table(np.where(there, found.snr, 0.0))
-
-
-def _more_frames(seen: Look) -> int:
-    side = (seen.rows[1] - seen.rows[0]) * (seen.columns[1] - seen.columns[0])
-    return min(_PIXELS // side, _MOST)
 
 
 def _table(values: NDArray) -> _Table:

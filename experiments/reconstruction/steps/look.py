@@ -18,6 +18,7 @@ from training import ConfigError
 
 _SAMPLE_PX = 2**23  # pixels that are looked at: 32 MB
 _SAMPLE_FRAMES = 48
+_MORE_FRAMES, _MORE_PIXELS = 100, 20_000_000
 _LEAST_SIDE_PX = 16
 _AT_ZERO = 1e-3  # share of places that ever read zero or less: more than dead pixels, and no camera with an offset
 # Correlation of successive frames: 0.89 to 0.99 of ten stacks of beads through focus, at most 0.73 of blinking movies
@@ -176,6 +177,12 @@ def read_sample(movie: Path, plan: Plan, found: Look, most: int = _SAMPLE_FRAMES
     numbers = sample_numbers(found.frames, (_pair(found.rows), _pair(found.columns)), most)
     with open_movie(movie, **plan.opening.options().given()) as opened:
         return numbers, _frames(opened, numbers, _pair(found.rows), _pair(found.columns))
+
+
+def more_frames(found: Look) -> int:
+    """Return how many frames are sampled where a few say too little: as many as have few enough pixels together."""
+    side = (found.rows[1] - found.rows[0]) * (found.columns[1] - found.columns[0])
+    return min(_MORE_PIXELS // side, _MORE_FRAMES)
 
 
 def _pair(span: tuple[int, ...]) -> tuple[int, int]:

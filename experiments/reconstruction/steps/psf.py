@@ -18,7 +18,7 @@ from experiments.reconstruction.finding import Finding
 from experiments.reconstruction.plan import Plan
 from experiments.reconstruction.regions import inside_any
 from experiments.reconstruction.steps.beads import depths_um, retrieve_beads
-from experiments.reconstruction.steps.look import Look, read_sample
+from experiments.reconstruction.steps.look import Look, more_frames, read_sample
 from experiments.report.plot_style import FIXED_COLOURS, Figure, hide_axes, new_figure, styled
 from optics import Camera
 from optics.camera import adu_to_photons
@@ -146,7 +146,10 @@ def find_psf(movie: Path, plan: Plan, seen: Look, camera: Camera, folder: Path, 
 def _isolated(
     movie: Path, plan: Plan, seen: Look, camera: Camera, pixel_um: float, notes: tuple[str, ...], report: Report
 ) -> PsfFound:
-    """The width of isolated spots: fits in which the width is free, begun again where it lies at an end."""
+    """The width of isolated spots: fits in which the width is free, begun again where it lies at an end.
+
+    Where few frames hold few molecules at all, more are looked at.
+    """
     _, counts = read_sample(movie, plan, seen, _FRAMES)
     optics = plan.optics
     sigma = _DEFAULT_SIGMA_PX * pixel_um
@@ -159,7 +162,12 @@ def _isolated(
         fits = fit_alone(counts, spots, camera, plan.reader.fits, usable_places(plan, seen))
         widths = sigma * _WIDTH_STEP ** fits.theta[:, 2]
         if len(widths) < _FEWEST:
-            break
+            held = len(counts)
+            if held == _FRAMES and _candidates(counts, spots, camera, plan.reader.fits) < 2 * _FEWEST:
+                _, counts = read_sample(movie, plan, seen, max(_FRAMES, more_frames(seen)))
+            if len(counts) == held:  # all there is, or molecules touch one another and are not rare
+                break
+            continue
         middle = float(np.median(widths))
         if abs(math.log(middle / sigma) / math.log(_WIDTH_STEP)) < 0.15:
             break
@@ -187,6 +195,21 @@ def _isolated(
         notes=(*notes, *more),
         shown=(1e3 * widths, 1e3 * middle, _mean_spot(counts, fits, pixel_um)),
     )
+
+
+def _candidates(counts: NDArray, spots: SpotTable, camera: Camera, config: ClassicalConfig) -> int:
+    """How many molecules stand out, alone or not, of which as many as matter are counted."""
+    level = config.threshold_sigma or significance_level(spots.table, config.false_per_um2)
+    detector, found = Detector(spots, camera, level, config.background_px), 0
+    for first in range(0, len(counts), _GROUP):
+        group = counts[first : first + _GROUP]
+        n = len(group)
+        group = np.concatenate([group, np.repeat(group[-1:], _GROUP - n, axis=0)])
+        photons = np.asarray(adu_to_photons(camera, group), np.float64)
+        found += int((detector.find(photons, np.zeros_like(photons), config.model_error)[0].frame < n).sum())
+        if found >= 2 * _FEWEST:
+            break
+    return found
 
 
 Usable = Callable[[NDArray, NDArray], NDArray[np.bool_]]
