@@ -63,7 +63,7 @@ def main() -> int:
     spots = psf_spots(run_psf(config), (config.scene.z_min_um, config.scene.z_max_um), 1e-2)
     settings = ClassicalConfig(background_px=arguments.background_px)
     until = time.time() + 60 * arguments.minutes
-    lists = read_jointly(frames, camera, spots, settings, arguments.work, "storm", until=until, whole=True)
+    lists = read_jointly(frames, camera, spots, settings, arguments.work, "storm", until=until)
     n = len(lists.cpu_s)
     stored = stored_storm(DATA)
     pixel = config.microscope.pixel_um
