@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 import localization
 from experiments.reading.classical_config import ClassicalConfig
 from experiments.reading.joint import JointReader
-from experiments.reading.pieces.tiles import Tile
 from experiments.reading.planes.reader import PlanesReader
 from experiments.reading.program import fingerprint
 from experiments.reading.spots import SpotTable
@@ -47,15 +46,14 @@ def read_jointly(
     *,
     starts: Localizations | None = None,
     until: float = np.inf,
-    whole: bool = False,
     split: SplitPsf | None = None,
     planes: Sequence[SpotTable] = (),
 ) -> JointLists:
     """Read frames (n, H, W) of one camera or of one each; the search begins at the list `starts`.
 
-    `whole` reads large frames in one piece, where windows of the reader's side would be mostly halo. With a `split`
-    frames are (n, C H, W), one plane below the other, read as one with the spots of each of the `planes`. Lists of
-    frames are kept in `work`; past `until` (of time.time()) no more are read, and those there are returned.
+    With a `split` frames are (n, C H, W), one plane below the other, read as one with the spots of each of the
+    `planes`. Lists of frames are kept in `work`; past `until` (of time.time()) no more are read, and those there are
+    returned.
     """
     told = hashlib.sha256(np.ascontiguousarray(frames).tobytes() + config.identity().encode())
     told.update(fingerprint(spots.table, camera).encode())
@@ -70,7 +68,7 @@ def read_jointly(
     def reader_of(camera: Camera) -> JointReader:
         if split is not None:
             return PlanesReader(planes, split, camera, config, name)
-        return (WholeFrames if whole else JointReader)(spots, camera, config, name)
+        return JointReader(spots, camera, config, name)
 
     reader = reader_of(cameras[0])
     lists, seconds, remarks = [], [], Counter[str]()
@@ -91,15 +89,6 @@ def read_jointly(
     if not lists:
         raise SystemExit(f"{name}: no frame read before the time was up")
     return JointLists(localization.concatenate(lists), np.array(seconds), remarks)
-
-
-class WholeFrames(JointReader):
-    """The joint reader without windows."""
-
-    def windows(self, shape: tuple[int, ...]) -> list[tuple[Tile, Tile]]:
-        """One window, the frame."""
-        row, column = (Tile(slice(0, n), slice(0, n)) for n in shape)
-        return [(row, column)]
 
 
 def _read(reader: JointReader, frame: NDArray, number: int, starts: Localizations | None, path: Path) -> None:
