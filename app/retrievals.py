@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from app.runs.files import changed_ns, number, write_whole
 from app.runs.jobs import make_job
+from app.runs.launch import find_runs
 from app.scopes import key_of, read_scope
 from app.site import Refused, Site
 from app.words import WORDS
+from experiments.reconstruction.questions import step_folder
 
 if TYPE_CHECKING:
     from app.pictures.frames import Opened
@@ -82,6 +84,16 @@ def _cut(
         tifffile.imwrite(place, np.asarray(cut).astype(opened.movie.dtype), photometric="minisblack")
         written.append(place)
     return written
+
+
+def retrieved(site: Site) -> dict[Path, str]:
+    """List the PSFs that retrievals, and runs with beads of their own, have left: file and name of the run."""
+    found = {}
+    for run in find_runs(site):
+        for folder in (run / "psf", run / step_folder("psf") / "beads"):
+            if (folder / "psf.npz").is_file():
+                found[folder / "psf.npz"] = run.name
+    return found
 
 
 def read_retrieval(folder: Path) -> dict[str, Any]:

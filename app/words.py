@@ -78,7 +78,7 @@ WORDS = {
     "bead_scope": Word("microscope of the beads", "A microscope that was saved; the wavelength is that of the beads."),
     "psf_file": Word(
         "PSF from beads",
-        "The full name of a psf.npz that was retrieved before, in place of a stack; give the depths with it.",
+        "A psf.npz that was retrieved before, chosen or by its full name, in place of a stack; give depths with it.",
         "psf.file",
     ),
     "psf_low": Word("depths from (um)", "How deep the least deep molecules lie, for a PSF from beads.", "psf.z_min_um"),

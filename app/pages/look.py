@@ -10,7 +10,8 @@ from nicegui import ui
 from app.pages import layout
 from app.pages.boxes import Box, Boxes, BoxesCard, svg_text
 from app.pages.layout import away, framed, handled, heading, link
-from app.pages.picker import pick_file
+from app.pages.picker import pick_file, pick_listed
+from app.retrievals import retrieved
 from app.routes import Shown
 from app.runs.files import changed_ns
 from app.runs.launch import ask, make_run
@@ -24,6 +25,7 @@ METHODS = ("auto", "joint", "classical", "autods3d")
 # the fields that stand for a setting of a plan's table
 _PLANNED = ("pixel", "method", "gain", "offset", "na", "wavelength", "immersion", "sample", "depth", "beads", "focus",
             "crop", "psf_file", "psf_low", "psf_high")  # fmt: skip
+_NO_PSF = "none was retrieved yet: open a stack of beads on the page Beads"
 _POINT = "point at a pixel"
 
 
@@ -219,7 +221,14 @@ def _fields(view: _View, n_frames: int, pixel_um: float | None) -> dict[str, Any
         fields["focus"] = layout.text("focus", placeholder="-3.5:2:56")
         fields["crop"] = layout.number("crop", step=1, format="%d")
         ui.link("find beads in this movie", link("/beads", movie=view.path))
-        fields["psf_file"] = layout.text("psf_file")
+        psf = fields["psf_file"] = layout.text("psf_file")
+
+        async def choose_psf() -> None:
+            found = await away(retrieved, view.shown.site)
+            if found is not None:
+                pick_listed(found, _NO_PSF, lambda path: psf.set_value(str(path)))
+
+        ui.button("Choose the PSF", icon="blur_on", on_click=choose_psf).props("outline dense no-caps")
         fields["psf_low"] = layout.number("psf_low", step=0.1)
         fields["psf_high"] = layout.number("psf_high", step=0.1)
         _scopes(view, fields)

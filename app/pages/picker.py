@@ -1,6 +1,6 @@
-"""A file of the allowed folders, chosen by clicking through them."""
+"""A file of the allowed folders, chosen by clicking through them or from a list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nicegui import ui
@@ -39,6 +39,20 @@ def pick_file(site: Site, folder: Path, chosen: Callable[[Path], object]) -> Non
                 _button(found.name, "movie", lambda found=found: take(found))
 
     show(folder if any(folder.is_relative_to(top) for top in site.folders) else site.folders[0])
+
+
+def pick_listed(found: Mapping[Path, str], none: str, chosen: Callable[[Path], object]) -> None:
+    """Open a dialog with files by what they are called, or the words `none`; `chosen` hears of the one clicked."""
+    with ui.dialog(value=True) as dialog, ui.card().style("min-width: 420px; max-height: 80vh; overflow-y: auto"):
+
+        def take(path: Path) -> None:
+            dialog.close()
+            chosen(path)
+
+        for path, name in found.items():
+            _button(name, "blur_on", lambda path=path: take(path))
+        if not found:
+            ui.label(none).classes("soft")
 
 
 def _button(text: str, icon: str, act: Callable[[], None]) -> None:

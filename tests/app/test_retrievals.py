@@ -13,7 +13,7 @@ from app.pages import beads
 from app.pages.beads import rings
 from app.pages.boxes import Box
 from app.pages.look import plan_of_fields
-from app.retrievals import make_retrieval, read_retrieval
+from app.retrievals import make_retrieval, read_retrieval, retrieved
 from app.routes import Shown
 from app.runs.jobs import job_of, page_of
 from app.runs.launch import command
@@ -23,6 +23,7 @@ from experiments.cli import parse
 from experiments.instrument.retrieve_config import load_config
 from experiments.instrument.retrieve_files import read_focus
 from experiments.reconstruction.plan import load_plan
+from experiments.reconstruction.questions import step_folder
 from optics import OpticsError
 from training import ConfigError
 
@@ -121,6 +122,20 @@ def test_pages_outside_the_folders_are_refused(site, tmp_path):
     for given in (("/etc/passwd", ""), ("", "/etc"), ("", str(site.folders[0])), (str(tmp_path / "none.tif"), "")):
         with pytest.raises(Refused):
             beads.page(Shown(site), *given)
+
+
+def test_psfs_that_were_retrieved_are_offered(site):
+    """Of a retrieval and of a run with beads of its own; not of a retrieval that has not ended."""
+    runs = site.folders[0] / "runs"
+    for name, inner in (("ended", "psf"), ("not ended", "psf"), ("of a run", f"{step_folder('psf')}/beads")):
+        (runs / name / inner).mkdir(parents=True)
+        if name != "not ended":
+            (runs / name / inner / "psf.npz").write_bytes(b"")
+        (runs / name / "plan.toml").write_text("")
+    assert set(retrieved(site).items()) == {
+        (runs / "ended" / "psf" / "psf.npz", "ended"),
+        (runs / "of a run" / step_folder("psf") / "beads" / "psf.npz", "of a run"),
+    }
 
 
 def test_a_psf_from_beads_is_the_plan_s(site):
