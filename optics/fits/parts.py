@@ -13,8 +13,9 @@ from optics.fits.rounds import BETTER, CLEAN, PARTNER
 from optics.fits.shakes import Place, places
 from optics.fits.wishes import Around, Fit, Fitted, Guess, Wish
 
-_TOGETHER = 0.4  # overlap of two images: what is tried with the one is tried with the other at once
+_TOGETHER = PARTNER  # overlap of two images: what is tried with the one is tried with the other at once
 _MOST = 0.6  # of a frame's emitters: what is more is no part, and everything is fitted
+_MANY = 30  # emitters from which on a frame is looked at in parts: a fit of fewer costs little more than that of a part
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def part_by_part(
     that stand where one of `in_vain` did are not tried again. Returns `kept` itself where nothing was better.
     """
     now, number, together = kept, np.arange(chosen.size), True
+    whole |= chosen.size < _MANY
     for group in groups(kept.overlap, chosen) if not whole else [chosen][: int(chosen.any())]:
         near = group | ((kept.overlap > PARTNER) & group[None]).any(axis=1)
         free = np.isin(number, np.flatnonzero(near))
