@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nicegui import background_tasks, ui
+from nicegui import run as threads
 
 from app.pages import cloud, filters, findings, layout
 from app.pages.beads import retrieved_in
@@ -94,11 +95,16 @@ def _map(shown: Shown, folder: Path, kept: filters.Filters) -> None:
                                 "bounds": [[-85.06, -180], [85.06, 180]], "keepBuffer": 1})  # fmt: skip
 
             async def narrow(within: str) -> None:
-                part = await away(lambda: len(shown.lists.part(folder / LIST, bounds_of(within)).x))
-                if part is not None:
-                    count.text = f"{part} rows within the bounds"
-                    count.set_visibility(True)
+                def look() -> int:
+                    return len(shown.lists.part(folder / LIST, bounds_of(within)).x)
+
+                # not by `away`: this task belongs to no part of the page, in which a line could be shown
+                try:
+                    count.text = f"{await threads.io_bound(look)} rows within the bounds"
                     show(within=within)
+                except Refused as error:
+                    count.text = f"{error}; the picture is of those before"
+                count.set_visibility(True)
 
             def hear(within: str) -> None:
                 if within != now["within"]:

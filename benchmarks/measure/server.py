@@ -50,11 +50,16 @@ class Server:
         return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
 
     def errors(self) -> list[str]:
-        """Return a line for each error that it has logged: where it came up, and what it was."""
+        """Return a line for each error that it has logged: where it came up, and what it was.
+
+        Of one that came up while another was handled, the last is told.
+        """
         lines = []
         for part in self.said().split("Traceback (most recent call last):")[1:]:
-            places = re.findall(r"^ *File (.*)$", part, re.MULTILINE)
-            lines.append(": ".join([*places[-1:], *re.findall(r"^\w.*$", part, re.MULTILINE)[:1]]))
+            if re.search(r"^(During handling of|The above exception)", part, re.MULTILINE):
+                continue
+            places = re.findall(r'^ *File "(?:.*/)?(\w+/\w+\.py)"(.*)$', part, re.MULTILINE)
+            lines.append(": ".join([*map("".join, places[-1:]), *re.findall(r"^\w.*$", part, re.MULTILINE)[:1]]))
         return lines
 
     def close(self) -> None:

@@ -231,6 +231,8 @@ def test_a_filter_draws_the_picture_again_without_reading_the_frames(server, pag
     page.wait_for_function("before => document.getElementById('found').innerText !== before", arg=before)
     assert found.inner_text().startswith("1 of ")
     page.goto(f"{server.address}/result?path={run}")
+    page.locator("input[data-field=photons_min]").fill("1e9")
+    page.locator("#within").filter(has_text="no row is within these bounds").wait_for()
     page.locator("input[data-field=photons_min]").fill("1500")  # the picture follows before anything is written
     page.locator("#within").filter(has_text=f"{int(np.sum(whole.photons >= 1500))} rows").wait_for()
     for least, kept in ((1500, int(np.sum(whole.photons >= 1500))), ("", whole.frame.size)):
