@@ -249,10 +249,9 @@ def fit_crowd(
     """
     with jax.default_matmul_precision("highest"):
         crowd = with_stray(model, crowd)
-        crowd = replace(crowd, stray=crowd.stray + around)
+        crowd = replace(crowd, stray=crowd.stray + around, damping=jnp.full_like(crowd.damping, _FIRST_DAMPING))
         mean = draw_crowd(model, crowd)
-        damping = jnp.full_like(crowd.damping, _FIRST_DAMPING)
-        crowd = replace(crowd, misfit=misfit(model, frame, mean), damping=damping)
+        crowd = replace(crowd, misfit=misfit(model, frame, mean))
         n_emitters = model.unknowns * crowd.present.size
         n_params = n_emitters + crowd.level.size
 
