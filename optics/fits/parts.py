@@ -13,7 +13,6 @@ from optics.fits.rounds import BETTER, CLEAN, PARTNER
 from optics.fits.shakes import Place, places
 from optics.fits.wishes import Around, Fit, Fitted, Guess, Wish
 
-_TOGETHER = PARTNER  # overlap of two images: what is tried with the one is tried with the other at once
 _MOST = 0.6  # of a frame's emitters: what is more is no part, and everything is fitted
 _MANY = 30  # emitters from which on a frame is looked at in parts: a fit of fewer costs little more than that of a part
 
@@ -41,9 +40,9 @@ def cost(fitted: Fitted, price: float) -> float:
 
 
 def groups(overlap: NDArray, chosen: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """Divide the chosen (n,) of emitters into groups (n,) that share no light; `overlap` (n, n) is that of images."""
+    """Divide the chosen (n,) of emitters into groups (n,) whose images do not overlap; `overlap` (n, n) says by how much."""
     which = np.flatnonzero(chosen)
-    _, label = connected_components(overlap[np.ix_(which, which)] > _TOGETHER, directed=False)
+    _, label = connected_components(overlap[np.ix_(which, which)] > PARTNER, directed=False)
     return [np.isin(np.arange(chosen.size), which[label == k]) for k in range(label.max(initial=-1) + 1)]
 
 
