@@ -40,7 +40,7 @@ def cost(fitted: Fitted, price: float) -> float:
 
 
 def groups(overlap: NDArray, chosen: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """Divide the chosen (n,) of emitters into groups (n,) whose images do not overlap; `overlap` (n, n) says by how much."""
+    """Divide the chosen (n,) of emitters into groups (n,) that do not overlap; `overlap` (n, n) is that of images."""
     which = np.flatnonzero(chosen)
     _, label = connected_components(overlap[np.ix_(which, which)] > PARTNER, directed=False)
     return [np.isin(np.arange(chosen.size), which[label == k]) for k in range(label.max(initial=-1) + 1)]
