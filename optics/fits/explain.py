@@ -139,8 +139,8 @@ def explain_one(
 
     def searched_again(part: Part) -> Generator[Wish, Any, Fitted]:
         nonlocal rounds
-        places = None if part.around is None else part.emitters.xyz_um[part.chosen]
-        beside = Beside(around=part.around, places_um=places, reach_um=reach_um)
+        near_um = None if part.around is None else part.emitters.xyz_um[part.chosen]
+        beside = Beside(around=part.around, places_um=near_um, reach_um=reach_um)
         tried, _, n = yield from add_and_clean(part.emitters.keep(~part.chosen), search, species, beside)
         rounds += n
         return tried
