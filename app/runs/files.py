@@ -45,8 +45,9 @@ def number(value: object) -> float | None:
     >>> number(3), number("3"), number(True), number(float("nan"))
     (3.0, None, None, None)
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def changed_ns(path: Path) -> int:
