@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from optics.fits.rounds import BETTER, CLEAN, PARTNER
-from optics.fits.shakes import Place, places
+from optics.fits.rounds import BETTER, CLEAN
+from optics.fits.shakes import PARTNER, Place, places
 from optics.fits.wishes import Around, Fit, Fitted, Guess, Wish
 
 _MOST = 0.6  # of a frame's emitters: what is more is no part, and everything is fitted

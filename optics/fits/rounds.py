@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from optics.fits.crowd_search import Candidates
 from optics.fits.reread import Readings
+from optics.fits.shakes import PARTNER
 from optics.fits.smooth import MOST_SPREAD
 from optics.fits.turns import likelier, turned
 from optics.fits.wishes import Fit, Fitted, Guess, Look, Reread, Wish
 
 CLEAN = 0.1  # gain in log-likelihood that ends a fit after which emitters are taken out
 BETTER = 0.5  # and of an explanation that replaces another
-PARTNER = 0.15  # overlap of two images: without the one the other may be enough
 _FIRST_ROUNDS = 0.7  # of the level: while emitters are missing, noise is more than it will be
 _WORTHLESS = 1.0  # gain in log-likelihood of a round that ends the search
 _FEWER = 3  # times fewer candidates are added where all together make the frame less likely

@@ -11,7 +11,8 @@ from optics.fits.crowd import CrowdModel
 from optics.fits.wishes import Fitted, Guess
 
 _DIM, _WEAK = 0.5, 3.0  # of the median photons, and of the level of significance: below both an emitter is doubtful
-_ALIKE, _PARTNER = 0.7, 0.15  # overlaps of two images: suspicious by itself, and enough to be the other half
+PARTNER = 0.15  # overlap of two images: the one may be the other half, and what is done to the one changes the other
+_ALIKE = 0.7  # overlap that is suspicious by itself
 _SURPRISE = 4.0  # standard deviations of what is left in an emitter's image above noise: it is not explained
 _SLIDE = 0.075  # of the range of depths: how far one is moved along what is known least of it
 
@@ -44,7 +45,7 @@ def mattering(fitted: Fitted, inner_um: Box | None) -> NDArray[np.bool_]:
     inside = np.ones(len(xyz), bool)
     for place, (low, high) in zip(xyz.T, inner_um, strict=False):
         inside &= (place >= low) & (place < high)
-    return inside | ((fitted.overlap > _PARTNER) & inside[None]).any(axis=1)
+    return inside | ((fitted.overlap > PARTNER) & inside[None]).any(axis=1)
 
 
 def doubtful(
@@ -63,5 +64,5 @@ def doubtful(
     chosen |= left & (overlap > _ALIKE).any(axis=1)
     chosen &= True if wanted is None else wanted
     near = np.sort(overlap, axis=1)[:, -min(n_partners, len(photons) - 1)]
-    partners = (overlap >= np.maximum(near, _PARTNER)[:, None]) & chosen[:, None]
+    partners = (overlap >= np.maximum(near, PARTNER)[:, None]) & chosen[:, None]
     return chosen | partners.any(axis=0)

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from optics.fits.reread import Readings
-from optics.fits.shakes import Place, places, surprising
+from optics.fits.shakes import PARTNER, Place, places, surprising
 from optics.fits.wishes import Fitted, Guess
 
 _GAIN = 0.5  # in log-likelihood, for which an emitter is turned
-_PARTNER = 0.15  # overlap of two images: what one is taken for changes the other
 _CLEAR = 20.0  # of log-likelihood: neighbours that follow do not make up for more
 _NEAR_UM = 0.6  # apart at most: two that may be one of another species
 _MOST = 6  # emitters of a frame that are fitted as another species together with all others
@@ -76,7 +75,7 @@ def worst(fitted: Fitted, wanted: NDArray[np.bool_], asked: set[Place], *, alone
     if alone:
         asked.add(places(fitted.emitters)[int(np.argmax(out))])
         return out
-    while (more := out | (((fitted.overlap > _PARTNER) & out[None]).any(axis=1) & left)).sum() > out.sum():
+    while (more := out | (((fitted.overlap > PARTNER) & out[None]).any(axis=1) & left)).sum() > out.sum():
         out = more
     return out
 
@@ -88,7 +87,7 @@ def unsure(fitted: Fitted, lead: NDArray) -> list[tuple[int, int]]:
     below 0 mean less; where they do not, only an emitter that is likelier something else is asked again.
     """
     n = fitted.emitters.size
-    shared = fitted.overlap.max(axis=1) > _PARTNER if n > 1 else np.zeros(n, bool)
+    shared = fitted.overlap.max(axis=1) > PARTNER if n > 1 else np.zeros(n, bool)
     asked = (lead > np.where(shared, -_CLEAR, 0.0)[None]) & (np.arange(len(lead))[:, None] != fitted.emitters.channel)
     pairs = np.argwhere(asked)
     order = np.argsort(-lead[asked], kind="stable")[:_MOST]
